@@ -1,0 +1,66 @@
+//! Runs a model: under loom through its schedules, otherwise a few rounds on real threads.
+
+/// How far a model is explored.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Preemptions per execution; `None`: all interleavings.
+    pub preemptions: Option<usize>,
+    /// Seconds before the model is cut. A cut model fails: it proved nothing.
+    pub seconds: u64,
+}
+
+impl Bound {
+    pub const ALL: Bound = Bound { preemptions: None, seconds: 120 };
+
+    pub const fn preemptions(bound: usize) -> Bound {
+        Bound { preemptions: Some(bound), seconds: 120 }
+    }
+}
+
+/// Checks `model`, prints the number of executions and DONE, fails when it was cut.
+#[cfg(loom)]
+pub fn check(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let executions = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&executions);
+    let began = std::time::Instant::now();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = bound.preemptions;
+    builder.max_branches = 20_000;
+    builder.max_duration = Some(std::time::Duration::from_secs(bound.seconds));
+    builder.checkpoint_interval = 500;
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let cut = began.elapsed().as_secs() >= bound.seconds;
+    let verdict = if cut { "CUT" } else { "DONE" };
+    let preemptions = bound.preemptions.map_or("all".to_owned(), |bound| bound.to_string());
+    println!(
+        "{name}: {} executions, preemptions {preemptions}, {:.1} s, {verdict}",
+        executions.load(Ordering::Relaxed),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(!cut, "{name} was cut after {} s: raise the limit or shrink the model", bound.seconds);
+}
+
+/// Runs `model` some rounds on real threads.
+#[cfg(not(loom))]
+pub fn check(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    for _ in 0..50 {
+        model();
+    }
+}
+
+/// A failing twin: the same model with a mutation must be caught. Asks nothing of real threads, which may be lucky.
+#[cfg(loom)]
+pub fn must_fail(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(name, bound, model)));
+    assert!(outcome.is_err(), "{name}: the mutation was not caught, so its model proves nothing");
+}
+
+#[cfg(not(loom))]
+pub fn must_fail(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    let _ = &model;
+}

@@ -1,0 +1,13 @@
+//! Property tests: each room against a naive model.
+
+#![allow(missing_docs)]
+#![cfg(not(loom))]
+
+mod credit;
+mod histogram;
+mod lanes;
+mod queue;
+mod retry;
+mod ring;
+mod wheel;
+mod word;

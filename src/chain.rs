@@ -1,0 +1,159 @@
+//! Slot indices in hand: chains of them, and the links they hang on.
+//!
+//! An index is always in exactly one place: a lane, the free list, an account, a claim, the wheel, or somebody's hand. That is why one
+//! intrusive link per slot is enough for every list in the crate, and why its owner may write it with plain (Relaxed) stores: the list that
+//! hands the index over carries the release and the acquire.
+
+use crate::limits::{CHAIN_MAX, INDEX_NONE};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// The intrusive links of a slab: one per slot index.
+pub trait Links {
+    /// The link of `index`. Only the owner of the index may write it.
+    fn link(&self, index: u32) -> &AtomicU32;
+
+    /// The index that follows `index` in its chain.
+    #[inline]
+    fn next(&self, index: u32) -> u32 {
+        // relaxed: a chain is handed over by the list that carries it
+        self.link(index).load(Relaxed)
+    }
+
+    /// Makes `next` follow `index`.
+    #[inline]
+    fn set_next(&self, index: u32, next: u32) {
+        // relaxed: the caller owns `index`
+        self.link(index).store(next, Relaxed);
+    }
+}
+
+/// 1..=[`CHAIN_MAX`] indices in hand, hanging on each other's links.
+///
+/// The link of the last index is not part of the chain: `len` ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    first: u32,
+    len: u32,
+}
+
+impl Chain {
+    /// A chain of one.
+    #[inline]
+    pub fn one(index: u32) -> Self {
+        debug_assert!(index < INDEX_NONE);
+        Chain { first: index, len: 1 }
+    }
+
+    /// A chain of `len` indices that already hang on each other.
+    #[inline]
+    pub fn new(first: u32, len: u32) -> Self {
+        debug_assert!(first < INDEX_NONE && (1..=CHAIN_MAX).contains(&len));
+        Chain { first, len }
+    }
+
+    /// Links `indices` (1..=[`CHAIN_MAX`] of them, all owned by the caller) into a chain, in that order.
+    ///
+    /// # Panics
+    /// When `indices` is empty or too long.
+    #[inline]
+    pub fn link(links: &impl Links, indices: &[u32]) -> Self {
+        assert!(!indices.is_empty() && indices.len() <= CHAIN_MAX as usize, "a chain has 1..={CHAIN_MAX} indices");
+        for pair in indices.windows(2) {
+            links.set_next(pair[0], pair[1]);
+        }
+        Chain { first: indices[0], len: indices.len() as u32 }
+    }
+
+    /// The first index.
+    #[inline]
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// How many indices.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "a chain is never empty")]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The indices, in order.
+    #[inline]
+    pub fn iter<L: Links>(self, links: &L) -> ChainIter<'_, L> {
+        ChainIter { links, at: self.first, left: self.len }
+    }
+}
+
+/// The indices of a chain in order. Reads the link of an index before it yields that index, so the caller may re-link what it was given.
+#[derive(Debug)]
+pub struct ChainIter<'a, L> {
+    links: &'a L,
+    at: u32,
+    left: u32,
+}
+
+impl<L: Links> Iterator for ChainIter<'_, L> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        if self.left == 0 {
+            return None;
+        }
+        let index = self.at;
+        self.left -= 1;
+        if self.left > 0 {
+            self.at = self.links.next(index);
+        }
+        Some(index)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+/// A plain array of links, for lists that stand alone (models, property tests, benchmarks).
+#[derive(Debug)]
+pub struct LinkArray(Box<[AtomicU32]>);
+
+impl LinkArray {
+    /// Links for the indices `0..capacity`.
+    pub fn new(capacity: usize) -> Self {
+        LinkArray((0..capacity).map(|_| AtomicU32::new(INDEX_NONE)).collect())
+    }
+}
+
+impl Links for LinkArray {
+    #[inline]
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &self.0[index as usize]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linked_chain_yields_its_indices_in_order() {
+        let links = LinkArray::new(8);
+        let chain = Chain::link(&links, &[5, 2, 7]);
+        assert_eq!((chain.first(), chain.len()), (5, 3));
+        assert_eq!(chain.iter(&links).collect::<Vec<_>>(), [5, 2, 7]);
+    }
+
+    #[test]
+    fn an_index_may_be_relinked_once_it_was_yielded() {
+        let links = LinkArray::new(8);
+        let chain = Chain::link(&links, &[1, 2, 3]);
+        let seen: Vec<u32> = chain.iter(&links).inspect(|&index| links.set_next(index, 0)).collect();
+        assert_eq!(seen, [1, 2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a chain has 1..=32 indices")]
+    fn an_empty_chain_is_refused() {
+        let _ = Chain::link(&LinkArray::new(1), &[]);
+    }
+}

@@ -1,0 +1,44 @@
+//! Every bound of the crate, with the relations between them checked at compile time.
+
+/// The most slots a queue can have: 2^24 - 1, so that an index and "none" fit 24 bits.
+pub const CAPACITY_MAX: u32 = (1 << INDEX_BITS) - 1;
+/// The default capacity of a queue, in jobs.
+pub const CAPACITY_DEFAULT: u32 = 65_536;
+/// Bits of a slot index wherever one is packed into a word.
+pub(crate) const INDEX_BITS: u32 = 24;
+/// Bits of a delivery epoch in the state word and in a claim.
+pub(crate) const EPOCH_BITS: u32 = 36;
+/// "No index", in links and packed words.
+pub(crate) const INDEX_NONE: u32 = (1 << INDEX_BITS) - 1;
+
+/// The most lanes (priorities) a queue can have.
+pub const LANES_MAX: usize = 8;
+/// The most jobs that travel as one chain: one ring slot, one free-list node.
+pub const CHAIN_MAX: u32 = 32;
+/// The most jobs a worker may have claimed from one lane.
+pub const PREFETCH_MAX: u32 = 32;
+/// Entries in a lane scheduling table.
+pub(crate) const LANE_TABLE: usize = 64;
+
+/// The most failed attempts a job may be allowed.
+pub const ATTEMPTS_MAX: u32 = 255;
+/// The most lease expiries a job may be allowed. Each may leave one stuck holder behind.
+pub const EXPIRIES_MAX: u32 = 14;
+/// The most handlers that may hold one slot at a time: the current one and the stuck ones.
+pub(crate) const HOLDERS_MAX: u32 = 15;
+
+/// The most sleepers (workers of a pool, or consumers of a pull queue) one eventcount serves.
+pub const SLEEPERS_MAX: usize = 56;
+/// The most handles (producers, workers, consumers) with a credit account in one queue.
+pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else { 1024 };
+
+/// Levels of the timer wheel.
+pub(crate) const WHEEL_LEVELS: usize = 6;
+/// Buckets of one level.
+pub(crate) const WHEEL_BUCKETS: usize = 64;
+
+const _: () = assert!(INDEX_BITS + EPOCH_BITS <= 64);
+const _: () = assert!(HOLDERS_MAX > EXPIRIES_MAX, "every expiry may leave a holder behind");
+const _: () = assert!(CHAIN_MAX <= PREFETCH_MAX, "a popped chain must fit the claims of a worker");
+const _: () = assert!(LANES_MAX <= LANE_TABLE);
+const _: () = assert!(WHEEL_BUCKETS == 64, "one occupancy word per level");

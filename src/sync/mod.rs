@@ -1,0 +1,51 @@
+//! The only door to the machine: atomics, cells, locks, threads and waiting.
+//!
+//! Everything above this module names these types and no others, so that the same text runs on three back ends:
+//!
+//! | back end | cfg | what it is |
+//! |---|---|---|
+//! | `std` | default | `std::sync::atomic`, `parking_lot`, `std::thread` |
+//! | `loom` | `--cfg loom` | loom's doubles; every interleaving is tried |
+//! | sanitizer | (a seam: a third file beside the two) | fences as RMWs, instrumented locks |
+//!
+//! Rules, each the fix of a real false alarm or a real blind spot of loom 0.7:
+//! - A word is either written by RMW only, or by one owner with stores only. [`store_exclusive`] is the one way to store to an RMW word: the
+//!   caller owns it, and under loom it is a swap.
+//! - No SeqCst accesses. Store-load pairs use [`full_fence`], which loom models and SeqCst accesses it does not.
+//! - Nobody calls `thread::park`: [`Parker`] is a mutex, a flag and a condvar on every back end.
+//! - Deadlines are data from a `Clock`; under loom a timed wait never times out.
+
+#[cfg(loom)]
+#[path = "loom_backend.rs"]
+mod backend;
+#[cfg(not(loom))]
+#[path = "std_backend.rs"]
+mod backend;
+
+pub mod chaos;
+mod parker;
+mod spin;
+
+pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
+pub use crossbeam_utils::CachePadded;
+pub use parker::{Parker, Unparker};
+pub use spin::{SpinWait, pause};
+
+use atomic::{AtomicU64, Ordering};
+
+/// A store to a word that is otherwise only changed by RMW, by its exclusive owner.
+///
+/// loom 0.7 reports false alarms when plain stores race RMWs on one atomic, so there it is a swap.
+#[inline]
+pub fn store_exclusive(word: &AtomicU64, value: u64, order: Ordering) {
+    #[cfg(loom)]
+    word.swap(value, order);
+    #[cfg(not(loom))]
+    word.store(value, order);
+}
+
+/// A sequentially consistent fence, for the store-load half of a handshake. Each caller names its partner and argues both orders.
+#[inline]
+pub fn full_fence() {
+    atomic::fence(Ordering::SeqCst);
+}
