@@ -14,6 +14,8 @@ pub mod histogram;
 #[doc(hidden)]
 pub mod id;
 #[doc(hidden)]
+pub mod inbox;
+#[doc(hidden)]
 pub mod lanes;
 #[doc(hidden)]
 pub mod retry;

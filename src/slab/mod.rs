@@ -1,1 +1,7 @@
-//! (room under construction)
+//! The slab: where jobs lie, and the word that decides about each.
+
+mod state;
+mod word;
+
+pub use state::{CancelStep, Dispose, Expire, Fire, Leave, Next, Settled, SlotState, Stale, Start};
+pub use word::{Claim, Epoch, Fate, Phase, Word};
