@@ -24,6 +24,8 @@ pub mod ring;
 #[doc(hidden)]
 pub mod rng;
 #[doc(hidden)]
+pub mod runtime;
+#[doc(hidden)]
 pub mod slab;
 #[doc(hidden)]
 pub mod sync;

@@ -1,0 +1,3 @@
+//! Threads, pinning, waiting and time: the driver around the passive core.
+
+pub mod idle;

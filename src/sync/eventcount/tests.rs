@@ -1,0 +1,126 @@
+use super::*;
+
+fn seated(events: &EventCount) -> (Parker, Seat) {
+    let parker = Parker::new();
+    let seat = events.take_seat(parker.unparker()).unwrap();
+    (parker, seat)
+}
+
+#[test]
+fn every_seat_is_taken_once_lowest_first() {
+    let events = EventCount::new();
+    let mut seats: Vec<Seat> = (0..SLEEPERS_MAX).map(|_| seated(&events).1).collect();
+    assert!(seats.iter().enumerate().all(|(index, seat)| seat.index() == index));
+    assert_eq!(events.take_seat(Parker::new().unparker()), None);
+    events.free_seat(seats.remove(17));
+    assert_eq!(seated(&events).1.index(), 17);
+}
+
+#[test]
+fn a_notification_wakes_the_lowest_sleeper_and_counts_it_as_searching() {
+    let events = EventCount::new();
+    let (_, _zero) = seated(&events);
+    let (parker_one, one) = seated(&events);
+    let (_, two) = seated(&events);
+    events.announce(&two, false);
+    events.announce(&one, false);
+    events.notify_one();
+    assert_eq!(events.sleep(&one, &parker_one, None), Woken::Signalled);
+    assert!(events.is_asleep(&two));
+    assert_eq!(events.census(), (1, 1));
+    events.notify_one(); // one searches: nobody else is woken
+    assert!(events.is_asleep(&two));
+}
+
+#[test]
+fn a_batch_wakes_as_many_as_it_has_jobs_less_those_who_search() {
+    let events = EventCount::new();
+    let seats: Vec<_> = (0..6).map(|_| seated(&events)).collect();
+    seats.iter().skip(1).for_each(|(_, seat)| events.announce(seat, false));
+    assert!(events.try_search(1));
+    events.notify_many(3);
+    assert_eq!(events.census(), (3, 3));
+    events.notify_many(2);
+    assert_eq!(events.census(), (3, 3));
+    events.notify_many(usize::MAX);
+    assert_eq!(events.census(), (0, 6));
+}
+
+#[test]
+fn the_last_searcher_wakes_the_next_one_if_there_is_more() {
+    let events = EventCount::new();
+    let (_, sleeper) = seated(&events);
+    events.announce(&sleeper, false);
+    assert!(events.try_search(2) && events.try_search(2) && !events.try_search(2));
+    events.found_work(|| unreachable!("somebody else still searches"));
+    events.found_work(|| false);
+    assert_eq!(events.census(), (1, 0));
+    assert!(events.try_search(1));
+    events.found_work(|| true);
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn a_searcher_that_gives_up_hands_the_search_on() {
+    let events = EventCount::new();
+    let (_, sleeper) = seated(&events);
+    events.announce(&sleeper, false);
+    assert!(events.try_search(1));
+    events.give_up_search();
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn announcing_leaves_the_search_in_the_same_step() {
+    let events = EventCount::new();
+    let (_, seat) = seated(&events);
+    assert!(events.try_search(1));
+    events.announce(&seat, true);
+    assert_eq!(events.census(), (1, 0));
+    assert_eq!(events.retract(&seat), Retracted::InTime);
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn taking_back_an_announcement_that_was_answered_counts_once() {
+    let events = EventCount::new();
+    let (_, seat) = seated(&events);
+    events.announce(&seat, false);
+    events.notify_one();
+    assert_eq!(events.retract(&seat), Retracted::AlreadyWoken);
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn a_stale_token_does_not_end_a_sleep() {
+    let events = EventCount::new();
+    let (parker, seat) = seated(&events);
+    parker.unparker().unpark();
+    events.announce(&seat, false);
+    assert_eq!(events.sleep(&seat, &parker, Some(Duration::from_millis(2))), Woken::TimedOut);
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn a_targeted_wake_up_finds_its_sleeper_even_while_others_search() {
+    let events = EventCount::new();
+    let (_, low) = seated(&events);
+    let (parker, high) = seated(&events);
+    events.announce(&low, false);
+    events.announce(&high, false);
+    assert!(events.try_search(1));
+    assert!(events.notify_seat(high.index()));
+    assert_eq!(events.sleep(&high, &parker, None), Woken::Signalled);
+    assert!(!events.notify_seat(high.index()), "it is awake");
+    assert!(events.is_asleep(&low));
+}
+
+#[test]
+fn everybody_wakes_at_the_end() {
+    let events = EventCount::new();
+    let seats: Vec<_> = (0..SLEEPERS_MAX).map(|_| seated(&events)).collect();
+    seats.iter().for_each(|(_, seat)| events.announce(seat, false));
+    events.notify_all();
+    assert!(seats.iter().all(|(parker, seat)| events.sleep(seat, parker, None) == Woken::Signalled));
+    assert_eq!(events.census(), (0, SLEEPERS_MAX as u32));
+}
