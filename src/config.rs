@@ -1,0 +1,485 @@
+//! Settings: plain data with one `validate()` each. Setters never panic; what is out of range is named when the runtime is built.
+
+use crate::error::ConfigError;
+use crate::job::Payload;
+use crate::limits;
+use crate::retry::Backoff;
+use crate::verdict::JobError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The shortest tick, lease and period there is.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// What happens to a publish when every slot is occupied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The job comes back with [`Refusal::Full`](crate::Refusal::Full).
+    #[default]
+    Reject,
+    /// `publish` waits for a slot, at most this long; first come, first served.
+    Block(Duration),
+    /// The oldest waiting job of the lowest lane goes to the dead letters as over-length and its slot is used.
+    DropOldest,
+    /// The new job goes to the dead letters as over-length.
+    DropNew,
+    /// The publisher's own thread runs the handler, once.
+    CallerRuns,
+}
+
+/// How a worker chooses among the lanes of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Discipline {
+    /// Each lane gets its share, exactly over a full cycle of the weights; an empty lane's share goes on to the others.
+    #[default]
+    Weighted,
+    /// The highest lane first, but a job that has waited this long at the head of its lane is served in turn with it.
+    Strict {
+        /// The longest a lower lane's head waits while work is done.
+        max_wait: Duration,
+    },
+}
+
+/// One priority of a queue. The first lane of a queue is the most urgent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneConfig {
+    pub(crate) name: String,
+    pub(crate) weight: u32,
+    pub(crate) reserve: u32,
+}
+
+impl LaneConfig {
+    /// A lane of weight 1 without a reserve.
+    pub fn new(name: impl Into<String>) -> Self {
+        LaneConfig { name: name.into(), weight: 1, reserve: 0 }
+    }
+
+    /// The lane's share of the picks, relative to the other lanes: 1..=1024.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Slots that only this lane may occupy: a flood in the other lanes cannot take them.
+    #[must_use]
+    pub fn reserve(mut self, slots: u32) -> Self {
+        self.reserve = slots;
+        self
+    }
+}
+
+/// What a custom retry function decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryDecision {
+    /// Deliver again after this delay.
+    After(Duration),
+    /// To the dead letters.
+    Reject,
+    /// Drop the job.
+    Discard,
+}
+
+/// A custom retry function: `n` is 0 for the first failure.
+pub type RetryFn = dyn Fn(u32, &JobError) -> RetryDecision + Send + Sync;
+
+/// How often and how soon a failed job is delivered again.
+#[derive(Clone)]
+pub struct RetryPolicy {
+    pub(crate) max_attempts: u32,
+    pub(crate) max_expiries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) decide: Option<Arc<RetryFn>>,
+}
+
+impl RetryPolicy {
+    /// Five attempts, two expiries, 50 ms doubled up to 30 s with full jitter.
+    pub fn new() -> Self {
+        RetryPolicy { max_attempts: 5, max_expiries: 2, backoff: Backoff::default(), decide: None }
+    }
+
+    /// How many deliveries may fail before the job is dead-lettered: 1..=255. Only failures count.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// How many leases may run out before the job is dead-lettered: 0..=14. Each may leave a stuck handler behind.
+    #[must_use]
+    pub fn max_expiries(mut self, expiries: u32) -> Self {
+        self.max_expiries = expiries;
+        self
+    }
+
+    /// The delay between attempts.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Replaces the backoff by a function, called once per failure that leaves attempts over, with n = 0, 1, 2...
+    #[must_use]
+    pub fn decide(mut self, decide: impl Fn(u32, &JobError) -> RetryDecision + Send + Sync + 'static) -> Self {
+        self.decide = Some(Arc::new(decide));
+        self
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy")
+            .field("max_attempts", &self.max_attempts)
+            .field("max_expiries", &self.max_expiries)
+            .field("backoff", &self.backoff)
+            .field("decide", &self.decide.is_some())
+            .finish()
+    }
+}
+
+/// What happens when the dead-letter queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DeadLetterOverflow {
+    /// The job keeps its slot until there is room: the source queue back-pressures and nothing vanishes.
+    #[default]
+    Hold,
+    /// The oldest dead letter is dropped and counted.
+    DropOldest,
+}
+
+/// Where jobs go that will not be delivered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterConfig {
+    pub(crate) capacity: u32,
+    pub(crate) overflow: DeadLetterOverflow,
+    pub(crate) retention: Option<Duration>,
+}
+
+impl DeadLetterConfig {
+    /// 1 024 letters, kept for ever, [`DeadLetterOverflow::Hold`].
+    pub fn new() -> Self {
+        DeadLetterConfig { capacity: 1024, overflow: DeadLetterOverflow::Hold, retention: None }
+    }
+
+    /// How many letters are kept: 0..=16777215. With 0 every dead job is held in its slot, or dropped at once, as the overflow says.
+    #[must_use]
+    pub fn capacity(mut self, letters: u32) -> Self {
+        self.capacity = letters;
+        self
+    }
+
+    /// What happens when they are that many.
+    #[must_use]
+    pub fn overflow(mut self, overflow: DeadLetterOverflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How long a letter is kept; older ones are dropped and counted.
+    #[must_use]
+    pub fn retention(mut self, age: Duration) -> Self {
+        self.retention = Some(age);
+        self
+    }
+}
+
+impl Default for DeadLetterConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The settings of one queue.
+///
+/// ```
+/// use ringmill::{LaneConfig, Overflow, QueueConfig, RetryPolicy};
+/// use std::time::Duration;
+///
+/// let config = QueueConfig::new("billing")
+///     .capacity(50_000)
+///     .lanes([LaneConfig::new("critical").weight(6).reserve(100), LaneConfig::new("default").weight(3)])
+///     .overflow(Overflow::Reject)
+///     .visibility(Duration::from_secs(30))
+///     .retry(RetryPolicy::new().max_attempts(5));
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    pub(crate) name: String,
+    pub(crate) capacity: u64,
+    pub(crate) lanes: Vec<LaneConfig>,
+    pub(crate) discipline: Discipline,
+    pub(crate) overflow: Overflow,
+    pub(crate) visibility: Duration,
+    pub(crate) max_lease: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) dead_letters: DeadLetterConfig,
+    pub(crate) watermarks: (u32, u32),
+    pub(crate) prefetch: Option<u32>,
+    pub(crate) pool: String,
+    pub(crate) weight: u32,
+}
+
+impl QueueConfig {
+    /// A queue of 65 536 slots with one lane and every default.
+    pub fn new(name: impl Into<String>) -> Self {
+        QueueConfig {
+            name: name.into(),
+            capacity: u64::from(limits::CAPACITY_DEFAULT),
+            lanes: vec![LaneConfig::new("default")],
+            discipline: Discipline::Weighted,
+            overflow: Overflow::Reject,
+            visibility: Duration::from_secs(30),
+            max_lease: Duration::from_secs(600),
+            retry: RetryPolicy::new(),
+            dead_letters: DeadLetterConfig::new(),
+            watermarks: (60, 80),
+            prefetch: None,
+            pool: PoolConfig::DEFAULT_NAME.to_owned(),
+            weight: 1,
+        }
+    }
+
+    /// How many jobs the queue holds, exactly: 1..=16777215. Ready, claimed, running, delayed, held and lingering jobs count.
+    #[must_use]
+    pub fn capacity(mut self, jobs: u64) -> Self {
+        self.capacity = jobs;
+        self
+    }
+
+    /// The lanes, most urgent first: 1..=8.
+    #[must_use]
+    pub fn lanes(mut self, lanes: impl IntoIterator<Item = LaneConfig>) -> Self {
+        self.lanes = lanes.into_iter().collect();
+        self
+    }
+
+    /// How workers choose among the lanes.
+    #[must_use]
+    pub fn discipline(mut self, discipline: Discipline) -> Self {
+        self.discipline = discipline;
+        self
+    }
+
+    /// What happens when the queue is full.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How long a handler may run before its job is delivered again: 1 ms to 1 year. The clock starts when the handler starts.
+    #[must_use]
+    pub fn visibility(mut self, visibility: Duration) -> Self {
+        self.visibility = visibility;
+        self
+    }
+
+    /// How long one delivery may last with all its extensions; at least the visibility timeout.
+    #[must_use]
+    pub fn max_lease(mut self, max_lease: Duration) -> Self {
+        self.max_lease = max_lease;
+        self
+    }
+
+    /// How failed jobs are retried.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Where jobs go that will not be delivered again.
+    #[must_use]
+    pub fn dead_letters(mut self, dead_letters: DeadLetterConfig) -> Self {
+        self.dead_letters = dead_letters;
+        self
+    }
+
+    /// The depths, in per cent of the capacity, below and above which the queue signals relief and pressure.
+    #[must_use]
+    pub fn watermarks(mut self, low_percent: u32, high_percent: u32) -> Self {
+        self.watermarks = (low_percent, high_percent);
+        self
+    }
+
+    /// How many jobs a worker claims ahead, 1..=32. Without it the worker claims about 100 us of work.
+    #[must_use]
+    pub fn prefetch(mut self, jobs: u32) -> Self {
+        self.prefetch = Some(jobs);
+        self
+    }
+
+    /// The pool whose workers serve this queue.
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<String>) -> Self {
+        self.pool = name.into();
+        self
+    }
+
+    /// The queue's share of its pool's picks, relative to the pool's other queues: 1..=1024.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that is out of range, with its value and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let scope = || format!("queue `{}`", self.name);
+        let check = |ok: bool, field: &'static str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
+            if ok { Ok(()) } else { Err(ConfigError::new(scope(), field, value, allowed)) }
+        };
+        let between = |field, value: u64, low: u64, high: u64| check((low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"));
+        let spans = |field, value: Duration, low: Duration, high: Duration| {
+            check((low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
+        };
+        check(!self.name.is_empty() && self.name.len() <= 255, "name", &format_args!("{} bytes long", self.name.len()), &"1..=255 bytes")?;
+        between("capacity", self.capacity, 1, u64::from(limits::CAPACITY_MAX))?;
+        between("lanes", self.lanes.len() as u64, 1, limits::LANES_MAX as u64)?;
+        for lane in &self.lanes {
+            between("lane weight", u64::from(lane.weight), 1, 1024)?;
+        }
+        let reserved: u64 = self.lanes.iter().map(|lane| u64::from(lane.reserve)).sum();
+        check(reserved < self.capacity, "lane reserves (sum)", &reserved, &format_args!("0..{}, the capacity", self.capacity))?;
+        if let Discipline::Strict { max_wait } = self.discipline {
+            spans("max_wait", max_wait, TICK, YEAR)?;
+        }
+        if let Overflow::Block(patience) = self.overflow {
+            spans("overflow: Block", patience, Duration::ZERO, Duration::MAX)?;
+        }
+        spans("visibility", self.visibility, TICK, YEAR)?;
+        spans("max_lease", self.max_lease, self.visibility.min(YEAR), YEAR)?;
+        between("max_attempts", u64::from(self.retry.max_attempts), 1, u64::from(limits::ATTEMPTS_MAX))?;
+        between("max_expiries", u64::from(self.retry.max_expiries), 0, u64::from(limits::EXPIRIES_MAX))?;
+        if let Err(invalid) = self.retry.backoff.validate() {
+            return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
+        }
+        between("dead_letters.capacity", u64::from(self.dead_letters.capacity), 0, u64::from(limits::CAPACITY_MAX))?;
+        if let Some(retention) = self.dead_letters.retention {
+            spans("dead_letters.retention", retention, TICK, Duration::MAX)?;
+        }
+        let (low, high) = self.watermarks;
+        check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;
+        if let Some(prefetch) = self.prefetch {
+            between("prefetch", u64::from(prefetch), 1, u64::from(limits::PREFETCH_MAX))?;
+        }
+        between("weight", u64::from(self.weight), 1, 1024)
+    }
+}
+
+/// The longest lease, wait and period: a year of 365 days.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A group of worker threads that serve the same queues.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    pub(crate) name: String,
+    pub(crate) workers: Option<usize>,
+    pub(crate) placement: crate::runtime::Placement,
+    pub(crate) on_pin_failure: crate::runtime::OnPinFailure,
+    pub(crate) idle: crate::runtime::Idle,
+    pub(crate) spares: usize,
+}
+
+impl PoolConfig {
+    /// The pool that serves queues which name none.
+    pub const DEFAULT_NAME: &'static str = "default";
+
+    /// A pool with one worker per allowed physical core but one, placed by [`Placement::Auto`](crate::Placement::Auto).
+    pub fn new(name: impl Into<String>) -> Self {
+        PoolConfig {
+            name: name.into(),
+            workers: None,
+            placement: crate::runtime::Placement::Auto,
+            on_pin_failure: crate::runtime::OnPinFailure::Warn,
+            idle: crate::runtime::Idle::default(),
+            spares: 1,
+        }
+    }
+
+    /// How many workers: 1..=48.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Which cores the workers run on.
+    #[must_use]
+    pub fn placement(mut self, placement: crate::runtime::Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// What happens when a worker cannot be pinned.
+    #[must_use]
+    pub fn on_pin_failure(mut self, on_pin_failure: crate::runtime::OnPinFailure) -> Self {
+        self.on_pin_failure = on_pin_failure;
+        self
+    }
+
+    /// How a worker waits for work.
+    #[must_use]
+    pub fn idle(mut self, idle: crate::runtime::Idle) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// How many spare workers may stand in for workers whose handler is stuck past its lease: 0..=8.
+    #[must_use]
+    pub fn spares(mut self, spares: usize) -> Self {
+        self.spares = spares;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let scope = || format!("pool `{}`", self.name);
+        if let Some(workers) = self.workers
+            && !(1..=Self::WORKERS_MAX).contains(&workers)
+        {
+            return Err(ConfigError::new(scope(), "workers", workers, format_args!("1..={}", Self::WORKERS_MAX)));
+        }
+        if self.spares > Self::SPARES_MAX {
+            return Err(ConfigError::new(scope(), "spares", self.spares, format_args!("0..={}", Self::SPARES_MAX)));
+        }
+        Ok(())
+    }
+
+    /// Workers and spares together fit the seats of one eventcount.
+    pub(crate) const WORKERS_MAX: usize = limits::SLEEPERS_MAX - Self::SPARES_MAX;
+    pub(crate) const SPARES_MAX: usize = 8;
+}
+
+/// A payload check as a function pointer, so that queues of any payload share one publish path.
+pub(crate) fn validate_payload<T: Payload>(payload: &T) -> Result<(), String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| payload.validate())) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(invalid)) => Err(invalid.reason().to_owned()),
+        Err(panic) => Err(format!("validate panicked: {}", crate::verdict::panic_message(&*panic))),
+    }
+}

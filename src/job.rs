@@ -1,0 +1,149 @@
+//! What is published: a payload and how it wants to be treated.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What can be published.
+///
+/// A handler reads the payload where it lies, by shared reference: when a lease runs out while a handler is still reading, the next delivery reads
+/// the same memory. Hence `Send + Sync`. [`validate`](Payload::validate) runs in [`publish`](crate::Producer::publish), before any slot is taken.
+///
+/// ```
+/// use ringmill::{Invalid, Payload};
+///
+/// struct Mail { to: String }
+///
+/// impl Payload for Mail {
+///     fn validate(&self) -> Result<(), Invalid> {
+///         if self.to.contains('@') { Ok(()) } else { Err(Invalid::new("`to` is no address")) }
+///     }
+/// }
+///
+/// assert!(Mail { to: "nobody".into() }.validate().is_err());
+/// ```
+pub trait Payload: Send + Sync + 'static {
+    /// Refuses a payload that no handler could work on. The default accepts everything.
+    ///
+    /// # Errors
+    /// [`Invalid`] with a reason; the publisher gets it and the job back. A panic in here counts as a refusal.
+    fn validate(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// Why a payload was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    reason: String,
+}
+
+impl Invalid {
+    /// A refusal with a reason, a lower-case clause.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Invalid { reason: reason.into() }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+macro_rules! plain_payloads {
+    ($($type:ty),* $(,)?) => { $(impl Payload for $type {})* };
+}
+
+plain_payloads!((), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, String, &'static str, Duration);
+
+impl<P: Send + Sync + 'static> Payload for Vec<P> {}
+impl<P: Send + Sync + 'static> Payload for Box<[P]> {}
+impl<P: Send + Sync + 'static, const N: usize> Payload for [P; N] {}
+impl<P: Send + Sync + 'static> Payload for Option<P> {}
+impl<A: Send + Sync + 'static, B: Send + Sync + 'static> Payload for (A, B) {}
+impl<A: Send + Sync + 'static, B: Send + Sync + 'static, C: Send + Sync + 'static> Payload for (A, B, C) {}
+impl<A: Send + Sync + 'static, B: Send + Sync + 'static, C: Send + Sync + 'static, D: Send + Sync + 'static> Payload for (A, B, C, D) {}
+
+impl<P: Payload> Payload for Box<P> {
+    fn validate(&self) -> Result<(), Invalid> {
+        (**self).validate()
+    }
+}
+
+impl<P: Payload> Payload for std::sync::Arc<P> {
+    fn validate(&self) -> Result<(), Invalid> {
+        (**self).validate()
+    }
+}
+
+/// A payload with its lane and limits. A bare payload becomes a job of lane 0 with the queue's defaults.
+///
+/// ```
+/// use ringmill::Job;
+/// use std::time::Duration;
+///
+/// let job = Job::new("rebuild the index").lane(1).ttl(Duration::from_secs(60));
+/// assert_eq!(*job.payload(), "rebuild the index");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job<T> {
+    pub(crate) payload: T,
+    pub(crate) lane: usize,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) visibility: Option<Duration>,
+}
+
+impl<T> Job<T> {
+    /// A job of lane 0 with the queue's defaults.
+    #[inline]
+    pub fn new(payload: T) -> Self {
+        Job { payload, lane: 0, ttl: None, visibility: None }
+    }
+
+    /// The lane: 0 is the most urgent.
+    #[must_use]
+    #[inline]
+    pub fn lane(mut self, lane: usize) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// How long after its publication the job may still be started; later it is dead-lettered as expired.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// The visibility timeout of this job's deliveries, instead of the queue's. Zero and very long times are brought into the queue's range
+    /// (one tick at the least).
+    #[must_use]
+    pub fn visibility(mut self, visibility: Duration) -> Self {
+        self.visibility = Some(visibility);
+        self
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &T {
+        &self.payload
+    }
+
+    /// The payload itself.
+    pub fn into_payload(self) -> T {
+        self.payload
+    }
+}
+
+impl<T> From<T> for Job<T> {
+    #[inline]
+    fn from(payload: T) -> Self {
+        Job::new(payload)
+    }
+}

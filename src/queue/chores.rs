@@ -1,0 +1,87 @@
+//! Work for user code that the timer noticed but must not do itself: it is left to the next worker or consumer that comes by.
+
+use super::Pressure;
+use crate::clock::Timestamp;
+use crate::job::Job;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering::{Acquire, Relaxed, Release}};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One thing to do.
+pub enum Chore<T> {
+    /// A watermark was crossed: tell the callback.
+    Pressure(Pressure),
+    /// Dead letters have reached their age: drop them.
+    RetireLetters,
+    /// A periodic job is due: make and publish it.
+    Period(Arc<Period<T>>),
+}
+
+/// A job that is published again and again.
+pub struct Period<T> {
+    /// Makes the job of one period.
+    pub make: Box<dyn Fn() -> Job<T> + Send + Sync>,
+    /// From one to the next.
+    pub every: Duration,
+    /// Publish the periods that were slept through, or only the last.
+    pub catch_up: bool,
+    /// Set by whoever stops it.
+    pub stopped: AtomicBool,
+    /// How many publications are due. Added to by the timer, taken by the worker that does the chore.
+    pub owed: crate::sync::atomic::AtomicU64,
+    /// When the next one is due.
+    pub next: Mutex<Timestamp>,
+}
+
+/// The list, with a flag that says whether it is worth looking.
+#[derive(Debug)]
+pub(super) struct Chores<T> {
+    waiting: AtomicBool,
+    list: Mutex<Vec<Chore<T>>>,
+}
+
+impl<T> Chores<T> {
+    pub(super) fn new() -> Self {
+        Chores { waiting: AtomicBool::new(false), list: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn add(&self, chore: Chore<T>) {
+        self.list.lock().push(chore);
+        // edge queue.chores, release: the list has something
+        self.waiting.store(true, Release);
+    }
+
+    /// True when there is something to do; a load, for the hot path.
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        // relaxed: `take` looks under the lock
+        self.waiting.load(Relaxed)
+    }
+
+    pub(super) fn take(&self) -> Vec<Chore<T>> {
+        let mut list = self.list.lock();
+        // edge queue.chores, acquire: the list is guarded by its lock; the flag only says that it is worth taking
+        let _ = self.waiting.load(Acquire);
+        // relaxed: written under the lock
+        self.waiting.store(false, Relaxed);
+        std::mem::take(&mut *list)
+    }
+}
+
+impl<T> fmt::Debug for Chore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Chore::Pressure(_) => "Pressure",
+            Chore::RetireLetters => "RetireLetters",
+            Chore::Period(_) => "Period",
+        })
+    }
+}
+
+impl<T> fmt::Debug for Period<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Period").field("every", &self.every).field("catch_up", &self.catch_up).finish_non_exhaustive()
+    }
+}

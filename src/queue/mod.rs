@@ -1,0 +1,380 @@
+//! A queue: where a job's life is written, one file per act.
+//!
+//! | file | act |
+//! |---|---|
+//! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
+//! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
+//! | `settle` | a delivery ends: the job is over, comes back, or waits |
+//! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
+//! | `end` | a job is over: its payload goes, its slot is free again |
+//! | `letters` | dead letters by hand: list, redrive, purge |
+//! | `hand_back` | shutdown: every undone job comes out by value |
+//!
+//! A queue is passive. It has no threads and no clock: the time is an argument, waiting is left to the layer above, and user code runs only where the caller
+//! of [`Claimer`] lets it. The one exception is `Drop` of payloads, which runs in whoever ends a job, never in the timer.
+//!
+//! *Invariant.* Every index is in exactly one place: free (stack, account, waiter's hand), in a lane, claimed, leased, in the timer's hands (inbox, wheel),
+//! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
+
+mod accounts;
+mod chores;
+mod claim;
+mod end;
+mod expire;
+mod hand_back;
+mod letters;
+mod publish;
+mod settle;
+
+pub use accounts::Accounts;
+pub use chores::Chore;
+pub use claim::{ClaimBlock, Claimer, Lease, Look};
+pub use end::Aftermath;
+pub use expire::TimerSide;
+pub use hand_back::{Origin, Undone};
+pub use publish::{Publisher, When};
+pub use settle::Plan;
+
+use crate::config::{Discipline, Overflow, QueueConfig, RetryPolicy};
+use crate::dead_letter::{DeadLetters, Histories};
+use crate::error::ConfigError;
+use crate::inbox::Inbox;
+use crate::lanes::Schedule;
+use crate::ledger::{Count, Ledger, Totals};
+use crate::ring::IndexRing;
+use crate::slab::{Phase, Slab};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::sync::{Arc, EventCount, Mutex};
+use accounts::Credits;
+use chores::Chores;
+use std::fmt;
+use std::time::Duration;
+
+/// A function that takes the dead letters which find no room.
+pub type LetterCallback<T> = std::sync::Arc<dyn Fn(crate::dead_letter::DeadLetter<T>) + Send + Sync>;
+/// A function that hears of watermark crossings.
+pub type PressureCallback = std::sync::Arc<dyn Fn(Pressure) + Send + Sync>;
+
+/// How full a queue is, with hysteresis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pressure {
+    /// The depth has not been above the high watermark since it was last below the low one.
+    #[default]
+    Low,
+    /// The depth went above the high watermark and has not yet come down to the low one.
+    High,
+}
+
+/// What the protocol needs of the configuration, in its own units.
+#[derive(Debug)]
+pub struct Settings {
+    /// The queue's name, shared with dead-letter records.
+    pub name: std::sync::Arc<str>,
+    /// The lanes' names, most urgent first.
+    pub lane_names: Vec<String>,
+    /// What happens to a publish when the queue is full.
+    pub overflow: Overflow,
+    /// How long a lease is.
+    pub visibility: Duration,
+    /// How long a delivery may last with its extensions.
+    pub max_lease: Duration,
+    /// Attempts, expiries, backoff.
+    pub retry: RetryPolicy,
+    /// How workers choose among the lanes.
+    pub discipline: Discipline,
+    /// The weights of the lanes, as a table.
+    pub schedule: Schedule,
+    /// A fixed prefetch; `None`: about 100 us of work.
+    pub prefetch: Option<u32>,
+    /// The timer's tick.
+    pub tick: Duration,
+    /// A gap between two sweeps longer than this counts as a frozen process.
+    pub freeze_after: Duration,
+    /// Watermarks, in jobs.
+    pub watermarks: (u32, u32),
+}
+
+/// A queue.
+pub struct Queue<T> {
+    /// The configuration in the protocol's units.
+    pub settings: Settings,
+    slab: Slab<T>,
+    lanes: Box<[IndexRing]>,
+    credits: Credits,
+    inbox: Inbox,
+    /// Who sleeps for want of this queue's jobs. Shared with the other queues of the pool.
+    bell: Arc<EventCount>,
+    /// The timer thread's own bell.
+    timer_bell: Arc<EventCount>,
+    /// When the timer looks again by itself, in nanoseconds. Written by the timer, read by whoever has an earlier wish.
+    timer_until: Arc<AtomicU64>,
+    histories: Histories,
+    dead: Mutex<DeadLetters<T>>,
+    letter_callback: Mutex<Option<LetterCallback<T>>>,
+    pressure_callback: Mutex<Option<PressureCallback>>,
+    /// Claim blocks of workers and consumers, for the timer and for thieves.
+    claims: Mutex<Vec<Arc<ClaimBlock>>>,
+    /// Counts by everyone.
+    pub ledger: Ledger,
+    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back.
+    house: Mutex<House>,
+    chores: Chores<T>,
+    timer: Mutex<TimerSide>,
+    /// Set once, at shutdown: publishes are refused from here on.
+    closed: AtomicBool,
+    /// Set once, after the workers were told to stop: what comes back now is handed back.
+    stopped: AtomicBool,
+    /// Set and cleared by the user: nothing is started meanwhile.
+    paused: AtomicBool,
+    /// The state of the watermarks. Written by the timer side, read by anyone.
+    pressure: AtomicBool,
+    /// Job ids are given out in blocks.
+    next_ids: AtomicU64,
+    /// About how long a handler runs, in nanoseconds; 0: not known yet. Written by workers (any may win), read as a hint.
+    run_estimate: AtomicU64,
+    /// Nanoseconds between settlements lately, for the `retry_after` hint; 0: not known yet. Written by the timer side.
+    settle_gap: AtomicU64,
+    strays: Mutex<Vec<Undone<T>>>,
+}
+
+/// The accounts and the block that belong to the queue itself.
+#[derive(Debug)]
+struct House {
+    accounts: Accounts,
+    block: Arc<crate::ledger::Block>,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn new(
+        config: &QueueConfig,
+        tick: Duration,
+        freeze_after: Duration,
+        bell: Arc<EventCount>,
+        timer_bell: Arc<EventCount>,
+        timer_until: Arc<AtomicU64>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let capacity = config.capacity as u32;
+        let weights: Vec<u32> = config.lanes.iter().map(|lane| lane.weight).collect();
+        let schedule = Schedule::weighted(&weights)
+            .map_err(|invalid| ConfigError::new(format!("queue `{}`", config.name), invalid.field, invalid.value, invalid.range))?;
+        let slab = Slab::new(capacity);
+        let credits = Credits::new(&slab, capacity, &config.lanes);
+        let ledger = Ledger::new(config.lanes.len());
+        let house_accounts = credits.open().expect("the first handle of a queue finds an account");
+        let house = House { accounts: house_accounts, block: ledger.open(0) };
+        let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
+        Ok(Queue {
+            settings: Settings {
+                name: config.name.as_str().into(),
+                lane_names: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
+                overflow: config.overflow,
+                visibility: config.visibility,
+                max_lease: config.max_lease,
+                retry: config.retry.clone(),
+                discipline: config.discipline,
+                schedule,
+                prefetch: config.prefetch,
+                tick,
+                freeze_after,
+                watermarks: (jobs(config.watermarks.0), jobs(config.watermarks.1)),
+            },
+            lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
+            credits,
+            inbox: Inbox::new(capacity),
+            bell,
+            timer_bell,
+            timer_until,
+            histories: Histories::new(),
+            dead: Mutex::new(DeadLetters::new(config.dead_letters.clone())),
+            letter_callback: Mutex::new(None),
+            pressure_callback: Mutex::new(None),
+            claims: Mutex::new(Vec::new()),
+            timer: Mutex::new(TimerSide::new(capacity, ledger.open(0))),
+            ledger,
+            house: Mutex::new(house),
+            chores: Chores::new(),
+            closed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            pressure: AtomicBool::new(false),
+            next_ids: AtomicU64::new(1),
+            run_estimate: AtomicU64::new(0),
+            settle_gap: AtomicU64::new(0),
+            strays: Mutex::new(Vec::new()),
+            slab,
+        })
+    }
+
+    /// How many jobs it holds.
+    pub fn capacity(&self) -> u32 {
+        self.slab.capacity()
+    }
+
+    /// How many lanes it has.
+    pub fn lane_count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Free slots; exact while nothing is in motion.
+    pub fn free(&self) -> u32 {
+        self.credits.free()
+    }
+
+    /// Occupied slots; exact while nothing is in motion.
+    pub fn occupied(&self) -> u32 {
+        self.capacity().saturating_sub(self.free())
+    }
+
+    /// True once publishes are refused.
+    pub fn is_closed(&self) -> bool {
+        // relaxed: a late reader is caught by `publish`'s second look, which a fence orders
+        self.closed.load(Relaxed)
+    }
+
+    /// True once the workers were told to stop.
+    pub fn is_stopped(&self) -> bool {
+        // relaxed: re-read before every start
+        self.stopped.load(Relaxed)
+    }
+
+    /// True while nothing is started.
+    pub fn is_paused(&self) -> bool {
+        // relaxed: re-read before every start
+        self.paused.load(Relaxed)
+    }
+
+    /// Stops or resumes the start of jobs. Running handlers go on.
+    pub fn set_paused(&self, paused: bool) {
+        // relaxed: `notify_all` fences
+        self.paused.store(paused, Relaxed);
+        if !paused {
+            self.bell.notify_all();
+        }
+    }
+
+    /// How full it is, with hysteresis; as of the last sweep.
+    pub fn pressure(&self) -> Pressure {
+        // relaxed: statistics
+        if self.pressure.load(Relaxed) { Pressure::High } else { Pressure::Low }
+    }
+
+    /// Calls `callback` at every watermark crossing, in a worker's or consumer's thread.
+    pub fn on_pressure(&self, callback: PressureCallback) {
+        *self.pressure_callback.lock() = Some(callback);
+    }
+
+    /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says.
+    pub fn on_dead_letter(&self, callback: LetterCallback<T>) {
+        *self.letter_callback.lock() = Some(callback);
+    }
+
+    /// Wakes whoever sleeps for want of `jobs` jobs.
+    #[inline]
+    fn ring_bell(&self, jobs: usize) {
+        self.bell.notify_many(jobs);
+    }
+
+    /// Wakes the timer if it means to sleep longer than until `due`.
+    fn wake_timer(&self, due: u64) {
+        crate::sync::full_fence();
+        // relaxed: ordered by the fence; its partner is the timer's announcement, which follows its store of `timer_until` and precedes its second look
+        if self.timer_until.load(Relaxed) > due {
+            self.timer_bell.notify_one();
+        }
+    }
+
+    /// What a snapshot says of this queue.
+    pub fn gauges(&self) -> Gauges {
+        let mut phases = Phases::default();
+        for index in 0..self.capacity() {
+            let word = self.slab.state(index).load();
+            match word.phase() {
+                Phase::Free => {}
+                Phase::Ready | Phase::Doomed => phases.ready += 1,
+                Phase::Running => phases.running += 1,
+                Phase::Delayed => phases.delayed += 1,
+                Phase::Zombie if word.holders() > 0 => phases.zombies += 1,
+                Phase::Zombie => {}
+                Phase::Held => phases.held += 1,
+            }
+        }
+        let dead = self.dead.lock();
+        Gauges {
+            capacity: self.capacity(),
+            free: self.free(),
+            phases,
+            dead_letters: dead.len(),
+            letters_dropped_oldest: dead.dropped_oldest,
+            letters_dropped_by_age: dead.dropped_by_age,
+            letters_purged: dead.purged,
+            letters_redriven: dead.redriven,
+            publishers_waiting: self.credits.waiting(),
+        }
+    }
+
+    /// Every count and histogram, added up.
+    pub fn totals(&self) -> Totals {
+        self.ledger.totals()
+    }
+
+    /// A block of the queue's job ids.
+    fn reserve_ids(&self, count: u64) -> u64 {
+        // relaxed: only uniqueness matters
+        self.next_ids.fetch_add(count, Relaxed)
+    }
+
+    /// Counts something that belongs to no handle.
+    fn count_house(&self, count: Count) {
+        self.house.lock().block.bump(count);
+    }
+}
+
+/// Slots by phase, from one pass over the slab while everything goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Phases {
+    /// Waiting in a lane or claimed.
+    pub ready: u32,
+    /// With a handler or consumer.
+    pub running: u32,
+    /// Waiting for their time.
+    pub delayed: u32,
+    /// Ended, but a stale handler still reads.
+    pub zombies: u32,
+    /// Dead, waiting for room among the dead letters.
+    pub held: u32,
+}
+
+/// What a queue looks like now.
+#[derive(Debug, Clone, Copy)]
+pub struct Gauges {
+    /// Slots.
+    pub capacity: u32,
+    /// Free slots.
+    pub free: u32,
+    /// The others.
+    pub phases: Phases,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Letters dropped to make room.
+    pub letters_dropped_oldest: u64,
+    /// Letters dropped because of their age.
+    pub letters_dropped_by_age: u64,
+    /// Letters purged by hand.
+    pub letters_purged: u64,
+    /// Letters published again.
+    pub letters_redriven: u64,
+    /// Publishers that wait for a slot.
+    pub publishers_waiting: usize,
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("settings", &self.settings).field("free", &self.free()).finish_non_exhaustive()
+    }
+}

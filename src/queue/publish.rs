@@ -1,0 +1,424 @@
+//! A job is taken in: a credit, a slot, a lane.
+
+use super::{Accounts, Aftermath, Queue, Undone};
+use crate::chain::{Chain, Links};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Overflow, validate_payload};
+use crate::credit::WaitError;
+use crate::dead_letter::DeathReason;
+use crate::error::{PublishError, Refusal};
+use crate::id::JobId;
+use crate::inbox::Flag;
+use crate::job::{Job, Payload};
+use crate::ledger::{Block, Count};
+use crate::limits::CHAIN_MAX;
+use crate::slab::{Dispose, Fate};
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering::Relaxed;
+use std::cell::Cell;
+use std::time::Duration;
+
+/// When a published job becomes ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At once.
+    Now,
+    /// Not before this time, and at most a tick after it.
+    At(Timestamp),
+}
+
+/// A publishing handle's share of a queue: accounts, counts, job ids. One thread at a time.
+#[derive(Debug)]
+pub struct Publisher {
+    accounts: Accounts,
+    pub(super) ledger: Arc<Block>,
+    /// The next job id and the end of the block of ids.
+    ids: Cell<(u64, u64)>,
+}
+
+/// Job ids are taken from the queue in blocks of this size.
+const ID_BLOCK: u64 = 1024;
+
+impl<T: Payload> Queue<T> {
+    /// A new publisher, or `None` when the queue has as many handles as it can have.
+    pub fn open_publisher(&self) -> Option<Publisher> {
+        let accounts = self.credits.open()?;
+        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)) })
+    }
+
+    /// Gives back what a publisher holds.
+    pub fn close_publisher(&self, publisher: &mut Publisher) {
+        self.credits.close(&self.slab, &mut publisher.accounts);
+        self.ledger.retire(&publisher.ledger);
+    }
+
+    /// Publishes without waiting; overflow policies that need no waiting and no handler are applied here.
+    pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.check(publisher, job)
+            .and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+                Some(index) => self.admit(publisher, index, job, when, now),
+                None => self.overflow(publisher, job, when, now),
+            })
+            .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// Publishes, waiting for a slot until `deadline`.
+    pub fn publish_until(
+        &self,
+        publisher: &Publisher,
+        job: Job<T>,
+        when: When,
+        clock: &dyn Clock,
+        deadline: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
+        self.check(publisher, job)
+            .and_then(|job| {
+                let lane = job.lane;
+                let index = match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
+                    Some(index) => Ok(index),
+                    None => self.credits.wait(
+                        &self.slab,
+                        &publisher.accounts,
+                        lane,
+                        || (clock.now() < deadline).then(|| clock.sleep_hint(deadline)),
+                        || self.is_closed(),
+                    ),
+                };
+                match index {
+                    Ok(index) => self.admit(publisher, index, job, when, clock.now()),
+                    Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
+                    Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
+                }
+            })
+            .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// Publishes jobs from `jobs` until it is exhausted, or one is refused, or no slot is free (then nothing was pulled that did not go in).
+    /// One shared operation per chain of up to 32 jobs of one lane.
+    pub fn publish_batch(
+        &self,
+        publisher: &Publisher,
+        jobs: &mut impl Iterator<Item = Job<T>>,
+        now: Timestamp,
+    ) -> (usize, Option<BatchStop<T>>) {
+        let mut accepted = 0;
+        let mut pulled: Option<Job<T>> = None;
+        loop {
+            let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
+            let job = match self.check(publisher, job) {
+                Ok(job) => job,
+                Err(error) => {
+                    count_refusal(&publisher.ledger, error.refusal());
+                    return (accepted, Some(BatchStop::Refused(error)));
+                }
+            };
+            let lane = job.lane;
+            let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
+            let Some(credits) = self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want) else {
+                // the policies for a full queue work job by job
+                match self.overflow(publisher, job, When::Now, now) {
+                    Ok(_) => {
+                        accepted += 1;
+                        continue;
+                    }
+                    Err(error) => {
+                        count_refusal(&publisher.ledger, error.refusal());
+                        return (accepted, Some(BatchStop::Refused(error)));
+                    }
+                }
+            };
+            let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
+            train.load(job, now);
+            while train.has_room() {
+                // user code: `train` publishes what it has even if this panics
+                let Some(job) = jobs.next() else { break };
+                if job.lane != lane || job.ttl.is_some() || validate_payload(&job.payload).is_err() {
+                    pulled = Some(job);
+                    break;
+                }
+                train.load(job, now);
+            }
+            let loaded = train.len;
+            drop(train);
+            accepted += loaded;
+            if self.is_stopped() {
+                self.recall_all();
+                return (accepted, None);
+            }
+        }
+    }
+
+    /// Slots for `count` later publishes to `lane`, all or none.
+    pub fn reserve(&self, publisher: &Publisher, lane: usize, count: usize) -> Result<Vec<u32>, Refusal> {
+        if lane >= self.lanes.len() {
+            return Err(Refusal::NoSuchLane { lane, lanes: self.lanes.len() });
+        }
+        if self.is_closed() {
+            return Err(Refusal::Closed);
+        }
+        let mut slots = Vec::with_capacity(count.min(self.capacity() as usize));
+        while slots.len() < count {
+            match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
+                Some(index) => slots.push(index),
+                None => {
+                    self.unreserve(publisher, &slots);
+                    publisher.ledger.bump(Count::RejectedFull);
+                    return Err(self.full());
+                }
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Gives reserved slots back.
+    pub fn unreserve(&self, publisher: &Publisher, slots: &[u32]) {
+        for &index in slots {
+            self.credits.release(&self.slab, &publisher.accounts, index);
+        }
+    }
+
+    /// Publishes into a slot that `reserve` gave. On refusal the slot is given back too.
+    pub fn publish_reserved(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        match self.check(publisher, job) {
+            Ok(job) => self.admit(publisher, index, job, When::Now, now),
+            Err(error) => {
+                self.credits.release(&self.slab, &publisher.accounts, index);
+                Err(error)
+            }
+        }
+        .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// What can be refused before a credit is taken.
+    #[inline]
+    fn check(&self, _publisher: &Publisher, job: Job<T>) -> Result<Job<T>, PublishError<T>> {
+        if job.lane >= self.lanes.len() {
+            let lane = job.lane;
+            return Err(PublishError::new(job, Refusal::NoSuchLane { lane, lanes: self.lanes.len() }));
+        }
+        if self.is_closed() {
+            return Err(PublishError::new(job, Refusal::Closed));
+        }
+        match validate_payload(&job.payload) {
+            Ok(()) => Ok(job),
+            Err(reason) => Err(PublishError::new(job, Refusal::Invalid { reason })),
+        }
+    }
+
+    /// Fills the slot and sends it on its way.
+    #[inline]
+    fn admit(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        let lane = job.lane;
+        let has_ttl = job.ttl.is_some();
+        let id = self.fill(publisher, index, job, when, now);
+        match when {
+            When::Now => {
+                self.slab.state(index).fill(lane as u8);
+                self.lanes[lane].push(Chain::one(index));
+                publisher.ledger.bump(Count::Accepted);
+                if has_ttl && self.inbox.post(index, Flag::Poke) {
+                    self.wake_timer(0);
+                }
+                self.ring_bell(1);
+            }
+            When::At(due) => {
+                self.slab.set_due(index, due);
+                self.slab.state(index).fill_delayed(lane as u8);
+                publisher.ledger.bump(Count::Accepted);
+                self.inbox.post(index, Flag::Handover);
+                self.wake_timer(due.as_nanos());
+            }
+        }
+        // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
+        // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
+        if self.is_stopped() {
+            return self.recall(publisher, id);
+        }
+        Ok(id)
+    }
+
+    /// Writes payload and description into a slot that the publisher owns.
+    #[inline]
+    fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
+        let id = self.next_id(publisher);
+        let eligible = match when {
+            When::Now => now,
+            When::At(due) => due.max(now),
+        };
+        let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
+        self.slab.slot(index).describe(id, eligible, expires);
+        if let Some(visibility) = job.visibility {
+            self.slab.set_visibility(index, visibility.max(self.settings.tick));
+        }
+        // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
+        unsafe { self.slab.write(index, job.payload) };
+        id
+    }
+
+    #[inline]
+    fn next_id(&self, publisher: &Publisher) -> JobId {
+        let (mut next, mut end) = publisher.ids.get();
+        if next == end {
+            next = self.reserve_ids(ID_BLOCK);
+            end = next + ID_BLOCK;
+        }
+        publisher.ids.set((next + 1, end));
+        JobId(next)
+    }
+
+    /// How many jobs may travel as one chain: about what a worker takes on at a time.
+    fn chain_limit(&self) -> u32 {
+        // relaxed: a hint
+        match self.run_estimate.load(Relaxed) {
+            0 => CHAIN_MAX,
+            nanos => super::claim::jobs_ahead(nanos),
+        }
+    }
+
+    /// The queue is full.
+    #[cold]
+    fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        match self.settings.overflow {
+            Overflow::DropOldest => {
+                // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
+                for _ in 0..=self.lanes.len() {
+                    let Some(index) = self.evict_oldest(&publisher.accounts, &publisher.ledger, now) else { break };
+                    if index {
+                        if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+                            return self.admit(publisher, index, job, when, now);
+                        }
+                    }
+                }
+                Err(PublishError::new(job, self.full()))
+            }
+            Overflow::DropNew => {
+                let id = self.next_id(publisher);
+                let lane = job.lane;
+                match self.bury_new(id, lane, job.into_payload(), DeathReason::OverLength, now, &publisher.ledger) {
+                    Ok(aftermath) => {
+                        publisher.ledger.bump(Count::Accepted);
+                        aftermath.run(self);
+                        Ok(id)
+                    }
+                    Err(payload) => Err(PublishError::new(Job::new(payload).lane(lane), self.full())),
+                }
+            }
+            _ => Err(PublishError::new(job, self.full())),
+        }
+    }
+
+    /// Sends the oldest waiting job of the lowest lane that has one to the dead letters. `Some(true)` when its slot is free now, `Some(false)` when the
+    /// victim slipped away or had to be held, `None` when nothing waits.
+    fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> Option<bool> {
+        let index = self.pop_lowest()?;
+        let epoch = self.slab.state(index).load().epoch();
+        match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
+            Dispose::Owner(word) => {
+                let before = self.credits.free();
+                let aftermath = self.end(accounts, ledger, index, word, now, false);
+                aftermath.run(self);
+                Some(self.credits.free() > before || self.credits.free() > 0)
+            }
+            Dispose::Left => {
+                self.count_left(ledger, Fate::OverLength);
+                Some(false)
+            }
+            Dispose::Moved => Some(false),
+        }
+    }
+
+    /// The refusal of a full queue, with a hint.
+    fn full(&self) -> Refusal {
+        // relaxed: a hint
+        let gap = self.settle_gap.load(Relaxed);
+        Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }
+    }
+
+    /// The queue stopped while this job was on its way in. Whatever lies in the lanes now is nobody's: it becomes undone, and if this publisher's job is
+    /// among it, the publisher gets it back.
+    #[cold]
+    fn recall(&self, publisher: &Publisher, id: JobId) -> Result<JobId, PublishError<T>> {
+        self.recall_all();
+        match self.take_stray(id) {
+            Some(Undone { payload, lane, .. }) => {
+                // it was counted as accepted and handed back: it was
+                let _ = publisher;
+                Err(PublishError::new(Job::new(payload).lane(lane), Refusal::Closed))
+            }
+            // a worker or the hand-back had it first
+            None => Ok(id),
+        }
+    }
+}
+
+/// Why a batch ended early.
+#[derive(Debug)]
+pub enum BatchStop<T> {
+    /// This job was refused. It comes back here; the jobs behind it are still in the iterator.
+    Refused(PublishError<T>),
+}
+
+/// Jobs of one lane on their way in as one chain. Publishes what it has when it is dropped, also by a panic of the user's iterator.
+struct Train<'a, T: Payload> {
+    queue: &'a Queue<T>,
+    publisher: &'a Publisher,
+    lane: usize,
+    /// Credits not used yet.
+    credits: Option<Chain>,
+    filled: [u32; CHAIN_MAX as usize],
+    len: usize,
+}
+
+impl<T: Payload> Train<'_, T> {
+    fn has_room(&self) -> bool {
+        self.credits.is_some()
+    }
+
+    fn load(&mut self, job: Job<T>, now: Timestamp) {
+        let Some(chain) = self.credits else { return };
+        let index = chain.first();
+        // the link is read before the index is filled and re-linked
+        self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
+        let has_ttl = job.ttl.is_some();
+        self.queue.fill(self.publisher, index, job, When::Now, now);
+        self.queue.slab.state(index).fill(self.lane as u8);
+        if has_ttl {
+            self.queue.inbox.post(index, Flag::Poke);
+        }
+        self.filled[self.len] = index;
+        self.len += 1;
+    }
+}
+
+impl<T: Payload> Drop for Train<'_, T> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.credits.take() {
+            for index in rest.iter(&self.queue.slab) {
+                self.queue.credits.release(&self.queue.slab, &self.publisher.accounts, index);
+            }
+        }
+        if self.len > 0 {
+            let chain = Chain::link(&self.queue.slab, &self.filled[..self.len]);
+            self.queue.lanes[self.lane].push(chain);
+            self.publisher.ledger.add(Count::Accepted, self.len as u64);
+            self.queue.ring_bell(self.len);
+        }
+    }
+}
+
+fn count_refusal(ledger: &Block, refusal: &Refusal) {
+    ledger.bump(match refusal {
+        Refusal::Full { .. } | Refusal::TimedOut => Count::RejectedFull,
+        Refusal::Closed => Count::RejectedClosed,
+        Refusal::Invalid { .. } => Count::RejectedInvalid,
+        _ => Count::RejectedOther,
+    });
+}
+
+/// Runs the user code that an act left over, whatever the queue's payload.
+impl<T> Aftermath<T> {
+    /// True when there is nothing to run.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Aftermath::Nothing)
+    }
+}

@@ -1,0 +1,266 @@
+//! The slots: where a job lies from its admission to its end.
+
+use super::state::SlotState;
+use super::word::Phase;
+use crate::chain::Links;
+use crate::clock::Timestamp;
+use crate::id::JobId;
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// What a worker touches for every job, beside the payload.
+///
+/// Everything but `state` is written only by the owner of the index (see the table in the module's essay) before it hands the index on, so Relaxed is
+/// enough: the ring, the inbox or the state word carries it.
+pub struct Slot<T> {
+    /// Who owns the slot and its job: see [`SlotState`].
+    pub state: SlotState,
+    /// The job. Written while filling; read by anyone who wants to find or cancel a job, who re-checks the state word.
+    job_id: AtomicU64,
+    /// When the job became eligible, in nanoseconds. Owner of the index.
+    published: AtomicU64,
+    /// When the job's time to live ends; `u64::MAX`: never. Owner of the index.
+    expires: AtomicU64,
+    /// The intrusive link of whatever list holds the index.
+    link: AtomicU32,
+    /// How often the job was snoozed, and in the top bit whether it has a visibility timeout of its own. Owner of the index.
+    snoozes: AtomicU32,
+    /// The payload. Written by the filler; read by holders; moved or dropped by whoever the state word made its owner.
+    payload: UnsafeCell<MaybeUninit<T>>,
+}
+
+/// What only the timer, delays and leases of unusual length touch.
+#[derive(Debug)]
+struct Cold {
+    /// When a delayed job is due, in nanoseconds. Owner of the index.
+    due: AtomicU64,
+    /// The job's own visibility timeout in nanoseconds, if the slot says that it has one. Owner of the index.
+    visibility: AtomicU64,
+    /// The length of an extended lease: the low bits of its epoch and milliseconds. Written by the holder before it re-leases.
+    extension: AtomicU64,
+}
+
+/// `N` slots and their links.
+pub struct Slab<T> {
+    slots: Box<[Slot<T>]>,
+    cold: Box<[Cold]>,
+}
+
+// SAFETY: the payload cells are reached only through `unsafe` methods whose callers hold the right that the state word gives them; a payload moves
+// between threads (`Send`) and is read by several holders at once after a lease ran out (`Sync`).
+unsafe impl<T: Send + Sync> Sync for Slab<T> {}
+// SAFETY: as above; nothing in a slab is bound to a thread.
+unsafe impl<T: Send + Sync> Send for Slab<T> {}
+
+const EXTENSION_MS_BITS: u32 = 40;
+/// In [`Slot::snoozes`]: the job has a visibility timeout of its own. Keeps the cold line out of every other publish.
+const OWN_VISIBILITY: u32 = 1 << 31;
+
+impl<T> Slab<T> {
+    /// `capacity` free slots.
+    pub fn new(capacity: u32) -> Self {
+        let slots = (0..capacity).map(|_| Slot {
+            state: SlotState::new(),
+            job_id: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            expires: AtomicU64::new(u64::MAX),
+            link: AtomicU32::new(crate::limits::INDEX_NONE),
+            snoozes: AtomicU32::new(0),
+            payload: UnsafeCell::new(MaybeUninit::uninit()),
+        });
+        let cold = (0..capacity).map(|_| Cold { due: AtomicU64::new(0), visibility: AtomicU64::new(0), extension: AtomicU64::new(0) });
+        Slab { slots: slots.collect(), cold: cold.collect() }
+    }
+
+    /// How many slots.
+    pub fn capacity(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The slot of `index`.
+    #[inline]
+    pub fn slot(&self, index: u32) -> &Slot<T> {
+        &self.slots[index as usize]
+    }
+
+    /// The state word of `index`.
+    #[inline]
+    pub fn state(&self, index: u32) -> &SlotState {
+        &self.slots[index as usize].state
+    }
+
+    /// Puts a payload into a free slot.
+    ///
+    /// # Safety
+    /// The caller owns `index` and the slot holds no payload.
+    #[inline]
+    pub unsafe fn write(&self, index: u32, payload: T) {
+        // SAFETY: the caller owns the empty slot, so nobody else reads or writes the cell
+        self.slots[index as usize].payload.with_mut(|cell| unsafe { (*cell).write(payload) });
+    }
+
+    /// The payload, read where it lies.
+    ///
+    /// # Safety
+    /// The caller is a holder (its `start` won and it has not left) or owns the index of an occupied slot, and stays so while the reference lives.
+    #[inline]
+    pub unsafe fn get(&self, index: u32) -> &T {
+        // SAFETY: a slot with a holder or an owned index is occupied, and its payload is not written again before the last holder left
+        self.slots[index as usize].payload.with(|cell| unsafe { (*cell).assume_init_ref() })
+    }
+
+    /// Moves the payload out.
+    ///
+    /// # Safety
+    /// The state word made the caller the owner of the payload (`Settled::Owner`, `Leave::Owner`, `Dispose::Owner`, or a held slot), and it takes it once.
+    #[inline]
+    pub unsafe fn take(&self, index: u32) -> T {
+        // SAFETY: the caller is the payload's only owner and the slot counts as empty from here on
+        self.slots[index as usize].payload.with(|cell| unsafe { (*cell).assume_init_read() })
+    }
+
+    /// Drops the payload where it lies. User code runs and may panic; the slot counts as empty either way.
+    ///
+    /// # Safety
+    /// As [`take`](Self::take).
+    #[inline]
+    pub unsafe fn drop_in_place(&self, index: u32) {
+        // SAFETY: the caller is the payload's only owner
+        self.slots[index as usize].payload.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+    }
+
+    /// When the delayed job in `index` is due.
+    pub fn due(&self, index: u32) -> Timestamp {
+        // relaxed: carried by the inbox
+        Timestamp::from_nanos(self.cold[index as usize].due.load(Relaxed))
+    }
+
+    /// Sets when the delayed job is due. The caller owns `index`.
+    pub fn set_due(&self, index: u32, due: Timestamp) {
+        // relaxed: carried by the inbox
+        self.cold[index as usize].due.store(due.as_nanos(), Relaxed);
+    }
+
+    /// The job's own visibility timeout, if it has one.
+    pub fn visibility(&self, index: u32) -> Option<Duration> {
+        let slot = &self.slots[index as usize];
+        // relaxed, both: carried by the state word
+        (slot.snoozes.load(Relaxed) & OWN_VISIBILITY != 0)
+            .then(|| Duration::from_nanos(self.cold[index as usize].visibility.load(Relaxed)))
+    }
+
+    /// Gives the job a visibility timeout of its own. The caller owns `index` and has described the job.
+    pub fn set_visibility(&self, index: u32, visibility: Duration) {
+        let slot = &self.slots[index as usize];
+        // relaxed, both: carried by the state word
+        self.cold[index as usize].visibility.store(crate::clock::nanos(visibility).max(1), Relaxed);
+        slot.snoozes.store(slot.snoozes.load(Relaxed) | OWN_VISIBILITY, Relaxed);
+    }
+
+    /// The length of the lease `epoch`, if it came about by extension.
+    pub fn extension(&self, index: u32, epoch: u64) -> Option<Duration> {
+        // relaxed: written before the re-lease that the reader has seen in the state word
+        let packed = self.cold[index as usize].extension.load(Relaxed);
+        let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
+        (packed != 0 && packed >> EXTENSION_MS_BITS == tag).then(|| Duration::from_millis(packed & ((1 << EXTENSION_MS_BITS) - 1)))
+    }
+
+    /// Announces the length of the lease `epoch` that the caller, its holder, is about to take. Rounded up to milliseconds.
+    pub fn set_extension(&self, index: u32, epoch: u64, length: Duration) {
+        let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, (1 << EXTENSION_MS_BITS) - 1);
+        let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
+        // relaxed: the re-lease that follows releases it
+        self.cold[index as usize].extension.store(tag << EXTENSION_MS_BITS | millis, Relaxed);
+    }
+}
+
+impl<T> Slot<T> {
+    /// The job in the slot, which may change at any time unless the caller holds it.
+    #[inline]
+    pub fn job_id(&self) -> JobId {
+        // relaxed: the reader re-checks the state word
+        JobId(self.job_id.load(Relaxed))
+    }
+
+    /// When the job became eligible.
+    #[inline]
+    pub fn published(&self) -> Timestamp {
+        // relaxed: carried by the ring
+        Timestamp::from_nanos(self.published.load(Relaxed))
+    }
+
+    /// When its time to live ends.
+    #[inline]
+    pub fn expires(&self) -> Timestamp {
+        // relaxed: carried by the ring
+        Timestamp::from_nanos(self.expires.load(Relaxed))
+    }
+
+    /// How often it was snoozed.
+    #[inline]
+    pub fn snoozes(&self) -> u32 {
+        // relaxed: carried by the ring
+        self.snoozes.load(Relaxed) & !OWN_VISIBILITY
+    }
+
+    /// Counts a snooze. The caller owns the index.
+    pub fn add_snooze(&self) {
+        if self.snoozes() < OWN_VISIBILITY - 1 {
+            // relaxed: exclusive owner
+            self.snoozes.store(self.snoozes.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// Describes a new job. The caller owns the index of the free slot.
+    #[inline]
+    pub fn describe(&self, job: JobId, published: Timestamp, expires: Timestamp) {
+        // relaxed, all four: exclusive owner; `slot.fill` releases them
+        self.job_id.store(job.0, Relaxed);
+        self.published.store(published.as_nanos(), Relaxed);
+        self.expires.store(expires.as_nanos(), Relaxed);
+        self.snoozes.store(0, Relaxed);
+    }
+}
+
+impl<T> Links for Slab<T> {
+    #[inline]
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &self.slots[index as usize].link
+    }
+}
+
+impl<T> Drop for Slab<T> {
+    fn drop(&mut self) {
+        for index in 0..self.capacity() {
+            let word = self.state(index).load();
+            let occupied = match word.phase() {
+                Phase::Ready | Phase::Running | Phase::Delayed | Phase::Doomed | Phase::Held => true,
+                // the delivery was forgotten, so its payload was never taken
+                Phase::Zombie => word.holders() > 0,
+                Phase::Free => false,
+            };
+            if occupied {
+                // a payload whose drop panics must not keep the others from being dropped
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    // SAFETY: `&mut self`: nobody else can reach the slot, and an occupied slot holds a payload
+                    unsafe { self.drop_in_place(index) }
+                }));
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Slab<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slab").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("state", &self.state).field("job_id", &self.job_id()).finish_non_exhaustive()
+    }
+}
