@@ -39,15 +39,15 @@ pub struct Chain {
 impl Chain {
     /// A chain of one.
     #[inline]
-    pub fn one(index: u32) -> Self {
+    pub const fn one(index: u32) -> Self {
         debug_assert!(index < INDEX_NONE);
         Chain { first: index, len: 1 }
     }
 
     /// A chain of `len` indices that already hang on each other.
     #[inline]
-    pub fn new(first: u32, len: u32) -> Self {
-        debug_assert!(first < INDEX_NONE && (1..=CHAIN_MAX).contains(&len));
+    pub const fn new(first: u32, len: u32) -> Self {
+        debug_assert!(first < INDEX_NONE && 1 <= len && len <= CHAIN_MAX);
         Chain { first, len }
     }
 
@@ -66,14 +66,14 @@ impl Chain {
 
     /// The first index.
     #[inline]
-    pub fn first(&self) -> u32 {
+    pub const fn first(&self) -> u32 {
         self.first
     }
 
     /// How many indices.
     #[inline]
     #[allow(clippy::len_without_is_empty, reason = "a chain is never empty")]
-    pub fn len(&self) -> u32 {
+    pub const fn len(&self) -> u32 {
         self.len
     }
 

@@ -1,0 +1,79 @@
+//! What one pop took.
+
+use crate::chain::Chain;
+use crate::limits::PREFETCH_MAX;
+
+/// The most chains one pop takes.
+pub const POPPED_MAX: usize = PREFETCH_MAX as usize;
+
+/// The chains one pop took, oldest first. A fixed array: make one, reuse it for every pop.
+///
+/// The indices in it belong to whoever popped; a `Popped` that is cleared unread has lost them.
+#[derive(Debug, Clone)]
+pub struct Popped {
+    chains: [Chain; POPPED_MAX],
+    len: u32,
+    indices: u32,
+}
+
+impl Popped {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Popped { chains: [Chain::one(0); POPPED_MAX], len: 0, indices: 0 }
+    }
+
+    /// The chains, oldest first.
+    #[inline]
+    pub fn chains(&self) -> &[Chain] {
+        &self.chains[..self.len as usize]
+    }
+
+    /// How many indices the chains hold together.
+    #[inline]
+    pub fn indices(&self) -> u32 {
+        self.indices
+    }
+
+    /// True when it holds nothing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+        self.indices = 0;
+    }
+
+    /// How many chains: as many tickets.
+    #[inline]
+    pub(super) fn tickets(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Whether `chain` may join without the total passing `max`. The first always may.
+    #[inline]
+    pub(super) fn fits(&self, chain: Chain, max: u32) -> bool {
+        self.len == 0 || self.indices + chain.len() <= max
+    }
+
+    /// Whether no further chain can join.
+    #[inline]
+    pub(super) fn is_full(&self, max: u32) -> bool {
+        self.indices >= max || self.len as usize == POPPED_MAX
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, chain: Chain) {
+        self.chains[self.len as usize] = chain;
+        self.len += 1;
+        self.indices += chain.len();
+    }
+}
+
+impl Default for Popped {
+    fn default() -> Self {
+        Self::new()
+    }
+}
