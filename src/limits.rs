@@ -17,8 +17,12 @@ pub const LANES_MAX: usize = 8;
 pub const CHAIN_MAX: u32 = 32;
 /// The most jobs a worker may have claimed from one lane.
 pub const PREFETCH_MAX: u32 = 32;
-/// Entries in a lane scheduling table.
-pub(crate) const LANE_TABLE: usize = 64;
+/// The most turns in the cycle of a lane schedule.
+pub(crate) const LANE_TABLE: usize = 1024;
+/// The largest weight of a lane, or of a queue within its pool.
+pub const WEIGHT_MAX: u32 = 1024;
+/// The most sources (lanes of a queue, or queues of a pool) that one discipline picks from.
+pub const SOURCES_MAX: usize = 64;
 
 /// The most failed attempts a job may be allowed.
 pub const ATTEMPTS_MAX: u32 = 255;
@@ -40,5 +44,5 @@ pub(crate) const WHEEL_BUCKETS: usize = 64;
 const _: () = assert!(INDEX_BITS + EPOCH_BITS <= 64);
 const _: () = assert!(HOLDERS_MAX > EXPIRIES_MAX, "every expiry may leave a holder behind");
 const _: () = assert!(CHAIN_MAX <= PREFETCH_MAX, "a popped chain must fit the claims of a worker");
-const _: () = assert!(LANES_MAX <= LANE_TABLE);
+const _: () = assert!(LANES_MAX <= SOURCES_MAX && SOURCES_MAX <= LANE_TABLE);
 const _: () = assert!(WHEEL_BUCKETS == 64, "one occupancy word per level");
