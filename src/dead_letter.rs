@@ -11,6 +11,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a job was dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,6 +128,8 @@ pub struct History {
     pub job: Option<JobId>,
     /// What the last failed attempt said.
     pub last_error: Option<Box<str>>,
+    /// The delay after that attempt.
+    pub last_delay: Duration,
     /// The deaths before a redrive.
     pub deaths: Vec<Death>,
 }
@@ -147,9 +150,22 @@ impl Histories {
         Histories { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(), live: AtomicUsize::new(0) }
     }
 
-    /// Notes what a failed attempt of `job` said.
-    pub fn note_error(&self, index: u32, job: JobId, error: &str) {
-        self.update(index, job, |history| history.last_error = Some(error.into()));
+    /// Notes what a failed attempt of `job` said, and how long the job waits after it.
+    pub fn note_error(&self, index: u32, job: JobId, error: &str, delay: Duration) {
+        self.update(index, job, |history| {
+            history.last_error = Some(error.into());
+            history.last_delay = delay;
+        });
+    }
+
+    /// How long `job` waited after its last failure; zero if it has none.
+    pub fn last_delay(&self, index: u32, job: JobId) -> Duration {
+        // relaxed: see `update`
+        if self.live.load(Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        let shard = self.shards[index as usize % SHARDS].lock();
+        shard.get(&index).filter(|history| history.job == Some(job)).map_or(Duration::ZERO, |history| history.last_delay)
     }
 
     /// Gives a redriven job its past.

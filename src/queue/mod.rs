@@ -35,7 +35,7 @@ pub use hand_back::{Origin, Undone};
 pub use publish::{Publisher, When};
 pub use settle::Plan;
 
-use crate::config::{Discipline, Overflow, QueueConfig, RetryPolicy};
+use crate::config::{DeadLetterOverflow, Discipline, Overflow, QueueConfig, RetryPolicy};
 use crate::dead_letter::{DeadLetters, Histories};
 use crate::error::ConfigError;
 use crate::inbox::Inbox;
@@ -110,6 +110,7 @@ pub struct Queue<T> {
     timer_until: Arc<AtomicU64>,
     histories: Histories,
     dead: Mutex<DeadLetters<T>>,
+    dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
     pressure_callback: Mutex<Option<PressureCallback>>,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
@@ -191,6 +192,7 @@ impl<T> Queue<T> {
             timer_until,
             histories: Histories::new(),
             dead: Mutex::new(DeadLetters::new(config.dead_letters.clone())),
+            dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),

@@ -1,0 +1,547 @@
+//! Jobs are taken out of the lanes, and one is started.
+//!
+//! A claim is published in the claimer's own block *before* the job is started: from then on the timer can see it, age it, expire it or take it back,
+//! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
+
+use super::{Accounts, Aftermath, Chore, Queue};
+use crate::chain::{Chain, Links};
+use crate::clock::Timestamp;
+use crate::config::Discipline;
+use crate::id::JobId;
+use crate::inbox::Flag;
+use crate::lanes::{Cursor, StrictPicker};
+use crate::ledger::{Block, Count};
+use crate::limits::PREFETCH_MAX;
+use crate::ring::{Pop, PopResult, Popped};
+use crate::rng::Rng;
+use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use crate::sync::{Arc, CachePadded};
+use std::time::Duration;
+
+/// How hard to look for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// A cheap poll, for spinning. May miss what a stalled publisher is about to make visible.
+    Weak,
+    /// Misses nothing that was published: the look before sleeping.
+    Strict,
+}
+
+/// The claims of one worker or consumer, where the timer and thieves see them.
+///
+/// The first entries are prefetched jobs, [`PREFETCH_MAX`] per lane; behind them, for a consumer, are the deliveries in its user's hands.
+#[derive(Debug)]
+pub struct ClaimBlock {
+    /// A [`Claim`] each. Written (stores only) by the claimer, or by the settler of the delivery the entry belongs to; read by the timer and by thieves.
+    entries: CachePadded<Box<[AtomicU64]>>,
+    /// Prefetched jobs that have not been started. Written by the claimer; read by thieves as a hint.
+    ahead: AtomicU32,
+    /// The claim whose lease the timer has seen run out while it was still running; [`Claim::NONE`] once its handler has returned. Written by the timer
+    /// and the claimer, by RMW; read by supervision.
+    stuck: AtomicU64,
+    prefetched: usize,
+}
+
+impl ClaimBlock {
+    fn new(lanes: usize, deliveries: usize) -> Self {
+        let prefetched = lanes * PREFETCH_MAX as usize;
+        ClaimBlock {
+            entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
+            ahead: AtomicU32::new(0),
+            stuck: AtomicU64::new(Claim::NONE.raw()),
+            prefetched,
+        }
+    }
+
+    /// How many entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The claim in an entry.
+    #[inline]
+    pub(super) fn claim(&self, entry: usize) -> Claim {
+        // edge claim.publish, acquire: the slot was Ready with this epoch when it was claimed
+        Claim::from_raw(self.entries[entry].load(Acquire))
+    }
+
+    #[inline]
+    fn publish(&self, entry: usize, claim: Claim) {
+        // edge claim.publish, release: what the claimer has seen of the slot
+        self.entries[entry].store(claim.raw(), Release);
+    }
+
+    /// The timer saw the lease of this claim run out.
+    pub(super) fn mark_stuck(&self, claim: Claim) {
+        // relaxed: supervision only; RMW because two may write
+        self.stuck.swap(claim.raw(), Relaxed);
+    }
+
+    /// True while the handler of a lease that ran out has not returned.
+    pub fn is_stuck(&self) -> bool {
+        // relaxed: supervision only
+        self.stuck.load(Relaxed) != Claim::NONE.raw()
+    }
+
+    /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
+    pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
+        let old = Claim::new(lease.index, lease.epoch.previous());
+        let new = Claim::new(lease.index, epoch.previous());
+        for entry in 0..self.len() {
+            // relaxed: only this claimer writes its entries
+            if self.entries[entry].load(Relaxed) == old.raw() {
+                self.publish(entry, new);
+            }
+        }
+    }
+
+    /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
+    pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
+        let claim = Claim::new(lease.index, lease.epoch.previous());
+        // relaxed: only this claimer writes its entries
+        self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
+    }
+
+    /// The handler has returned.
+    #[inline]
+    pub(super) fn clear_stuck(&self) {
+        if self.is_stuck() {
+            // relaxed: supervision only
+            self.stuck.swap(Claim::NONE.raw(), Relaxed);
+        }
+    }
+}
+
+/// The right to run one job and to settle it, once.
+#[derive(Debug)]
+pub struct Lease {
+    pub(super) index: u32,
+    pub(super) epoch: Epoch,
+    pub(super) job: JobId,
+    pub(super) lane: u8,
+    pub(super) failures: u32,
+    pub(super) expiries: u32,
+    pub(super) snoozes: u32,
+    pub(super) started: Timestamp,
+    /// The entry of the claim block that a consumer's delivery occupies.
+    pub(super) entry: Option<u32>,
+}
+
+impl Lease {
+    /// The job.
+    pub fn job_id(&self) -> JobId {
+        self.job
+    }
+
+    /// Its lane.
+    pub fn lane(&self) -> usize {
+        usize::from(self.lane)
+    }
+
+    /// The number of this delivery, from 1.
+    pub fn attempt(&self) -> u32 {
+        1 + self.failures + self.expiries + self.snoozes
+    }
+
+    /// How many deliveries of the job failed before.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// How many leases of the job ran out before.
+    pub fn expiries(&self) -> u32 {
+        self.expiries
+    }
+
+    /// The fencing number: grows with every delivery and extension of the job.
+    pub fn fencing(&self) -> u64 {
+        self.epoch.raw()
+    }
+
+    /// When the delivery started.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+}
+
+/// Prefetched jobs of one lane, in order.
+#[derive(Debug)]
+struct LaneClaims {
+    held: [(u32, Epoch); PREFETCH_MAX as usize],
+    at: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+enum Picker {
+    Weighted(Cursor),
+    Strict(StrictPicker),
+}
+
+/// A worker's or consumer's share of a queue: claims, accounts, counts. One thread at a time.
+#[derive(Debug)]
+pub struct Claimer<T> {
+    pub(super) queue: Arc<Queue<T>>,
+    pub(super) accounts: Accounts,
+    pub(super) ledger: Arc<Block>,
+    pub(super) block: Arc<ClaimBlock>,
+    pub(super) rng: Rng,
+    lanes: Vec<LaneClaims>,
+    picker: Option<Picker>,
+    popped: Popped,
+    /// How many jobs to claim at a time.
+    prefetch: u32,
+    /// About how long a handler runs, in nanoseconds; 0: not known yet.
+    run_estimate: u64,
+    runs: u32,
+    deliveries: usize,
+}
+
+/// About this much work is claimed ahead.
+const AHEAD_NANOS: u64 = 100_000;
+/// Deliveries of one consumer that the timer observes; more are promoted into the wheel one by one.
+pub(super) const DELIVERIES: usize = 32;
+
+/// How many jobs of `run_nanos` each make up the work a worker claims ahead.
+#[inline]
+pub(super) fn jobs_ahead(run_nanos: u64) -> u32 {
+    (AHEAD_NANOS / run_nanos.max(1)).clamp(1, u64::from(PREFETCH_MAX)) as u32
+}
+
+impl<T> Queue<T> {
+    /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
+    /// `detached` claimer's deliveries leave it before they are settled.
+    pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
+        let accounts = self.credits.open()?;
+        let lanes = self.lanes.len();
+        let deliveries = if detached { DELIVERIES } else { 0 };
+        let block = Arc::new(ClaimBlock::new(lanes, deliveries));
+        self.claims.lock().push(Arc::clone(&block));
+        let picker = match self.settings.discipline {
+            Discipline::Weighted => Picker::Weighted(Cursor::new(offset)),
+            Discipline::Strict { max_wait } => Picker::Strict(StrictPicker::new(lanes, max_wait).expect("a valid queue has 1..=8 lanes")),
+        };
+        Some(Claimer {
+            accounts,
+            ledger: self.ledger.open(lanes),
+            block,
+            rng: Rng::new(seed),
+            lanes: (0..lanes)
+                .map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); PREFETCH_MAX as usize], at: 0, end: 0 })
+                .collect(),
+            picker: Some(picker),
+            popped: Popped::new(),
+            prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
+            run_estimate: 0,
+            runs: 0,
+            deliveries,
+            queue: Arc::clone(self),
+        })
+    }
+
+    /// The payload of a delivery, where it lies.
+    #[inline]
+    pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
+        // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
+        unsafe { self.slab.get(lease.index) }
+    }
+
+    /// An index of the lowest lane that has one, in the caller's hand.
+    pub(super) fn pop_lowest(&self) -> Option<u32> {
+        let mut popped = Popped::new();
+        for (lane, ring) in self.lanes.iter().enumerate().rev() {
+            if ring.pop(1, Pop::Strict, &mut popped) == PopResult::Taken {
+                let chain = popped.chains()[0];
+                let first = chain.first();
+                if chain.len() > 1 {
+                    // an evictor wants one: the rest goes back, to the end of its lane
+                    let rest = Chain::new(self.slab.next(first), chain.len() - 1);
+                    self.lanes[lane].push(rest);
+                }
+                return Some(first);
+            }
+        }
+        None
+    }
+}
+
+impl<T> Claimer<T> {
+    /// The queue.
+    pub fn queue(&self) -> &Arc<Queue<T>> {
+        &self.queue
+    }
+
+    /// Where the timer sees this claimer's claims.
+    pub fn block(&self) -> &Arc<ClaimBlock> {
+        &self.block
+    }
+
+    /// Its counts.
+    pub fn ledger(&self) -> &Arc<Block> {
+        &self.ledger
+    }
+
+    /// Claims and starts the next job.
+    #[inline]
+    pub fn next(&mut self, look: Look, now: Timestamp) -> Option<Lease> {
+        if self.queue.is_paused() {
+            return None;
+        }
+        // the picker is taken out while it calls back into the claimer
+        let mut picker = self.picker.take()?;
+        let queue = Arc::clone(&self.queue);
+        let picked = match &mut picker {
+            Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
+            Picker::Strict(strict) => {
+                let head_age = |lane: usize| {
+                    let index = queue.lanes[lane].peek()?;
+                    Some(now.since(queue.slab.slot(index).published()))
+                };
+                strict.pick(now, head_age, |lane| self.start_from(lane, look, now))
+            }
+        };
+        self.picker = Some(picker);
+        picked.map(|(_, lease)| lease)
+    }
+
+    /// True when a job is at hand without looking further.
+    pub fn has_claims(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.at < lane.end)
+    }
+
+    /// Claims what is there, looking strictly, without starting it: the last look before sleeping.
+    pub fn look_strictly(&mut self) -> bool {
+        if self.has_claims() {
+            return true;
+        }
+        !self.queue.is_paused() && (0..self.lanes.len()).any(|lane| self.refill(lane, Look::Strict))
+    }
+
+    /// Starts the first job of `lane` that can be started.
+    #[inline]
+    fn start_from(&mut self, lane: usize, look: Look, now: Timestamp) -> Option<Lease> {
+        loop {
+            let claims = &mut self.lanes[lane];
+            if claims.at == claims.end {
+                if !self.refill(lane, look) {
+                    return None;
+                }
+                continue;
+            }
+            let (index, epoch) = claims.held[claims.at];
+            claims.at += 1;
+            // relaxed: a hint
+            self.block.ahead.store((claims.end - claims.at) as u32, Relaxed);
+            if let Some(lease) = self.start(index, epoch, now) {
+                return Some(lease);
+            }
+        }
+    }
+
+    /// Takes jobs out of a lane and publishes the claims.
+    fn refill(&mut self, lane: usize, look: Look) -> bool {
+        let mode = match look {
+            Look::Weak => Pop::Weak,
+            Look::Strict => Pop::Strict,
+        };
+        let queue = Arc::clone(&self.queue);
+        if queue.lanes[lane].pop(self.prefetch, mode, &mut self.popped) != PopResult::Taken {
+            return false;
+        }
+        let mut end = 0;
+        for chain in self.popped.chains() {
+            for index in chain.iter(&queue.slab) {
+                let epoch = queue.slab.state(index).load().epoch();
+                self.block.publish(lane * PREFETCH_MAX as usize + end, Claim::new(index, epoch));
+                self.lanes[lane].held[end] = (index, epoch);
+                end += 1;
+            }
+        }
+        (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
+        true
+    }
+
+    /// Starts a claimed job, unless it was cancelled, has expired, or went to somebody else.
+    #[inline]
+    fn start(&mut self, index: u32, epoch: Epoch, now: Timestamp) -> Option<Lease> {
+        let queue = Arc::clone(&self.queue);
+        let slot = queue.slab.slot(index);
+        if slot.expires() <= now {
+            let disposed = slot.state.end_claimed(epoch, Fate::Expired);
+            self.dispose(index, disposed, now);
+            return None;
+        }
+        let entry = (self.deliveries > 0).then(|| self.free_delivery()).flatten();
+        if let Some(entry) = entry {
+            // the delivery outlives the prefetch entry, so it has one of its own before it starts
+            self.block.publish(entry as usize, Claim::new(index, epoch));
+        }
+        match slot.state.start(epoch) {
+            Start::Running(word) => {
+                let lease = Lease {
+                    index,
+                    epoch: word.epoch(),
+                    job: slot.job_id(),
+                    lane: word.lane(),
+                    failures: word.failures(),
+                    expiries: word.expiries(),
+                    snoozes: slot.snoozes(),
+                    started: now,
+                    entry,
+                };
+                let first = lease.attempt() == 1;
+                self.ledger.start(lease.lane(), first.then(|| now.since(slot.published()).as_nanos() as u64));
+                if self.deliveries > 0 && entry.is_none() && queue.inbox.post(index, Flag::Poke) {
+                    // too many deliveries to observe: the timer promotes this one into the wheel
+                    queue.wake_timer(0);
+                }
+                Some(lease)
+            }
+            Start::Doomed => {
+                let disposed = slot.state.dispose(epoch);
+                self.dispose(index, disposed, now);
+                None
+            }
+            Start::Moved => {
+                self.ledger.bump(Count::TakenBack);
+                None
+            }
+        }
+    }
+
+    fn dispose(&mut self, index: u32, disposed: Dispose, now: Timestamp) {
+        match disposed {
+            Dispose::Owner(word) => {
+                self.queue.count_fate(&self.ledger, word.fate());
+                self.queue.end(&self.accounts, &self.ledger, index, word, now, true).run(&self.queue);
+            }
+            Dispose::Left(word) => self.queue.count_left(&self.ledger, word.fate()),
+            Dispose::Moved => self.ledger.bump(Count::TakenBack),
+        }
+    }
+
+    /// An entry for a delivery: one that is empty, or whose delivery is over (it was forgotten and has expired).
+    fn free_delivery(&self) -> Option<u32> {
+        let range = self.block.prefetched..self.block.len();
+        range.clone().chain(range).enumerate().find_map(|(turn, entry)| {
+            let claim = self.block.claim(entry);
+            let free = claim.is_none() || turn >= self.deliveries && {
+                let word = self.queue.slab.state(claim.index()).load();
+                word.epoch() != claim.epoch() && !(word.phase() == Phase::Running && word.epoch() == claim.epoch().next())
+            };
+            free.then_some(entry as u32)
+        })
+    }
+
+    /// The delivery of `entry` is settled.
+    pub(super) fn clear_delivery(&self, entry: Option<u32>) {
+        if let Some(entry) = entry {
+            self.block.publish(entry as usize, Claim::NONE);
+        }
+    }
+
+    /// Takes one job that a colleague has claimed and not started. For the idle.
+    pub fn steal(&mut self) -> bool {
+        if self.queue.is_paused() {
+            return false;
+        }
+        let queue = Arc::clone(&self.queue);
+        let blocks = queue.claims.lock();
+        for block in blocks.iter().filter(|block| !Arc::ptr_eq(block, &self.block)) {
+            // relaxed: a hint
+            if block.ahead.load(Relaxed) == 0 {
+                continue;
+            }
+            for entry in 0..block.prefetched {
+                let claim = block.claim(entry);
+                if claim.is_none() {
+                    continue;
+                }
+                let state = queue.slab.state(claim.index());
+                let word = state.load();
+                if word.phase() != Phase::Ready || word.epoch() != claim.epoch() {
+                    continue;
+                }
+                if let Some(epoch) = state.steal(claim.epoch()) {
+                    let lane = usize::from(word.lane());
+                    debug_assert!(self.lanes[lane].at == self.lanes[lane].end, "only the idle steal");
+                    self.block.publish(lane * PREFETCH_MAX as usize, Claim::new(claim.index(), epoch));
+                    self.lanes[lane].held[0] = (claim.index(), epoch);
+                    (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// The handler returned after `ran`: learns how much work to claim ahead.
+    #[inline]
+    pub fn ran(&mut self, lane: usize, ran: Duration) {
+        let nanos = ran.as_nanos() as u64;
+        self.ledger.run(lane, nanos);
+        self.block.clear_stuck();
+        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { (self.run_estimate * 7 + nanos) / 8 };
+        self.runs = self.runs.wrapping_add(1);
+        if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
+            self.prefetch = jobs_ahead(self.run_estimate);
+        }
+        if self.runs % 64 == 0 || nanos > AHEAD_NANOS {
+            // relaxed: a hint
+            self.queue.run_estimate.store(self.run_estimate, Relaxed);
+        }
+    }
+
+    /// Gives the claimed jobs that were not started back to their lanes.
+    pub fn give_back(&mut self) {
+        let queue = Arc::clone(&self.queue);
+        for (lane, claims) in self.lanes.iter_mut().enumerate() {
+            for &(index, epoch) in &claims.held[claims.at..claims.end] {
+                if queue.slab.state(index).take_back(epoch).is_some() {
+                    queue.lanes[lane].push(Chain::one(index));
+                }
+            }
+            claims.at = claims.end;
+        }
+        // relaxed: a hint
+        self.block.ahead.store(0, Relaxed);
+        queue.ring_bell(1);
+    }
+
+    /// True when the timer left something to do.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.queue.chores.any()
+    }
+
+    /// What the timer left to do.
+    pub fn take_chores(&self) -> Vec<Chore<T>> {
+        self.queue.chores.take()
+    }
+
+    /// Runs what an act left over.
+    pub fn after(&self, aftermath: Aftermath<T>) {
+        aftermath.run(&self.queue);
+    }
+}
+
+impl<T> Drop for Claimer<T> {
+    fn drop(&mut self) {
+        self.give_back();
+        let queue = Arc::clone(&self.queue);
+        // deliveries may outlive their consumer: the block stays while one of them is still current
+        queue.claims.lock().retain(|block| !Arc::ptr_eq(block, &self.block));
+        for entry in self.block.prefetched..self.block.len() {
+            let claim = self.block.claim(entry);
+            if !claim.is_none() && queue.inbox.post(claim.index(), Flag::Poke) {
+                queue.wake_timer(0);
+            }
+        }
+        queue.credits.close(&queue.slab, &mut self.accounts);
+        queue.ledger.retire(&self.ledger);
+    }
+}

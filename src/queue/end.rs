@@ -1,0 +1,223 @@
+//! A job is over: its payload goes where its fate says, and its slot is free again.
+
+use super::{Accounts, LetterCallback, Queue};
+use crate::clock::Timestamp;
+use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
+use crate::id::JobId;
+use crate::ledger::{Block, Count};
+use crate::slab::{Fate, Word};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// User code that is left to run after an act, outside of every lock.
+#[must_use = "the user code that an act leaves over must be run"]
+pub enum Aftermath<T> {
+    /// None.
+    Nothing,
+    /// A payload to drop.
+    Garbage(T),
+    /// A dead letter to drop.
+    Evicted(DeadLetter<T>),
+    /// A dead letter for the callback.
+    Callback(DeadLetter<T>, LetterCallback<T>),
+}
+
+impl<T> Aftermath<T> {
+    /// Runs it. A panic of user code is caught and counted.
+    pub fn run(self, queue: &Queue<T>) {
+        let outcome = match self {
+            Aftermath::Nothing => return,
+            Aftermath::Garbage(payload) => catch_unwind(AssertUnwindSafe(|| drop(payload))),
+            Aftermath::Evicted(letter) => catch_unwind(AssertUnwindSafe(|| drop(letter))),
+            Aftermath::Callback(letter, callback) => catch_unwind(AssertUnwindSafe(|| callback(letter))),
+        };
+        if outcome.is_err() {
+            queue.count_house(Count::DropPanics);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Aftermath<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Aftermath::Nothing => "Nothing",
+            Aftermath::Garbage(_) => "Garbage",
+            Aftermath::Evicted(_) => "Evicted",
+            Aftermath::Callback(..) => "Callback",
+        })
+    }
+}
+
+/// Why a job of this fate is dead; `None` for fates that end a job otherwise.
+pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
+    match fate {
+        Fate::Rejected => Some(DeathReason::Rejected),
+        Fate::Attempts => Some(DeathReason::TooManyAttempts),
+        Fate::Expiries => Some(DeathReason::TooManyExpiries),
+        Fate::Expired => Some(DeathReason::Expired),
+        Fate::OverLength => Some(DeathReason::OverLength),
+        Fate::None | Fate::Acked | Fate::Discarded | Fate::Cancelled | Fate::Chained | Fate::HandedBack | Fate::Purged => None,
+    }
+}
+
+impl<T> Queue<T> {
+    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
+    #[inline]
+    pub(super) fn count_fate(&self, ledger: &Block, fate: Fate) {
+        match fate {
+            Fate::Acked | Fate::Chained => ledger.bump(Count::Acked),
+            Fate::Discarded => ledger.bump(Count::Discarded),
+            Fate::Cancelled => ledger.bump(Count::Cancelled),
+            Fate::Purged => ledger.bump(Count::Purged),
+            _ => {}
+        }
+    }
+
+    /// Counts the end of a job whose slot a stale holder still reads.
+    pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
+        self.count_fate(ledger, fate);
+        if death_of(fate).is_none() {
+            ledger.bump(Count::Lingering);
+        }
+    }
+
+    /// The slot of an ended job has no holder any more, and the caller owns its payload and index: the payload goes where its fate says, the slot becomes free.
+    ///
+    /// With `in_place` a payload that nobody wants is dropped where it lies, otherwise it is moved out and left to the caller.
+    #[inline]
+    pub(super) fn end(&self, accounts: &Accounts, ledger: &Block, index: u32, word: Word, now: Timestamp, in_place: bool) -> Aftermath<T> {
+        let aftermath = if let Some(reason) = death_of(word.fate()) {
+            match self.bury(ledger, index, word, reason, now) {
+                Some(aftermath) => aftermath,
+                // held: the slot stays occupied
+                None => return Aftermath::Nothing,
+            }
+        } else {
+            self.histories.take(index, self.slab.slot(index).job_id());
+            if in_place {
+                if std::mem::needs_drop::<T>()
+                    // SAFETY: the caller owns the payload
+                    && catch_unwind(AssertUnwindSafe(|| unsafe { self.slab.drop_in_place(index) })).is_err()
+                {
+                    ledger.bump(Count::DropPanics);
+                }
+                Aftermath::Nothing
+            } else if std::mem::needs_drop::<T>() {
+                // SAFETY: the caller owns the payload
+                Aftermath::Garbage(unsafe { self.slab.take(index) })
+            } else {
+                Aftermath::Nothing
+            }
+        };
+        self.credits.release(&self.slab, accounts, index);
+        aftermath
+    }
+
+    /// Writes the letter of a dead job, or holds it in its slot (`None`).
+    #[cold]
+    fn bury(&self, ledger: &Block, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> Option<Aftermath<T>> {
+        let callback = self.letter_callback.lock().clone();
+        let mut dead = self.dead.lock();
+        if dead.is_full() && callback.is_none() && self.holds_dead() {
+            self.slab.state(index).hold();
+            dead.hold(index);
+            return None;
+        }
+        let letter = self.write_letter(index, word, reason, now);
+        count_death(ledger, reason);
+        if dead.is_full()
+            && let Some(callback) = callback
+        {
+            return Some(Aftermath::Callback(letter, callback));
+        }
+        Some(match dead.store(letter, now) {
+            Stored::Kept { evicted: None } => Aftermath::Nothing,
+            Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
+        })
+    }
+
+    /// Sends a job to the dead letters that never had a slot. The payload comes back when there is no room for it.
+    pub(super) fn bury_new(
+        &self,
+        job: JobId,
+        lane: usize,
+        payload: T,
+        reason: DeathReason,
+        now: Timestamp,
+        ledger: &Block,
+    ) -> Result<Aftermath<T>, T> {
+        let callback = self.letter_callback.lock().clone();
+        let mut dead = self.dead.lock();
+        if dead.is_full() && callback.is_none() && self.holds_dead() {
+            return Err(payload);
+        }
+        let mut deaths = Vec::with_capacity(1);
+        add_death(&mut deaths, &self.settings.name, reason, now);
+        let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
+        let letter = DeadLetter { payload, job, lane, record };
+        count_death(ledger, reason);
+        if dead.is_full()
+            && let Some(callback) = callback
+        {
+            return Ok(Aftermath::Callback(letter, callback));
+        }
+        Ok(match dead.store(letter, now) {
+            Stored::Kept { evicted: None } => Aftermath::Nothing,
+            Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
+        })
+    }
+
+    /// Moves the payload and history of a dead job out of its slot.
+    fn write_letter(&self, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> DeadLetter<T> {
+        let slot = self.slab.slot(index);
+        let job = slot.job_id();
+        let history = self.histories.take(index, job).unwrap_or_default();
+        let mut deaths = history.deaths;
+        add_death(&mut deaths, &self.settings.name, reason, now);
+        let record = DeathRecord {
+            deaths,
+            last_error: history.last_error,
+            failures: word.failures(),
+            expiries: word.expiries(),
+            snoozes: slot.snoozes(),
+            published: slot.published(),
+        };
+        // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
+        let payload = unsafe { self.slab.take(index) };
+        DeadLetter { payload, job, lane: usize::from(word.lane()), record }
+    }
+
+    /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
+    pub(super) fn settle_held(&self, now: Timestamp) {
+        loop {
+            let index = {
+                let mut dead = self.dead.lock();
+                let Some(index) = dead.next_held() else { return };
+                let word = self.slab.state(index).load();
+                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+                let letter = self.write_letter(index, word, reason, now);
+                self.slab.state(index).unhold();
+                count_death(&self.house.lock().block, reason);
+                let stored = dead.store(letter, now);
+                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+                index
+            };
+            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+        }
+    }
+
+    fn holds_dead(&self) -> bool {
+        self.dead_overflow == crate::config::DeadLetterOverflow::Hold
+    }
+}
+
+fn count_death(ledger: &Block, reason: DeathReason) {
+    ledger.bump(Count::DeadLettered);
+    ledger.bump(match reason {
+        DeathReason::Rejected => Count::DeadRejected,
+        DeathReason::TooManyAttempts => Count::DeadAttempts,
+        DeathReason::TooManyExpiries => Count::DeadExpiries,
+        DeathReason::Expired => Count::DeadExpired,
+        DeathReason::OverLength => Count::DeadOverLength,
+    });
+}

@@ -1,0 +1,384 @@
+//! The timer's side of a queue: leases that ran out, claims that nobody starts, delays that ended.
+//!
+//! Leases are observed, not armed. Every sweep the timer reads each claim (slot, epoch) and the slot's word. A claim that it has not seen running before is
+//! stamped with a time read *after* the look; a claim whose stamp is a lease old is expired, with exactly that epoch. So a lease is never short, and late by
+//! less than two sweeps. Nothing here runs user code or drops a payload.
+//!
+//! *Frozen process.* When two sweeps are further apart than `freeze_after`, the workers stood still as well: lease ages then grow by two sweeps at the most.
+//! Delays and schedules go by real time.
+
+use super::{Chore, ClaimBlock, Pressure, Queue};
+use crate::chain::Chain;
+use crate::clock::{Clock, Timestamp, nanos};
+use crate::ledger::{Block, Count};
+use crate::slab::{CancelStep, Claim, Epoch, Expire, Fate, Fire, Phase, Word};
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::wheel::{Advance, Wheel, tick_after, tick_reached};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What the timer has seen of one claim entry.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    claim: Claim,
+    /// It has been seen running.
+    running: bool,
+    /// When that (or the claim itself) was seen first, on the lease clock.
+    stamp: u64,
+}
+
+const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0 };
+
+/// Why a slot has an entry in the wheel although the timer does not own its index.
+#[derive(Debug, Clone, Copy)]
+enum Watch {
+    /// A lease that no claim block shows; `until` is on the lease clock.
+    Lease { epoch: Epoch, until: u64 },
+    /// The time to live of a waiting job.
+    TimeToLive { epoch: Epoch },
+}
+
+/// The timer's private state for one queue. The timer thread holds its lock for a turn; nobody else needs it before shutdown.
+#[derive(Debug)]
+pub struct TimerSide {
+    /// Entries are slot indices. A slot without a watch is owned by the timer: its job is delayed.
+    pub(super) wheel: Wheel,
+    watches: HashMap<u32, Watch>,
+    seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
+    block: Arc<Block>,
+    fired: Vec<u32>,
+    /// The time of the last turn; clocks that step back are clamped to it.
+    last: Timestamp,
+    /// Time as leases see it: real time without frozen stretches.
+    lease_now: u64,
+    next_sweep: Timestamp,
+    settled_before: u64,
+    settled_at: Timestamp,
+    pub(super) periods: Vec<Arc<super::chores::Period<()>>>,
+}
+
+/// At most so many wheel entries are fired before the inbox and the sweep get their turn again.
+const FIRE_BUDGET: usize = 256;
+
+impl TimerSide {
+    pub(super) fn new(capacity: u32, block: Arc<Block>) -> Self {
+        TimerSide {
+            wheel: Wheel::new(capacity, 0),
+            watches: HashMap::new(),
+            seen: Vec::new(),
+            block,
+            fired: Vec::with_capacity(FIRE_BUDGET),
+            last: Timestamp::ZERO,
+            lease_now: 0,
+            next_sweep: Timestamp::ZERO,
+            settled_before: 0,
+            settled_at: Timestamp::ZERO,
+            periods: Vec::new(),
+        }
+    }
+
+    /// The timer owns this index: its job is delayed.
+    pub(super) fn owns(&self, index: u32) -> bool {
+        self.wheel.contains(index) && !self.watches.contains_key(&index)
+    }
+}
+
+impl<T> Queue<T> {
+    /// How often the timer looks at the leases: an eighth of the visibility timeout, within 1 and 100 ms.
+    pub fn sweep_every(&self) -> Duration {
+        (self.settings.visibility / 8).clamp(self.settings.tick, Duration::from_millis(100).max(self.settings.tick))
+    }
+
+    /// One turn of the timer: inbox, sweep if it is time, wheel. Says when it wants the next turn.
+    pub fn turn(self: &Arc<Self>, clock: &dyn Clock) -> Timestamp {
+        let mut side = self.timer.lock();
+        let side = &mut *side;
+        let now = self.observe(side, clock);
+        self.drain_inbox(side, clock);
+        if now >= side.next_sweep {
+            self.sweep(side, clock);
+            self.watch_depth(side, now);
+            side.next_sweep = now + self.sweep_every();
+        }
+        let more = self.fire_due(side, now);
+        let periods = self.start_periods(now);
+        if more {
+            return now;
+        }
+        let tick = nanos(self.settings.tick).max(1);
+        let due = side.wheel.next_due().map_or(Timestamp::MAX, |due| Timestamp::from_nanos(due.saturating_mul(tick)));
+        side.next_sweep.min(due).min(periods)
+    }
+
+    /// True when somebody wants the timer's attention at once.
+    pub fn timer_has_mail(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Reads the clock: never backwards, and with frozen stretches taken out of the lease clock.
+    fn observe(&self, side: &mut TimerSide, clock: &dyn Clock) -> Timestamp {
+        let now = clock.now().max(side.last);
+        let gap = now.since(side.last);
+        let sweep = self.sweep_every();
+        let counted = if gap > self.settings.freeze_after.max(10 * sweep) { 2 * sweep } else { gap };
+        side.lease_now = side.lease_now.saturating_add(nanos(counted));
+        side.last = now;
+        now
+    }
+
+    fn lease_length(&self, index: u32, epoch: Epoch) -> u64 {
+        let own = self.slab.extension(index, epoch.raw()).or_else(|| self.slab.visibility(index));
+        nanos(own.unwrap_or(self.settings.visibility))
+    }
+
+    fn drain_inbox(&self, side: &mut TimerSide, clock: &dyn Clock) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let mut mail = std::mem::take(&mut side.fired);
+        let mut poked = Vec::new();
+        self.inbox.drain(|index, flags| if flags.handover() { mail.push(index) } else { poked.push(index) });
+        for index in mail.drain(..) {
+            // the index is ours now; a watch that was left behind speaks of an earlier delivery
+            side.watches.remove(&index);
+            side.wheel.cancel(index);
+            self.keep(side, index);
+        }
+        for index in poked {
+            if side.owns(index) {
+                side.wheel.cancel(index);
+                self.keep(side, index);
+            } else {
+                self.watch(side, index, clock);
+            }
+        }
+        side.fired = mail;
+    }
+
+    /// Files a delayed job that the timer owns, or passes it on if it was cancelled.
+    fn keep(&self, side: &mut TimerSide, index: u32) {
+        let word = self.slab.state(index).load();
+        match word.phase() {
+            Phase::Delayed => side.wheel.insert(index, tick_after(self.slab.due(index), self.settings.tick)),
+            // for the worker that pops it to dispose of
+            Phase::Doomed => self.return_to_lane(index, word),
+            other => debug_assert!(false, "the timer owns a slot that is {other:?}"),
+        }
+    }
+
+    /// A slot that is not the timer's wants watching: a lease without a claim, or a time to live.
+    fn watch(&self, side: &mut TimerSide, index: u32, clock: &dyn Clock) {
+        let word = self.slab.state(index).load();
+        let (watch, due) = match word.phase() {
+            Phase::Running => {
+                let length = self.lease_length(index, word.epoch());
+                // the stamp is read after the look: the lease comes out long rather than short
+                let now = self.observe(side, clock);
+                let until = side.lease_now.saturating_add(length);
+                (Watch::Lease { epoch: word.epoch(), until }, now + Duration::from_nanos(length))
+            }
+            Phase::Ready if self.slab.slot(index).expires() != Timestamp::MAX => {
+                (Watch::TimeToLive { epoch: word.epoch() }, self.slab.slot(index).expires())
+            }
+            _ => return,
+        };
+        side.watches.insert(index, watch);
+        side.wheel.reschedule(index, tick_after(due, self.settings.tick));
+    }
+
+    /// Fires what is due. True when the budget ran out first.
+    fn fire_due(&self, side: &mut TimerSide, now: Timestamp) -> bool {
+        let mut fired = std::mem::take(&mut side.fired);
+        let advance = side.wheel.advance(tick_reached(now, self.settings.tick), FIRE_BUDGET, |index| fired.push(index));
+        for index in fired.drain(..) {
+            match side.watches.remove(&index) {
+                None => match self.slab.state(index).fire() {
+                    Fire::Ready(word) | Fire::Doomed(word) => self.return_to_lane(index, word),
+                },
+                Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
+                    // the process was frozen: the lease has time left
+                    side.watches.insert(index, Watch::Lease { epoch, until });
+                    let due = now + Duration::from_nanos(until - side.lease_now);
+                    side.wheel.insert(index, tick_after(due, self.settings.tick));
+                }
+                Some(Watch::Lease { epoch, .. }) => {
+                    self.expire(side, index, epoch);
+                }
+                Some(Watch::TimeToLive { epoch }) => self.expire_waiting(index, epoch),
+            }
+        }
+        side.fired = fired;
+        advance == Advance::More
+    }
+
+    /// A waiting job's time to live has ended: whoever pops it disposes of it.
+    fn expire_waiting(&self, index: u32, epoch: Epoch) {
+        let state = self.slab.state(index);
+        let mut word = state.load();
+        while word.phase() == Phase::Ready && word.epoch() == epoch {
+            match state.cancel(word, Fate::Expired) {
+                CancelStep::Retry(now) => word = now,
+                _ => {
+                    // it occupies its slot until somebody pops it
+                    self.ring_bell(1);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The lease `epoch` has run out. True if it was still the current one.
+    fn expire(&self, side: &TimerSide, index: u32, epoch: Epoch) -> bool {
+        match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
+            Expire::Ready(word) => {
+                side.block.bump(Count::ExpiredLeases);
+                self.return_to_lane(index, word);
+                true
+            }
+            Expire::Buried(word) => {
+                side.block.bump(Count::ExpiredLeases);
+                self.count_left(&side.block, word.fate());
+                true
+            }
+            Expire::Lost(_) => false,
+        }
+    }
+
+    /// Pushes an index that the timer owns.
+    fn return_to_lane(&self, index: u32, word: Word) {
+        self.lanes[usize::from(word.lane())].push(Chain::one(index));
+        self.ring_bell(1);
+    }
+
+    /// Looks at every claim once.
+    fn sweep(&self, side: &mut TimerSide, clock: &dyn Clock) {
+        self.meet_blocks(side);
+        let mut seen = std::mem::take(&mut side.seen);
+        let begun = side.lease_now;
+        let mut fresh = false;
+        for (block, entries) in &mut seen {
+            for (entry, seen) in entries.iter_mut().enumerate() {
+                fresh |= self.look(side, block, entry, seen, begun);
+            }
+        }
+        if fresh {
+            // read after the looks: whatever preempted us in between makes leases longer, not shorter
+            self.observe(side, clock);
+            let stamp = side.lease_now;
+            for seen in seen.iter_mut().flat_map(|(_, entries)| entries.iter_mut()).filter(|seen| seen.stamp == FRESH) {
+                seen.stamp = stamp;
+            }
+        }
+        side.seen = seen;
+    }
+
+    /// Looks at one claim. True if it is to be stamped.
+    fn look(&self, side: &TimerSide, block: &ClaimBlock, entry: usize, seen: &mut Seen, now: u64) -> bool {
+        let claim = block.claim(entry);
+        if claim.is_none() {
+            *seen = UNSEEN;
+            return false;
+        }
+        let index = claim.index();
+        let word = self.slab.state(index).load();
+        let runs = word.phase() == Phase::Running && word.epoch() == claim.epoch().next();
+        if claim != seen.claim {
+            *seen = Seen { claim, running: runs, stamp: FRESH };
+            return true;
+        }
+        if runs {
+            if !seen.running {
+                (seen.running, seen.stamp) = (true, FRESH);
+                return true;
+            }
+            if now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) && self.expire(side, index, word.epoch()) {
+                block.mark_stuck(claim);
+            }
+            return false;
+        }
+        let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
+        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) {
+            if let Some((_, _)) = self.slab.state(index).take_back(claim.epoch()) {
+                // the claimer finds the epoch changed and forgets the index
+                let word = self.slab.state(index).load();
+                self.return_to_lane(index, word);
+            }
+        }
+        false
+    }
+
+    /// How long a claimed job may wait for its claimer to start it before others get it.
+    fn patience(&self) -> Duration {
+        2 * self.sweep_every()
+    }
+
+    /// Starts to watch new claim blocks and forgets those whose claimers are gone.
+    fn meet_blocks(&self, side: &mut TimerSide) {
+        let blocks = self.claims.lock();
+        side.seen.retain(|(known, _)| blocks.iter().any(|block| Arc::ptr_eq(block, known)));
+        for block in blocks.iter() {
+            if !side.seen.iter().any(|(known, _)| Arc::ptr_eq(block, known)) {
+                side.seen.push((Arc::clone(block), vec![UNSEEN; block.len()].into_boxed_slice()));
+            }
+        }
+    }
+
+    /// Watermarks, the age of dead letters, the pace of settlements.
+    fn watch_depth(self: &Arc<Self>, side: &mut TimerSide, now: Timestamp) {
+        let depth = self.occupied();
+        let (low, high) = self.settings.watermarks;
+        let was = self.pressure();
+        let is = match was {
+            Pressure::Low if depth > high => Pressure::High,
+            Pressure::High if depth <= low => Pressure::Low,
+            same => same,
+        };
+        if is != was {
+            // relaxed: statistics
+            self.pressure.store(is == Pressure::High, Relaxed);
+            self.add_chore(Chore::Pressure(is));
+        }
+        if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
+            self.add_chore(Chore::RetireLetters);
+        }
+        let counts = self.ledger.totals().counts;
+        let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;
+        if settled > side.settled_before {
+            let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);
+            // relaxed: a hint
+            self.settle_gap.store(gap.max(1), Relaxed);
+        }
+        (side.settled_before, side.settled_at) = (settled, now);
+    }
+
+    fn add_chore(&self, chore: Chore<T>) {
+        self.chores.add(chore);
+        self.ring_bell(1);
+    }
+
+    /// Hands due periods to whoever does chores. Says when the next one is due.
+    fn start_periods(&self, now: Timestamp) -> Timestamp {
+        let mut periods = self.periods.lock();
+        // relaxed: a stopped period may fire once more
+        periods.retain(|period| !period.stopped.load(Relaxed));
+        let mut next = Timestamp::MAX;
+        for period in periods.iter() {
+            let mut due = period.next.lock();
+            if *due <= now {
+                let late = now.since(*due).as_nanos() / nanos(period.every).max(1) as u128;
+                let owed = if period.catch_up { late as u64 + 1 } else { 1 };
+                *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
+                // relaxed: the chore list's lock carries it
+                if period.owed.fetch_add(owed, Relaxed) == 0 {
+                    self.add_chore(Chore::Period(std::sync::Arc::clone(period)));
+                }
+            }
+            next = next.min(*due);
+        }
+        next
+    }
+}
+
+/// The stamp of a claim that this sweep has to stamp at its end.
+const FRESH: u64 = u64::MAX;

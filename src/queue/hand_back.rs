@@ -1,0 +1,224 @@
+//! Shutdown: every undone job comes out by value.
+
+use super::Queue;
+use crate::clock::Timestamp;
+use crate::dead_letter::Death;
+use crate::id::JobId;
+use crate::ledger::Count;
+use crate::limits::PREFETCH_MAX;
+use crate::ring::{Pop, PopResult, Popped};
+use crate::slab::{Dispose, Fate, Phase, Word};
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::full_fence;
+use std::fmt;
+
+/// Where an undone job was when it was handed back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// In a lane or claimed, never started or waiting for its next attempt.
+    Waiting,
+    /// Waiting for its time.
+    Delayed,
+    /// Dead, waiting for room among the dead letters.
+    Held,
+    /// Running at shutdown, and its handler asked for another attempt.
+    Interrupted,
+}
+
+/// A job that was accepted and not done, given back at shutdown.
+#[non_exhaustive]
+pub struct Undone<T> {
+    /// The payload.
+    pub payload: T,
+    /// The job's id.
+    pub job: JobId,
+    /// The lane it was published to.
+    pub lane: usize,
+    /// How many attempts failed.
+    pub failures: u32,
+    /// How many leases ran out.
+    pub expiries: u32,
+    /// What the last failed attempt said.
+    pub last_error: Option<Box<str>>,
+    /// Deaths before a redrive.
+    pub deaths: Vec<Death>,
+    /// When it was published, or would have become ready.
+    pub published: Timestamp,
+    /// Where it was.
+    pub origin: Origin,
+}
+
+impl<T> fmt::Debug for Undone<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undone").field("job", &self.job).field("lane", &self.lane).field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl<T> Queue<T> {
+    /// Refuses publishes from here on, and lets waiting publishers go.
+    pub fn close(&self) {
+        // relaxed: the fence orders it
+        self.closed.store(true, Relaxed);
+        full_fence();
+        self.credits.close_waiters();
+        self.bell.notify_all();
+    }
+
+    /// Lets nothing start any more.
+    ///
+    /// The fence pairs with the one that every publish does after its push, see `publish`.
+    pub fn stop(&self) {
+        // relaxed: the fence orders it
+        self.stopped.store(true, Relaxed);
+        full_fence();
+        self.bell.notify_all();
+    }
+
+    /// Sets the cancel flag of every running job.
+    pub fn cancel_running(&self) {
+        for index in 0..self.capacity() {
+            let state = self.slab.state(index);
+            let word = state.load();
+            if word.phase() == Phase::Running {
+                // one try: a word that changes meanwhile is a delivery that ends
+                let _ = word;
+            }
+        }
+    }
+
+    /// The jobs that are with a handler or consumer now.
+    pub fn running(&self) -> Vec<(JobId, Word)> {
+        (0..self.capacity())
+            .filter_map(|index| {
+                let word = self.slab.state(index).load();
+                (word.phase() == Phase::Running).then(|| (self.slab.slot(index).job_id(), word))
+            })
+            .collect()
+    }
+
+    /// True when nothing is waiting, delayed or running: a drained queue.
+    pub fn is_idle(&self) -> bool {
+        let phases = self.gauges().phases;
+        phases.ready == 0 && phases.running == 0 && phases.delayed == 0
+    }
+
+    /// Every undone job that is not with a handler, by value. Call it after [`stop`](Self::stop), when the timer has stopped too; again at any later time for
+    /// jobs that have come back since.
+    pub fn hand_back(&self) -> Vec<Undone<T>> {
+        self.recall_all();
+        std::mem::take(&mut *self.strays.lock())
+    }
+
+    /// Moves everything that lies in lanes, claims, inbox, wheel and the held list to the strays.
+    pub(super) fn recall_all(&self) {
+        let mut strays = self.strays.lock();
+        self.recall_claimed();
+        self.recall_lanes(&mut strays);
+        self.recall_delayed(&mut strays);
+        self.recall_lanes(&mut strays);
+        self.recall_held(&mut strays);
+    }
+
+    pub(super) fn take_stray(&self, job: JobId) -> Option<Undone<T>> {
+        let mut strays = self.strays.lock();
+        let at = strays.iter().position(|stray| stray.job == job)?;
+        Some(strays.swap_remove(at))
+    }
+
+    /// An ended job whose fate is to be handed back. The caller owns payload and index, and frees the slot.
+    pub(super) fn hand_back_one(&self, index: u32, word: Word, origin: Origin) {
+        let undone = self.undone(index, word, origin);
+        self.strays.lock().push(undone);
+        self.count_house(Count::HandedBack);
+    }
+
+    /// Claims that a stuck worker has not started go back to their lanes.
+    fn recall_claimed(&self) {
+        let blocks = self.claims.lock();
+        for block in blocks.iter() {
+            for entry in 0..block.len() {
+                let claim = block.claim(entry);
+                if claim.is_none() {
+                    continue;
+                }
+                let state = self.slab.state(claim.index());
+                if state.take_back(claim.epoch()).is_some() {
+                    let lane = usize::from(state.load().lane());
+                    self.lanes[lane].push(crate::chain::Chain::one(claim.index()));
+                }
+            }
+        }
+    }
+
+    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>) {
+        let mut popped = Popped::new();
+        for ring in &self.lanes {
+            while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
+                for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
+                    self.recall(index, Origin::Waiting, strays);
+                }
+            }
+        }
+    }
+
+    /// The caller owns the index of a waiting job.
+    fn recall(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>) {
+        let state = self.slab.state(index);
+        match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
+            Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
+                strays.push(self.undone(index, word, origin));
+                let house = self.house.lock();
+                house.block.bump(Count::HandedBack);
+                self.credits.release(&self.slab, &house.accounts, index);
+            }
+            Dispose::Owner(word) => {
+                // it had been cancelled or had expired before
+                let aftermath = {
+                    let house = self.house.lock();
+                    self.count_fate(&house.block, word.fate());
+                    self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false)
+                };
+                aftermath.run(self);
+            }
+            Dispose::Left(word) => self.count_left(&self.house.lock().block, word.fate()),
+            Dispose::Moved => {}
+        }
+    }
+
+    /// What is in the timer's hands: fired ahead of time, into the lanes.
+    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>) {
+        let mut side = self.timer.lock();
+        let mut owned = Vec::new();
+        self.inbox.drain(|index, flags| {
+            if flags.handover() {
+                owned.push(index);
+            }
+        });
+        for index in 0..self.capacity() {
+            if side.owns(index) {
+                side.wheel.cancel(index);
+                owned.push(index);
+            }
+        }
+        for index in owned {
+            // Delayed -> Ready (or Doomed already), then as any waiting job
+            let _ = self.slab.state(index).fire();
+            self.recall(index, Origin::Delayed, strays);
+        }
+    }
+
+    fn recall_held(&self, strays: &mut Vec<Undone<T>>) {
+        let held = self.dead.lock().take_held();
+        for index in held {
+            let state = self.slab.state(index);
+            let word = state.load();
+            strays.push(self.undone(index, word, Origin::Held));
+            state.unhold();
+            let house = self.house.lock();
+            house.block.bump(Count::HandedBack);
+            self.credits.release(&self.slab, &house.accounts, index);
+        }
+    }
+}

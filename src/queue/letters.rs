@@ -1,0 +1,171 @@
+//! Dead letters by hand, purge, and the chores.
+
+use super::chores::Period;
+use super::{Chore, Publisher, Queue, When};
+use crate::chain::Chain;
+use crate::clock::{Clock, Timestamp};
+use crate::dead_letter::DeadLetter;
+use crate::id::JobId;
+use crate::job::Payload;
+use crate::ledger::Count;
+use crate::ring::{Pop, PopResult, Popped};
+use crate::slab::{Dispose, Fate};
+use crate::sync::atomic::Ordering::Relaxed;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+impl<T> Queue<T> {
+    /// Looks at the dead letters, oldest first, under their lock.
+    pub fn with_letters<R>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &DeadLetter<T>>) -> R) -> R {
+        let dead = self.dead.lock();
+        look(&mut dead.iter())
+    }
+
+    /// Takes out a dead letter: that of `job`, or the oldest.
+    pub fn take_letter(&self, job: Option<JobId>, now: Timestamp) -> Option<DeadLetter<T>> {
+        let letter = {
+            let mut dead = self.dead.lock();
+            let letter = match job {
+                Some(job) => dead.remove(job),
+                None => dead.pop(),
+            };
+            dead.purged += u64::from(letter.is_some());
+            letter
+        };
+        self.settle_held(now);
+        letter.map(|(_, letter)| letter)
+    }
+
+    /// Drops every dead letter. Says how many.
+    pub fn purge_letters(&self, now: Timestamp) -> usize {
+        let mut purged = 0;
+        // letters that were held move in behind the ones that go, and go too
+        while let Some(letter) = self.take_letter(None, now) {
+            purged += 1;
+            super::Aftermath::Evicted(letter).run(self);
+        }
+        purged
+    }
+
+    /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed;
+    /// then the letter stays where it is.
+    pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, crate::error::Refusal> {
+        if self.is_closed() {
+            return Err(crate::error::Refusal::Closed);
+        }
+        let mut dead = self.dead.lock();
+        let taken = match job {
+            Some(job) => dead.remove(job),
+            None => dead.pop(),
+        };
+        let Some((since, letter)) = taken else { return Ok(false) };
+        let house = self.house.lock();
+        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
+            dead.put_back((since, letter));
+            return Err(crate::error::Refusal::Full { retry_after: None });
+        };
+        dead.redriven += 1;
+        let DeadLetter { payload, job, lane, record } = letter;
+        self.slab.slot(index).describe(job, now, Timestamp::MAX);
+        // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
+        unsafe { self.slab.write(index, payload) };
+        self.histories.restore(index, job, record.last_error, record.deaths);
+        self.slab.state(index).fill(lane as u8);
+        self.lanes[lane].push(Chain::one(index));
+        house.block.bump(Count::Accepted);
+        drop(house);
+        drop(dead);
+        self.settle_held(now);
+        self.ring_bell(1);
+        if self.is_stopped() {
+            self.recall_all();
+        }
+        Ok(true)
+    }
+
+    /// Drops every waiting job. Says how many.
+    pub fn purge(&self, now: Timestamp) -> usize {
+        let mut purged = 0;
+        let mut popped = Popped::new();
+        for ring in &self.lanes {
+            while ring.pop(crate::limits::PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
+                for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
+                    let state = self.slab.state(index);
+                    let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
+                    purged += usize::from(self.dispose_by_house(index, disposed, now));
+                }
+            }
+        }
+        purged
+    }
+
+    fn dispose_by_house(&self, index: u32, disposed: Dispose, now: Timestamp) -> bool {
+        match disposed {
+            Dispose::Owner(word) => {
+                let aftermath = {
+                    let house = self.house.lock();
+                    self.count_fate(&house.block, word.fate());
+                    self.end(&house.accounts, &house.block, index, word, now, false)
+                };
+                aftermath.run(self);
+                true
+            }
+            Dispose::Left(word) => {
+                self.count_left(&self.house.lock().block, word.fate());
+                true
+            }
+            Dispose::Moved => false,
+        }
+    }
+
+    /// Drops the dead letters that have reached their age.
+    pub fn retire_letters(&self, now: Timestamp) {
+        let old = self.dead.lock().retire(now);
+        for letter in old {
+            super::Aftermath::Evicted(letter).run(self);
+        }
+        self.settle_held(now);
+    }
+}
+
+impl<T: Payload> Queue<T> {
+    /// Does a chore. Runs user code.
+    pub fn do_chore(&self, publisher: &Publisher, chore: Chore<T>, clock: &dyn Clock) {
+        match chore {
+            Chore::RetireLetters => self.retire_letters(clock.now()),
+            Chore::Pressure(pressure) => {
+                let callback = self.pressure_callback.lock().clone();
+                if let Some(callback) = callback
+                    && catch_unwind(AssertUnwindSafe(|| callback(pressure))).is_err()
+                {
+                    self.count_house(Count::DropPanics);
+                }
+            }
+            Chore::Period(period) => self.run_period(publisher, &period, clock),
+        }
+    }
+
+    fn run_period(&self, publisher: &Publisher, period: &Period<T>, clock: &dyn Clock) {
+        // relaxed: the chore list's lock carried it
+        let owed = period.owed.swap(0, Relaxed);
+        for _ in 0..owed {
+            // relaxed: a stopped period may fire once more
+            if period.stopped.load(Relaxed) {
+                return;
+            }
+            let published = match catch_unwind(AssertUnwindSafe(|| (period.make)())) {
+                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
+                Err(_) => false,
+            };
+            if !published {
+                publisher.ledger.bump(Count::PeriodsMissed);
+            }
+        }
+    }
+
+    /// Publishes what `period` makes, from its first due time on.
+    pub fn add_period(&self, period: Arc<Period<T>>) {
+        self.periods.lock().push(period);
+        self.wake_timer(0);
+    }
+}

@@ -1,0 +1,335 @@
+//! A delivery ends.
+//!
+//! Two steps, so that user code never runs inside the protocol: [`Queue::plan`] asks the retry function what to do, then [`Claimer::settle`] does it with
+//! one CAS. Whoever loses that CAS is stale: it leaves the slot and touches nothing.
+
+use super::{Aftermath, Claimer, Lease, Queue, Undone};
+use crate::chain::Chain;
+use crate::clock::Timestamp;
+use crate::config::RetryDecision;
+use crate::error::{Became, ExtendError, Stale};
+use crate::id::JobId;
+use crate::inbox::Flag;
+use crate::job::Job;
+use crate::ledger::Count;
+use crate::rng::Rng;
+use crate::slab::{Epoch, Fate, Leave, Next, Phase, Settled, Word};
+use crate::verdict::{JobError, Verdict};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// What to do with a delivery.
+#[derive(Debug)]
+pub enum Plan {
+    /// The job is over.
+    End(Fate, Option<JobError>),
+    /// The attempt failed; the job comes back after a delay.
+    Retry(JobError, Duration),
+    /// The job comes back after a delay; no attempt is spent.
+    Snooze(Duration),
+    /// The delivery failed for good: its attempts are used up.
+    Exhausted(JobError),
+}
+
+impl<T> Queue<T> {
+    /// Turns a verdict into a plan: asks backoff and retry function. Runs user code; call it outside of locks.
+    pub fn plan(&self, lease: &Lease, verdict: Verdict, rng: &mut Rng) -> Plan {
+        let retry = &self.settings.retry;
+        match verdict {
+            Verdict::Ack => Plan::End(Fate::Acked, None),
+            Verdict::Discard => Plan::End(Fate::Discarded, None),
+            Verdict::Reject(error) => Plan::End(Fate::Rejected, Some(error)),
+            Verdict::Snooze(after) => Plan::Snooze(after),
+            Verdict::Retry(error) | Verdict::RetryAfter(error, _) if lease.failures() + 1 >= retry.max_attempts => Plan::Exhausted(error),
+            Verdict::RetryAfter(error, after) => Plan::Retry(error, after),
+            Verdict::Retry(error) => match &retry.decide {
+                None => {
+                    let previous = self.histories.last_delay(lease.index, lease.job);
+                    let delay = retry.backoff.delay(lease.failures(), previous, rng);
+                    Plan::Retry(error, delay)
+                }
+                Some(decide) => match catch_unwind(AssertUnwindSafe(|| decide(lease.failures(), &error))) {
+                    Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
+                    Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
+                    Ok(RetryDecision::Discard) => Plan::End(Fate::Discarded, Some(error)),
+                    // a retry function that panics is no reason to lose the job
+                    Err(_) => Plan::Retry(error, retry.backoff.delay(lease.failures(), Duration::ZERO, rng)),
+                },
+            },
+        }
+    }
+
+    /// What became of a job whose delivery was found stale.
+    fn became(word: Word, lease: Epoch) -> Stale {
+        let _ = lease;
+        Stale::new(match word.phase() {
+            Phase::Ready | Phase::Delayed => Became::Waiting,
+            Phase::Running => Became::Redelivered,
+            Phase::Free | Phase::Doomed | Phase::Zombie | Phase::Held => Became::Ended,
+        })
+    }
+
+    /// Hands a delayed job to the timer. The caller owns `index`.
+    pub(super) fn delay(&self, index: u32, due: Timestamp) {
+        self.slab.set_due(index, due);
+        self.inbox.post(index, Flag::Handover);
+        self.wake_timer(due.as_nanos());
+    }
+}
+
+impl<T> Claimer<T> {
+    /// Ends a delivery as planned. The payload of an ended job is dropped where it lies if `in_place`, else left to the caller.
+    ///
+    /// # Errors
+    /// [`Stale`] when the lease had run out: nothing was touched.
+    #[inline]
+    pub fn settle(&mut self, lease: Lease, plan: Plan, now: Timestamp, in_place: bool) -> Result<Aftermath<T>, (Stale, Aftermath<T>)> {
+        let queue = &self.queue;
+        let state = queue.slab.state(lease.index);
+        let stopped = queue.is_stopped();
+        let (next, error, delay, snooze) = match plan {
+            Plan::End(fate, error) => (Next::End { fate, spend_failure: false }, error, Duration::ZERO, false),
+            Plan::Exhausted(error) => (Next::End { fate: Fate::Attempts, spend_failure: true }, Some(error), Duration::ZERO, false),
+            // nobody would start it any more
+            Plan::Retry(error, _) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: true }, Some(error), Duration::ZERO, false),
+            Plan::Snooze(_) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: false }, None, Duration::ZERO, false),
+            Plan::Retry(error, Duration::ZERO) => (Next::Ready { spend_failure: true }, Some(error), Duration::ZERO, false),
+            Plan::Snooze(Duration::ZERO) => (Next::Ready { spend_failure: false }, None, Duration::ZERO, true),
+            Plan::Retry(error, delay) => (Next::Delayed { spend_failure: true }, Some(error), delay, false),
+            Plan::Snooze(delay) => (Next::Delayed { spend_failure: false }, None, delay, true),
+        };
+        if let Some(error) = &error {
+            // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
+            queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
+        }
+        let settled = state.settle(lease.epoch, |word| match next {
+            Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
+            next => next,
+        });
+        let aftermath = match settled {
+            Ok(Settled::Owner(word)) => {
+                queue.count_fate(&self.ledger, word.fate());
+                if word.fate() == Fate::HandedBack {
+                    queue.hand_back_one(lease.index, word, super::Origin::Interrupted);
+                    queue.credits.release(&queue.slab, &self.accounts, lease.index);
+                    Aftermath::Nothing
+                } else {
+                    queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
+                }
+            }
+            Ok(Settled::Left(word)) => {
+                queue.count_left(&self.ledger, word.fate());
+                Aftermath::Nothing
+            }
+            Ok(Settled::Ready(word)) => {
+                self.count_return(lease.index, snooze);
+                queue.lanes[usize::from(word.lane())].push(Chain::one(lease.index));
+                queue.ring_bell(1);
+                Aftermath::Nothing
+            }
+            Ok(Settled::Delayed(_)) => {
+                self.count_return(lease.index, snooze);
+                queue.delay(lease.index, now + delay);
+                Aftermath::Nothing
+            }
+            Err(stale) => {
+                let stale = Queue::<T>::became(stale.0, lease.epoch);
+                self.ledger.bump(Count::StaleSettles);
+                let aftermath = self.leave(&lease, now, in_place);
+                self.clear_delivery(lease.entry);
+                return Err((stale, aftermath));
+            }
+        };
+        self.clear_delivery(lease.entry);
+        Ok(aftermath)
+    }
+
+    /// Acks a delivery and publishes a follow-up in the same slot, with the same credit. A stale holder that still reads the old payload sends the
+    /// follow-up through a slot of its own.
+    ///
+    /// # Errors
+    /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
+    #[allow(clippy::type_complexity, reason = "two ways to get the follow-up back, both spelled out above")]
+    pub fn settle_chained(
+        &mut self,
+        lease: Lease,
+        next: Job<T>,
+        now: Timestamp,
+        in_place: bool,
+    ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
+        let queue = &self.queue;
+        let state = queue.slab.state(lease.index);
+        let settled = state.settle(lease.epoch, |_| Next::End { fate: Fate::Chained, spend_failure: false });
+        let entry = lease.entry;
+        let (index, aftermath) = match settled {
+            Ok(Settled::Owner(word)) => {
+                queue.count_fate(&self.ledger, word.fate());
+                queue.histories.take(lease.index, lease.job);
+                let aftermath = if !in_place && std::mem::needs_drop::<T>() {
+                    // SAFETY: `Settled::Owner`: the payload is ours
+                    Aftermath::Garbage(unsafe { queue.slab.take(lease.index) })
+                } else {
+                    // SAFETY: as above
+                    if catch_unwind(AssertUnwindSafe(|| unsafe { queue.slab.drop_in_place(lease.index) })).is_err() {
+                        self.ledger.bump(Count::DropPanics);
+                    }
+                    Aftermath::Nothing
+                };
+                (Some(lease.index), aftermath)
+            }
+            Ok(Settled::Left(word)) => {
+                queue.count_left(&self.ledger, word.fate());
+                (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), Aftermath::Nothing)
+            }
+            Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
+            Err(stale) => {
+                let stale = Queue::<T>::became(stale.0, lease.epoch);
+                self.ledger.bump(Count::StaleSettles);
+                let aftermath = self.leave(&lease, now, in_place);
+                self.clear_delivery(entry);
+                return Err((stale, next, aftermath));
+            }
+        };
+        self.clear_delivery(entry);
+        let Some(index) = index else { return Ok((aftermath, Some(next))) };
+        let queue = &self.queue;
+        let lane = next.lane;
+        let id = JobId(queue.reserve_ids(1));
+        let has_ttl = next.ttl.is_some();
+        queue.slab.slot(index).describe(id, now, next.ttl.map_or(Timestamp::MAX, |ttl| now + ttl));
+        if let Some(visibility) = next.visibility {
+            queue.slab.set_visibility(index, visibility.max(queue.settings.tick));
+        }
+        // SAFETY: the slot is ours and empty: its last job ended above, or it is a credit in hand
+        unsafe { queue.slab.write(index, next.payload) };
+        queue.slab.state(index).fill(lane as u8);
+        queue.lanes[lane].push(Chain::one(index));
+        self.ledger.bump(Count::Accepted);
+        if has_ttl {
+            queue.inbox.post(index, Flag::Poke);
+        }
+        queue.ring_bell(1);
+        if queue.is_stopped() {
+            queue.recall_all();
+        }
+        Ok((aftermath, None))
+    }
+
+    /// A stale holder leaves; the last one reclaims the slot.
+    fn leave(&self, lease: &Lease, now: Timestamp, in_place: bool) -> Aftermath<T> {
+        match self.queue.slab.state(lease.index).leave() {
+            Leave::NotLast => Aftermath::Nothing,
+            Leave::Owner(word) => {
+                if super::end::death_of(word.fate()).is_none() {
+                    self.ledger.bump(Count::LingeringGone);
+                }
+                if word.fate() == Fate::HandedBack {
+                    self.queue.hand_back_one(lease.index, word, super::Origin::Interrupted);
+                    self.queue.credits.release(&self.queue.slab, &self.accounts, lease.index);
+                    return Aftermath::Nothing;
+                }
+                self.queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
+            }
+        }
+    }
+
+    /// The job comes back: counts it. The caller owns the index.
+    fn count_return(&self, index: u32, snooze: bool) {
+        if snooze {
+            self.queue.slab.slot(index).add_snooze();
+            self.ledger.bump(Count::Snoozed);
+        } else {
+            self.ledger.bump(Count::Retried);
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
+    ///
+    /// An extension is a re-lease: the holder announces the length and the new claim, then bumps the epoch. So it races settle and expiry through the same
+    /// word, and the timer sees a fresh lease, aged from the moment it sees it.
+    ///
+    /// # Errors
+    /// When the lease had run out, or `max_lease` is used up.
+    pub fn extend(&self, block: &super::ClaimBlock, lease: &mut Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
+        let left = (lease.started + self.settings.max_lease).since(now);
+        let granted = length.min(left);
+        if granted.is_zero() {
+            return Err(ExtendError::Capped);
+        }
+        let state = self.slab.state(lease.index);
+        self.slab.set_extension(lease.index, lease.epoch.next().raw(), granted);
+        match state.extend(lease.epoch) {
+            Ok(epoch) => {
+                block.reclaim(lease, epoch);
+                lease.epoch = epoch;
+                if block.is_unobserved(lease) && self.inbox.post(lease.index, Flag::Poke) {
+                    self.wake_timer(0);
+                }
+                Ok(granted)
+            }
+            Err(stale) => Err(ExtendError::Stale(Self::became(stale.0, lease.epoch))),
+        }
+    }
+
+    /// True while the delivery is the job's current one.
+    pub fn is_current(&self, lease: &Lease) -> bool {
+        let word = self.slab.state(lease.index).load();
+        word.phase() == Phase::Running && word.epoch() == lease.epoch
+    }
+
+    /// True when somebody cancelled the job, or the queue stops.
+    pub fn is_cancelled(&self, lease: &Lease) -> bool {
+        let word = self.slab.state(lease.index).load();
+        word.epoch() == lease.epoch && word.is_cancelled()
+    }
+
+    /// Cancels a job: a waiting one is dropped, a running one is told. False when there is no such job.
+    ///
+    /// # Complexity
+    /// O(capacity): the slots are searched.
+    pub fn cancel(&self, job: JobId) -> bool {
+        (0..self.capacity()).any(|index| self.cancel_at(index, job))
+    }
+
+    fn cancel_at(&self, index: u32, job: JobId) -> bool {
+        let slot = self.slab.slot(index);
+        let mut word = slot.state.load();
+        loop {
+            if slot.job_id() != job {
+                return false;
+            }
+            match slot.state.cancel(word, Fate::Cancelled) {
+                crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => return true,
+                crate::slab::CancelStep::DoomedDelayed => {
+                    if self.inbox.post(index, Flag::Poke) {
+                        self.wake_timer(0);
+                    }
+                    return true;
+                }
+                crate::slab::CancelStep::Retry(now) => word = now,
+                crate::slab::CancelStep::Gone => return false,
+            }
+        }
+    }
+
+    /// A job by value, with what is known of it. The caller owns its payload; the slot counts as empty afterwards.
+    pub(super) fn undone(&self, index: u32, word: Word, origin: super::Origin) -> Undone<T> {
+        let slot = self.slab.slot(index);
+        let job = slot.job_id();
+        let history = self.histories.take(index, job).unwrap_or_default();
+        Undone {
+            // SAFETY: the caller owns the payload
+            payload: unsafe { self.slab.take(index) },
+            job,
+            lane: usize::from(word.lane()),
+            failures: word.failures(),
+            expiries: word.expiries(),
+            last_error: history.last_error,
+            deaths: history.deaths,
+            published: slot.published(),
+            origin,
+        }
+    }
+}
