@@ -121,6 +121,7 @@ fn an_index_outside_the_ring_leaves_it_usable() {
     let ring = Arc::new(IndexRing::new(4));
     let bad = Arc::clone(&ring);
     assert!(thread::spawn(move || bad.push(Chain::one(9))).join().is_err());
+    assert_eq!(ring.len_hint(), 0, "a refused push has claimed nothing");
     push_each(&ring, [1, 2]);
     assert_eq!(drain(&ring), [1, 2]);
 }

@@ -281,3 +281,165 @@ fn a_thread_frozen_at_any_step_holds_nobody_up() {
     println!("{cases} freezes");
     assert_eq!(frozen_at, BTreeSet::from(STEPS), "some step was never frozen at");
 }
+
+/// With as many slots as indices, a consumer asleep between its tombstone and its head CAS, and the producer that lost the ticket filling the
+/// same slot a lap later: the next consumer moves head in the sleeper's place.
+#[test]
+fn a_slot_taken_over_under_a_sleeping_killer_is_passed() {
+    let ring = Arc::new(IndexRing::new(2));
+    let loser = pushing(&ring, &[0]).run_to("ring.push.claimed");
+    push_each(&ring, [1]);
+    let killer = popping(&ring, 1, Pop::Strict).run_to("ring.pop.gave_up");
+    // the loser's ticket is dead: it claims the next one, which is the same slot
+    let loser = loser.run_to("ring.push.filled");
+    assert_eq!(ring.len_hint(), 3);
+    assert_eq!(drain(&ring), [1, 0], "both completed pushes, past the sleeper");
+    loser.finish();
+    assert_eq!(killer.finish(), [], "the sleeper finds the ring empty");
+}
+
+/// A completed chain behind any number of stopped producers is delivered at once.
+#[test]
+fn a_row_of_stopped_producers_hides_nothing() {
+    let ring = Arc::new(IndexRing::new(8));
+    let stopped: Vec<_> =
+        [&[0], &[1], &[2], &[3], &[4], &[5]].map(|index| pushing(&ring, index).run_to("ring.push.slot_read")).into_iter().collect();
+    push_each(&ring, [6]);
+    assert_eq!(drain(&ring), [6]);
+    stopped.into_iter().for_each(|producer| {
+        producer.finish();
+    });
+    assert_eq!(drain(&ring), [0, 1, 2, 3, 4, 5], "each takes a new ticket when it wakes");
+}
+
+/// A weak pop stops at a hole and writes nothing there.
+#[test]
+fn a_weak_pop_leaves_a_hole_to_its_producer() {
+    let ring = Arc::new(IndexRing::new(4));
+    let mut out = Popped::new();
+    let late = pushing(&ring, &[0]).run_to("ring.push.claimed");
+    push_each(&ring, [1]);
+    assert_eq!(ring.pop(4, Pop::Weak, &mut out), PopResult::NotReady);
+    late.finish();
+    assert_eq!(drain(&ring), [0, 1], "the order of the tickets");
+}
+
+/// A hole without anything behind it is no reason to give a ticket up: the ring is empty.
+#[test]
+fn a_lone_push_under_way_is_an_empty_ring() {
+    let ring = Arc::new(IndexRing::new(4));
+    let mut out = Popped::new();
+    let late = pushing(&ring, &[0]).run_to("ring.push.claimed");
+    assert_eq!(ring.pop(4, Pop::Strict, &mut out), PopResult::Empty);
+    assert_eq!(ring.len_hint(), 1);
+    late.finish();
+    assert_eq!(drain(&ring), [0]);
+}
+
+/// While three threads stand frozen, two others pass tens of thousands of indices round.
+#[test]
+fn a_crowd_goes_on_beside_frozen_threads() {
+    const ROUNDS: u32 = 20_000;
+    for mode in [Pop::Strict, Pop::Weak] {
+        let ring = Arc::new(IndexRing::new(8));
+        let stopped = pushing(&ring, &[0]).run_to("ring.push.claimed");
+        push_each(&ring, [2, 3, 4, 5, 6, 7]);
+        let killer = popping(&ring, 1, Pop::Strict).run_to("ring.pop.gave_up");
+        let stopped_later = pushing(&ring, &[1]).run_to("ring.push.slot_read");
+        let hands: Vec<Vec<u32>> = thread::scope(|scope| {
+            let recycle = || {
+                let mut out = Popped::new();
+                for round in 0..ROUNDS {
+                    // a weak pop alone would wait for the frozen producer
+                    let mode = if round % 4 == 0 { Pop::Strict } else { mode };
+                    if ring.pop(1 + round % 3, mode, &mut out) == PopResult::Taken {
+                        ring.push_batch(out.chains());
+                    }
+                }
+                let _ = ring.pop(1, Pop::Strict, &mut out);
+                firsts(&out)
+            };
+            let crowd = [scope.spawn(recycle), scope.spawn(recycle)];
+            crowd.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let mut seen: Vec<u32> = hands.into_iter().flatten().chain(drain(&ring)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [2, 3, 4, 5, 6, 7], "what was complete is delivered beside the frozen");
+        stopped.finish();
+        stopped_later.finish();
+        let mut late: Vec<u32> = killer.finish().into_iter().chain(drain(&ring)).collect();
+        late.sort_unstable();
+        assert_eq!(late, [0, 1]);
+    }
+}
+
+/// One thread's turn in a random run.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Push(usize),
+    Pop(u32, bool),
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![(1usize..4).prop_map(Turn::Push), (1u32..5, any::<bool>()).prop_map(|(max, strict)| Turn::Pop(max, strict))];
+    prop::collection::vec(turn, 1..6)
+}
+
+/// Pushes from its hand, pops into it; what it holds at the end.
+fn recycling(ring: &Arc<IndexRing>, mut hand: Vec<u32>, turns: Vec<Turn>) -> Actor<Vec<u32>> {
+    let ring = Arc::clone(ring);
+    Actor::new(move || {
+        let mut out = Popped::new();
+        for turn in turns {
+            match turn {
+                Turn::Push(count) => {
+                    let chains: Vec<Chain> = hand.drain(..count.min(hand.len())).map(Chain::one).collect();
+                    ring.push_batch(&chains);
+                }
+                Turn::Pop(max, strict) => {
+                    let _ = ring.pop(max, if strict { Pop::Strict } else { Pop::Weak }, &mut out);
+                    hand.extend(firsts(&out));
+                }
+            }
+        }
+        hand
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Random operations by three threads, switched at random crash points, all frozen where the run ends: whatever is complete comes out, what
+    /// goes round after that goes round in order, and nothing is lost when they thaw.
+    #[test]
+    fn random_runs_frozen_anywhere_lose_nothing(
+        scripts in prop::collection::vec(turns(), 3),
+        schedule in prop::collection::vec(0usize..3, 0..120),
+        origin in prop_oneof![Just(0u64), Just((1 << 58) - 4), Just(u64::MAX - 7), any::<u64>()],
+    ) {
+        // 0 and 1 belong to the first thread, 2 and 3 to the second; the third begins empty-handed; 4 is the bystander's
+        let ring = Arc::new(IndexRing::with_origin(5, origin));
+        let hands = [vec![0, 1], vec![2, 3], vec![]];
+        let mut actors: Vec<_> = hands.into_iter().zip(scripts).map(|(hand, turns)| Some(recycling(&ring, hand, turns))).collect();
+        let mut seen = vec![];
+        for number in schedule {
+            if let Some(mut actor) = actors[number].take() {
+                match actor.step() {
+                    Some(_) => actors[number] = Some(actor),
+                    None => seen.extend(actor.finish()),
+                }
+            }
+        }
+        let mut hand = drain(&ring);
+        hand.push(4);
+        for _ in 0..5 {
+            push_each(&ring, hand.iter().copied());
+            prop_assert_eq!(&drain(&ring), &hand);
+        }
+        seen.extend(hand);
+        actors.into_iter().flatten().for_each(|actor| seen.extend(actor.finish()));
+        seen.extend(drain(&ring));
+        seen.sort_unstable();
+        prop_assert_eq!(seen, [0, 1, 2, 3, 4]);
+    }
+}
