@@ -726,7 +726,7 @@ fn chains_of_two_in_one_slot() {
     holds(Client::new(2, 2, "01:+2 -2 +1 | -1 +1 | -2 +2"));
     holds(Client::new(3, 4, "01:+2 -2 +2 | 2:+1 -3 +2 | -1 +1"));
     holds(Client::new(4, 4, "01:+2 -2 +1 | 23:+2 -3 +2 | -2 +2"));
-    holds(Client::new(4, 4, "01:+2 -2 +1 | 23:+2 -2 +2 -2 | -2 +1 -2 +2"));
+    holds(Client::new(4, 4, "01:+2 -2 +1 | 23:+2 -2 +2 | -2 +1 -2 +2"));
     // a ring that starts with chains in it, as a lane does that others fill
     holds(Client::new(4, 4, "-2 +1 | 3:+1 -2 +2 | -3 +2 -1").holding(&[&[0, 1], &[2]]));
 }

@@ -125,8 +125,12 @@ impl<R: Rules> IndexRing<R> {
     /// Adds `chain` at the tail. Never fails.
     ///
     /// One fetch_add and one CAS; again only if a consumer lost its patience in between.
+    ///
+    /// # Panics
+    /// When the first index is outside the ring; nothing has been claimed then.
     #[inline]
     pub fn push(&self, chain: Chain) {
+        self.assert_inside(chain);
         loop {
             let ticket = self.claim_tickets(1);
             if self.fill(ticket, chain) {
@@ -138,7 +142,11 @@ impl<R: Rules> IndexRing<R> {
     /// Adds `chains` in this order, each as a push of its own; others may come in between. One fetch_add for all of them.
     ///
     /// A producer stopped in here leaves a hole for every chain not yet in place, where a single longer chain leaves one at most.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
     pub fn push_batch(&self, chains: &[Chain]) {
+        chains.iter().for_each(|&chain| self.assert_inside(chain));
         let mut left = chains;
         while !left.is_empty() {
             let first = self.claim_tickets(left.len() as u64);
@@ -213,6 +221,12 @@ impl<R: Rules> IndexRing<R> {
 
     // ---- push ----
 
+    /// Before any ticket is claimed: a claim without an index would break the bound.
+    #[inline]
+    fn assert_inside(&self, chain: Chain) {
+        assert!(u64::from(chain.first()) < self.layout.slots(), "index {} is outside the ring", chain.first());
+    }
+
     #[inline]
     fn claim_tickets(&self, count: u64) -> u64 {
         // edge ring.ticket, release: the pops that brought these indices here; acquire: those of all earlier tickets
@@ -224,7 +238,6 @@ impl<R: Rules> IndexRing<R> {
     /// Publishes `chain` with `ticket`. False if the ticket was given up.
     #[inline]
     fn fill(&self, ticket: u64, chain: Chain) -> bool {
-        assert!(u64::from(chain.first()) < self.layout.slots(), "index {} is outside the ring", chain.first());
         let slot = self.slot(ticket);
         let filled = self.layout.filled(ticket, chain);
         // edge ring.give_up, acquire: what the consumer knew that gave the ticket up
