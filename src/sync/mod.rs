@@ -30,6 +30,8 @@ pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
 pub use crossbeam_utils::CachePadded;
 pub use parker::{Parker, Unparker};
 pub use spin::{SpinWait, pause};
+/// A value made on first use. loom does not see it: a model fills it before its threads start.
+pub use std::sync::OnceLock;
 
 use atomic::{AtomicU64, Ordering};
 
