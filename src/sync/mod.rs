@@ -32,6 +32,8 @@ pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use parker::{Parker, Unparker};
 pub use spin::{SpinWait, pause};
+/// A value made on first use. loom does not see it: a model fills it before its threads start.
+pub use std::sync::OnceLock;
 
 use atomic::{AtomicU64, Ordering};
 

@@ -1,0 +1,365 @@
+//! The pool: where a thread finds a credit, and where it leaves one.
+
+use super::packed::split;
+use super::registry::{AccountId, Registry};
+use super::rules::{Rules, Sound};
+use super::stack::Stack;
+use super::waiters::{Verdict, Waiter, Waiters};
+use crate::chain::{Chain, Links};
+use crate::crash_point;
+use crate::limits::{CAPACITY_MAX, CHAIN_MAX};
+use crate::sync::{Arc, Parker, full_fence, thread};
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The credits of a queue, or of a part of it: the free ones among a range of slot indices.
+///
+/// A pool does not own the links its chains hang on; every call gets the same ones.
+#[derive(Debug)]
+pub struct CreditPool<R: Rules = Sound> {
+    range: Range<u32>,
+    /// How long the chains are that travel through the stack: an eighth of the pool, so that a small pool has several.
+    chain: u32,
+    pub(super) stack: Stack<R>,
+    registry: Registry,
+    waiters: Waiters,
+}
+
+/// Why a wait ended without a credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The deadline passed.
+    TimedOut,
+    /// The queue was closed.
+    Closed,
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WaitError::TimedOut => "no credit became free before the deadline",
+            WaitError::Closed => "the queue was closed while waiting for a credit",
+        })
+    }
+}
+
+impl std::error::Error for WaitError {}
+
+impl CreditPool {
+    /// A pool whose credits, the indices of `range`, are all free.
+    ///
+    /// # Panics
+    /// When the range is empty or reaches beyond [`CAPACITY_MAX`].
+    pub fn new(range: Range<u32>, links: &impl Links) -> Self {
+        let chain = (range.end.saturating_sub(range.start)).div_ceil(8).min(CHAIN_MAX);
+        Self::with_rules(range, links, chain)
+    }
+}
+
+impl<R: Rules> CreditPool<R> {
+    /// As [`new`](CreditPool::new), under the rules `R` and with chains of a given length.
+    #[doc(hidden)]
+    pub fn with_rules(range: Range<u32>, links: &impl Links, chain: u32) -> Self {
+        assert!(range.start < range.end && range.end <= CAPACITY_MAX, "a pool has 1..={CAPACITY_MAX} slots, not {range:?}");
+        let stack = Stack::with_rules(range.clone());
+        // from the end, so that the lowest indices come first
+        let mut end = range.end;
+        while end > range.start {
+            let first = end.saturating_sub(chain).max(range.start);
+            (first + 1..end).for_each(|index| links.set_next(index - 1, index));
+            stack.push(Chain::new(first, end - first));
+            end = first;
+        }
+        CreditPool { range, chain, stack, registry: Registry::new(), waiters: Waiters::new() }
+    }
+
+    /// How many credits there are.
+    #[inline]
+    pub fn capacity(&self) -> u32 {
+        self.range.end - self.range.start
+    }
+
+    /// How many credits are free: exact at rest; otherwise off by what other threads have in hand.
+    pub fn free(&self) -> u32 {
+        let cached: u32 = self.registry.others(None).map(|account| account.len()).sum();
+        (self.stack.free() + cached).min(self.capacity())
+    }
+
+    /// How many threads wait for a credit. The answer may be old when it arrives.
+    pub fn waiting(&self) -> u32 {
+        self.waiters.count()
+    }
+
+    /// An account for a producer or a worker; `None` when [`ACCOUNTS_MAX`](crate::limits::ACCOUNTS_MAX) are open.
+    pub fn open_account(&self) -> Option<AccountId> {
+        self.registry.open()
+    }
+
+    /// Closes an account. What it holds goes to those who wait, or back to the stack.
+    pub fn close_account(&self, links: &impl Links, id: AccountId) {
+        if let Some(held) = self.registry.get(&id).take_all() {
+            self.hand_over(links, Some(held));
+        }
+        self.registry.close(id);
+    }
+
+    // ---- taking ----
+
+    /// Takes a credit: from the own account, else from the stack, else from the other accounts. `None`: full.
+    ///
+    /// Exact at rest; while other threads have credits in hand, `None` may be early by those.
+    /// Progress: the own account wait-free, the rest lock-free.
+    #[inline]
+    pub fn acquire(&self, links: &impl Links, id: &AccountId) -> Option<u32> {
+        match self.registry.get(id).take_one(links) {
+            Some(index) => Some(index),
+            None => self.refill(links, id, 1).map(|chain| chain.first()),
+        }
+    }
+
+    /// Takes 1..=`want` credits at once, as many as the first place that has any can give. At most [`CHAIN_MAX`].
+    #[inline]
+    pub fn acquire_chain(&self, links: &impl Links, id: &AccountId, want: u32) -> Option<Chain> {
+        let want = want.clamp(1, CHAIN_MAX);
+        self.registry.get(id).take(links, want).or_else(|| self.refill(links, id, want))
+    }
+
+    /// The own account is empty: finds a chain, takes `want` of it, keeps some and puts the rest back.
+    #[cold]
+    fn refill(&self, links: &impl Links, id: &AccountId, want: u32) -> Option<Chain> {
+        let found = self.find(id)?;
+        crash_point!("credit.refill");
+        let (taken, rest) = split(links, found, want);
+        if let Some(rest) = rest {
+            self.keep_share(links, id, rest, self.share().saturating_sub(taken.len()));
+            if R::REFILL_LOOKS {
+                self.look_for_waiters(links, id);
+            }
+        }
+        Some(taken)
+    }
+
+    /// A chain from the stack, else all of the first account that is not empty.
+    fn find(&self, id: &AccountId) -> Option<Chain> {
+        self.stack.pop().or_else(|| {
+            // a twin that never revokes looks at nobody
+            R::REVOKES.then(|| self.registry.others(Some(id)).find_map(|account| account.take_all()))?
+        })
+    }
+
+    /// Puts `share` of `rest` into the own account, which is empty, and what is over back on the stack.
+    fn keep_share(&self, links: &impl Links, id: &AccountId, rest: Chain, share: u32) {
+        if share == 0 {
+            return self.stack.push(rest);
+        }
+        let (kept, surplus) = split(links, rest, share);
+        if let Some(surplus) = surplus {
+            self.stack.push(surplus);
+        }
+        let older = self.registry.get(id).put(links, kept, CHAIN_MAX);
+        debug_assert!(older.is_none(), "an empty account stays empty until its owner fills it");
+    }
+
+    /// How many credits one account may keep from a refill, so that idle accounts hold an eighth of the pool at most.
+    fn share(&self) -> u32 {
+        if R::KEEPS_ALL {
+            return CHAIN_MAX;
+        }
+        (self.capacity() / (8 * self.registry.count().max(1))).clamp(1, CHAIN_MAX)
+    }
+
+    // ---- giving back ----
+
+    /// Gives one credit back, to whoever waits first.
+    #[inline]
+    pub fn release(&self, links: &impl Links, id: &AccountId, index: u32) {
+        self.release_chain(links, id, Chain::one(index));
+    }
+
+    /// Gives a chain of credits back, to those who wait first.
+    #[inline]
+    pub fn release_chain(&self, links: &impl Links, id: &AccountId, chain: Chain) {
+        self.deposit_chain(links, id, chain);
+        self.look_for_waiters(links, id);
+    }
+
+    /// The first half of [`release`](Self::release): the credit is free, but who sleeps has not been told.
+    ///
+    /// A worker that gives back many may deposit them all and then call [`look_for_waiters`](Self::look_for_waiters) once: one fence for the
+    /// batch. That is legal as long as the thread neither parks, nor runs code that may block or panic, nor closes the account, between the
+    /// first deposit and the look.
+    #[inline]
+    pub fn deposit(&self, links: &impl Links, id: &AccountId, index: u32) {
+        self.deposit_chain(links, id, Chain::one(index));
+    }
+
+    /// As [`deposit`](Self::deposit), for a chain.
+    #[inline]
+    pub fn deposit_chain(&self, links: &impl Links, id: &AccountId, chain: Chain) {
+        debug_assert!(self.range.contains(&chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
+        if chain.len() >= self.chain {
+            self.stack.push(chain);
+        } else if let Some(older) = self.registry.get(id).put(links, chain, self.chain) {
+            crash_point!("credit.spill");
+            self.stack.push(older);
+        }
+    }
+
+    /// The second half of [`release`](Self::release): if anyone waits, hands over what this thread's account and the stack hold.
+    #[inline]
+    pub fn look_for_waiters(&self, links: &impl Links, id: &AccountId) {
+        // fence credit.deposit, against credit.wait: deposits above, the waiter count below.
+        // - ours first: the waiter scans after its own fence and finds what we deposited, or that somebody took it since;
+        // - theirs first: we read a count that includes the waiter, or it was served or has left since.
+        if R::DEPOSIT_FENCE {
+            full_fence();
+        }
+        if self.waiters.count() > 0 {
+            self.serve(links, id);
+        }
+    }
+
+    /// Gives credits back on behalf of a thread that has no account.
+    pub fn release_unowned(&self, links: &impl Links, chain: Chain) {
+        self.hand_over(links, Some(chain));
+    }
+
+    #[cold]
+    fn serve(&self, links: &impl Links, id: &AccountId) {
+        let own = self.registry.get(id).take_all();
+        self.hand_over(links, own);
+    }
+
+    /// Gives what is in hand, then what the stack holds, to the line; ends when either has run out. What nobody wants goes to the stack.
+    fn hand_over(&self, links: &impl Links, mut hand: Option<Chain>) {
+        loop {
+            while let Some(chain) = hand
+                && let Some(waiter) = self.waiters.next()
+            {
+                // cut before the grant: afterwards the index and its link are the waiter's
+                let (one, rest) = split(links, chain, 1);
+                crash_point!("credit.grant");
+                if waiter.grant(one.first()) {
+                    hand = rest;
+                }
+            }
+            if let Some(unwanted) = hand {
+                self.stack.push(unwanted);
+                if !R::LAST_LOOK {
+                    return;
+                }
+                // fence credit.deposit, against credit.wait: the push above, the count below; the two cases are those of look_for_waiters
+                full_fence();
+            }
+            if self.waiters.count() == 0 {
+                return;
+            }
+            hand = self.stack.pop();
+            if hand.is_none() {
+                return;
+            }
+        }
+    }
+
+    // ---- waiting ----
+
+    /// Takes a credit, waiting in a FIFO line for one if there is none.
+    ///
+    /// `patience` says how long to park before it is asked again; `None`: the deadline has passed; zero: yield instead of parking. `closed` says
+    /// whether the queue is closed; whoever closes it first makes that true, then calls [`close`](Self::close).
+    ///
+    /// Blocking: yes. A credit that arrives together with the deadline is `Ok`; one that arrives together with the close is passed on.
+    pub fn wait(
+        &self,
+        links: &impl Links,
+        id: &AccountId,
+        mut patience: impl FnMut() -> Option<Duration>,
+        closed: impl Fn() -> bool,
+    ) -> Result<u32, WaitError> {
+        if let Some(index) = self.acquire(links, id) {
+            return Ok(index);
+        }
+        let parker = Parker::new();
+        let waiter = self.waiters.join(parker.unparker());
+        // fence credit.wait, against credit.deposit: the count above, the scan of the stack and of all accounts below (the own one is empty).
+        // - ours first: the depositor reads the count after its own fence and serves us;
+        // - theirs first: the scan finds the deposit, or that somebody took it since, who then looks for waiters if it leaves any of it.
+        if R::WAIT_FENCE {
+            full_fence();
+        }
+        crash_point!("credit.wait");
+        if R::RESCANS
+            && let Some(found) = self.find(id)
+        {
+            return self.leave_with(links, &waiter, found);
+        }
+        loop {
+            match waiter.verdict() {
+                Some(Verdict::Granted(index)) => return Ok(index),
+                Some(Verdict::Closed) => return Err(WaitError::Closed),
+                None => {}
+            }
+            if closed() {
+                return self.give_up(links, &waiter, WaitError::Closed);
+            }
+            match patience() {
+                None => return self.give_up(links, &waiter, WaitError::TimedOut),
+                Some(Duration::ZERO) => thread::yield_now(),
+                Some(limit) => {
+                    parker.park_timeout(limit);
+                }
+            }
+        }
+    }
+
+    /// Leaves the line with a chain found in the last scan; all but one of it is handed over.
+    fn leave_with(&self, links: &impl Links, waiter: &Arc<Waiter>, found: Chain) -> Result<u32, WaitError> {
+        match waiter.leave() {
+            Ok(()) => {
+                self.waiters.forget(waiter);
+                let (one, rest) = split(links, found, 1);
+                if rest.is_some() {
+                    self.hand_over(links, rest);
+                }
+                Ok(one.first())
+            }
+            Err(Verdict::Granted(index)) => {
+                self.hand_over(links, Some(found));
+                Ok(index)
+            }
+            Err(Verdict::Closed) => {
+                self.hand_over(links, Some(found));
+                Err(WaitError::Closed)
+            }
+        }
+    }
+
+    /// Leaves the line without a credit, unless a grant came first: a late waiter uses it, a closed one passes it on.
+    fn give_up(&self, links: &impl Links, waiter: &Arc<Waiter>, why: WaitError) -> Result<u32, WaitError> {
+        match waiter.leave() {
+            Ok(()) => self.waiters.forget(waiter),
+            Err(Verdict::Granted(index)) if why == WaitError::TimedOut => return Ok(index),
+            Err(Verdict::Granted(index)) => {
+                if R::PASSES_ON {
+                    self.hand_over(links, Some(Chain::one(index)));
+                }
+            }
+            Err(Verdict::Closed) => return Err(WaitError::Closed),
+        }
+        Err(why)
+    }
+
+    /// Sends everyone who waits home with [`WaitError::Closed`].
+    ///
+    /// First make `closed` true: who joins the line after this looks at it, and the line's lock makes it visible.
+    pub fn close(&self) {
+        self.waiters.close();
+    }
+
+    /// Wakes everyone who waits, to ask `closed` and `patience` again.
+    pub fn wake_all(&self) {
+        self.waiters.wake_all();
+    }
+}

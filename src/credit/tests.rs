@@ -1,0 +1,383 @@
+//! The pool as its users see it, on one thread and on many.
+#![allow(clippy::disallowed_methods, reason = "tests start threads and read the clock")]
+
+use super::*;
+use crate::chain::{Chain, LinkArray};
+use crate::limits::ACCOUNTS_MAX;
+use crate::rng::Rng;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const PARK: Duration = Duration::from_millis(5);
+
+fn pool(capacity: u32) -> (CreditPool, LinkArray) {
+    let links = LinkArray::new(capacity as usize);
+    (CreditPool::new(0..capacity, &links), links)
+}
+
+fn drain(pool: &CreditPool, links: &LinkArray, id: &AccountId) -> Vec<u32> {
+    std::iter::from_fn(|| pool.acquire(links, id)).collect()
+}
+
+#[test]
+fn one_active_producer_gets_every_credit_once() {
+    for capacity in [1, 2, 7, 8, 9, 255, 256, 1000] {
+        let (pool, links) = pool(capacity);
+        let id = pool.open_account().unwrap();
+        let got: HashSet<u32> = drain(&pool, &links, &id).into_iter().collect();
+        assert_eq!(got, (0..capacity).collect());
+        assert_eq!(pool.free(), 0);
+    }
+}
+
+#[test]
+fn idle_accounts_do_not_shrink_the_capacity() {
+    let (pool, links) = pool(1024);
+    let idle: Vec<_> = (0..63).map(|_| pool.open_account().unwrap()).collect();
+    for id in &idle {
+        let index = pool.acquire(&links, id).unwrap();
+        pool.release(&links, id, index);
+    }
+    let active = pool.open_account().unwrap();
+    assert_eq!(drain(&pool, &links, &active).len(), 1024);
+}
+
+#[test]
+fn a_worker_s_account_is_revoked_too() {
+    let (pool, links) = pool(16);
+    let (producer, worker) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let all = drain(&pool, &links, &producer);
+    pool.release(&links, &worker, all[3]);
+    assert_eq!(pool.acquire(&links, &producer), Some(all[3]));
+}
+
+#[test]
+fn a_pool_hands_out_its_own_range_only() {
+    let links = LinkArray::new(100);
+    let reserve = CreditPool::new(90..100, &links);
+    let id = reserve.open_account().unwrap();
+    let got: HashSet<u32> = drain(&reserve, &links, &id).into_iter().collect();
+    assert_eq!(got, (90..100).collect());
+}
+
+#[test]
+fn the_credit_released_last_is_used_first() {
+    let (pool, links) = pool(64);
+    let id = pool.open_account().unwrap();
+    let first = pool.acquire(&links, &id).unwrap();
+    let second = pool.acquire(&links, &id).unwrap();
+    pool.release(&links, &id, first);
+    assert_eq!(pool.acquire(&links, &id), Some(first));
+    pool.release(&links, &id, second);
+    assert_eq!(pool.acquire(&links, &id), Some(second));
+}
+
+#[test]
+fn a_chain_is_as_long_as_asked_or_as_the_place_allows() {
+    let (pool, links) = pool(1024);
+    let id = pool.open_account().unwrap();
+    let chain = pool.acquire_chain(&links, &id, 10).unwrap();
+    assert_eq!(chain.len(), 10);
+    assert_eq!(pool.acquire_chain(&links, &id, 32).unwrap().len(), 22, "the rest of the refill was kept");
+    assert_eq!(pool.acquire_chain(&links, &id, 99).unwrap().len(), 32);
+    assert_eq!(pool.free(), 1024 - 64);
+    pool.release_chain(&links, &id, chain);
+    assert_eq!(pool.free(), 1024 - 54);
+}
+
+#[test]
+fn a_refill_keeps_little_where_many_share() {
+    let (pool, links) = pool(64);
+    let ids: Vec<_> = (0..8).map(|_| pool.open_account().unwrap()).collect();
+    let _one = pool.acquire(&links, &ids[0]).unwrap();
+    pool.close_account(&links, pool.open_account().unwrap());
+    assert_eq!(pool.free(), 63);
+    // the seven others of the first chain went back: nobody needs to revoke for them
+    let taken: u32 = std::iter::from_fn(|| pool.stack.pop()).map(|chain| chain.len()).sum();
+    assert_eq!(taken, 63);
+}
+
+#[test]
+fn a_closed_account_returns_what_it_holds() {
+    let (pool, links) = pool(256);
+    let id = pool.open_account().unwrap();
+    let index = pool.acquire(&links, &id).unwrap();
+    pool.release(&links, &id, index);
+    pool.close_account(&links, id);
+    assert_eq!(pool.free(), 256);
+    let total: u32 = std::iter::from_fn(|| pool.stack.pop()).map(|chain| chain.len()).sum();
+    assert_eq!(total, 256);
+}
+
+#[test]
+fn accounts_run_out_and_are_used_again() {
+    let (pool, links) = pool(8);
+    let mut ids: Vec<_> = (0..ACCOUNTS_MAX).map(|_| pool.open_account().unwrap()).collect();
+    assert_eq!(pool.open_account(), None);
+    pool.close_account(&links, ids.swap_remove(500));
+    assert!(pool.open_account().is_some());
+    assert_eq!(drain(&pool, &links, &ids[ACCOUNTS_MAX - 2]).len(), 8);
+}
+
+#[test]
+fn a_wait_that_runs_out_of_patience_is_timed_out() {
+    let (pool, links) = pool(1);
+    let id = pool.open_account().unwrap();
+    assert_eq!(pool.wait(&links, &id, || None, || false), Ok(0));
+    let mut asked = 0;
+    let patience = || {
+        asked += 1;
+        (asked < 3).then_some(Duration::from_millis(1))
+    };
+    assert_eq!(pool.wait(&links, &id, patience, || false), Err(WaitError::TimedOut));
+    assert_eq!((asked, pool.waiting()), (3, 0));
+}
+
+#[test]
+fn closing_sends_every_waiter_home() {
+    let (pool, links) = pool(1);
+    let holder = pool.open_account().unwrap();
+    let index = pool.acquire(&links, &holder).unwrap();
+    let closed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let waits: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let id = pool.open_account().unwrap();
+                    pool.wait(&links, &id, || Some(Duration::MAX), || closed.load(SeqCst))
+                })
+            })
+            .collect();
+        while pool.waiting() < 2 {
+            std::thread::yield_now();
+        }
+        closed.store(true, SeqCst);
+        pool.close();
+        for wait in waits {
+            assert_eq!(wait.join().unwrap(), Err(WaitError::Closed));
+        }
+    });
+    pool.release(&links, &holder, index);
+    assert_eq!(pool.free(), 1);
+}
+
+#[test]
+fn waiters_are_served_in_the_order_they_came() {
+    let (pool, links) = pool(3);
+    let holder = pool.open_account().unwrap();
+    let held = drain(&pool, &links, &holder);
+    let served = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for place in 0..3 {
+            let (pool, links, served) = (&pool, &links, &served);
+            scope.spawn(move || {
+                let id = pool.open_account().unwrap();
+                pool.wait(links, &id, || Some(Duration::MAX), || false).unwrap();
+                assert_eq!(served.fetch_add(1, SeqCst), place);
+            });
+            while pool.waiting() < place + 1 {
+                std::thread::yield_now();
+            }
+        }
+        for (served_so_far, index) in (1..).zip(held) {
+            pool.release(&links, &holder, index);
+            while served.load(SeqCst) < served_so_far {
+                std::thread::yield_now();
+            }
+        }
+    });
+}
+
+#[test]
+fn waking_all_asks_for_patience_again() {
+    let (pool, links) = pool(1);
+    let holder = pool.open_account().unwrap();
+    let _index = pool.acquire(&links, &holder).unwrap();
+    let late = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let wait = scope.spawn(|| {
+            let id = pool.open_account().unwrap();
+            pool.wait(&links, &id, || (!late.load(SeqCst)).then_some(Duration::MAX), || false)
+        });
+        while pool.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        late.store(true, SeqCst);
+        while !wait.is_finished() {
+            pool.wake_all();
+            std::thread::yield_now();
+        }
+        assert_eq!(wait.join().unwrap(), Err(WaitError::TimedOut));
+    });
+}
+
+/// Producers that wait, time out and hoard; workers that give back one by one or in batches; accounts that come and go. In the end every credit
+/// is there, and one thread can take them all.
+#[test]
+fn nothing_is_lost_or_doubled_under_stress() {
+    for (capacity, seed) in [(1, 1), (3, 2), (17, 3), (300, 4)] {
+        stress(capacity, seed);
+    }
+}
+
+fn stress(capacity: u32, seed: u64) {
+    const THREADS: u64 = 6;
+    let (pool, links) = pool(capacity);
+    let occupied: Vec<AtomicBool> = (0..capacity).map(|_| AtomicBool::new(false)).collect();
+    let (granted, timed_out) = (AtomicU32::new(0), AtomicU32::new(0));
+    let stop = Instant::now() + Duration::from_millis(300);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (pool, links, occupied, granted, timed_out) = (&pool, &links, &occupied, &granted, &timed_out);
+            scope.spawn(move || {
+                let mut rng = Rng::new(seed * 100 + thread);
+                let mut id = pool.open_account().unwrap();
+                let mut held: Vec<u32> = Vec::new();
+                let enter = |index: u32| assert!(!occupied[index as usize].swap(true, SeqCst), "{index} twice, seed {seed}");
+                let leave = |index: u32| assert!(occupied[index as usize].swap(false, SeqCst), "{index} freed twice, seed {seed}");
+                while Instant::now() < stop {
+                    match rng.up_to(9) {
+                        0..=2 => {
+                            let mut patience = rng.up_to(2);
+                            let wait = pool.wait(
+                                links,
+                                &id,
+                                || {
+                                    patience = patience.checked_sub(1)?;
+                                    Some(PARK / 10)
+                                },
+                                || false,
+                            );
+                            match wait {
+                                Ok(index) => {
+                                    granted.fetch_add(1, SeqCst);
+                                    enter(index);
+                                    held.push(index);
+                                }
+                                Err(error) => {
+                                    assert_eq!(error, WaitError::TimedOut);
+                                    timed_out.fetch_add(1, SeqCst);
+                                }
+                            }
+                        }
+                        3 => {
+                            if let Some(chain) = pool.acquire_chain(links, &id, 1 + rng.up_to(40) as u32) {
+                                let indices: Vec<u32> = chain.iter(links).collect();
+                                indices.iter().for_each(|&index| enter(index));
+                                held.extend(indices);
+                            }
+                        }
+                        4..=6 => {
+                            if let Some(index) = held.pop() {
+                                leave(index);
+                                pool.release(links, &id, index);
+                            }
+                        }
+                        7 => {
+                            let batch: Vec<u32> = held.drain(..held.len().min(20)).collect();
+                            batch.iter().for_each(|&index| leave(index));
+                            batch.iter().for_each(|&index| pool.deposit(links, &id, index));
+                            pool.look_for_waiters(links, &id);
+                        }
+                        8 => {
+                            let batch: Vec<u32> = held.drain(..held.len().min(32)).collect();
+                            if !batch.is_empty() {
+                                batch.iter().for_each(|&index| leave(index));
+                                let chain = Chain::link(links, &batch);
+                                if rng.up_to(1) == 0 { pool.release_chain(links, &id, chain) } else { pool.release_unowned(links, chain) }
+                            }
+                        }
+                        _ => {
+                            pool.close_account(links, id);
+                            id = pool.open_account().unwrap();
+                        }
+                    }
+                }
+                for index in held {
+                    leave(index);
+                    pool.release(links, &id, index);
+                }
+            });
+        }
+    });
+    assert_eq!((pool.free(), pool.waiting()), (capacity, 0), "seed {seed}");
+    assert!(granted.into_inner() > 0);
+    let id = pool.open_account().unwrap();
+    let all: HashSet<u32> = drain(&pool, &links, &id).into_iter().collect();
+    assert_eq!(all.len(), capacity as usize, "seed {seed}");
+}
+
+/// Producers that only block and a worker that only releases: nobody sleeps for ever.
+#[test]
+fn blocked_producers_are_always_reached() {
+    const EACH: u32 = 3_000;
+    let (pool, links) = pool(4);
+    let (send, receive) = crossbeam_channel::unbounded();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (pool, links, send) = (&pool, &links, send.clone());
+            scope.spawn(move || {
+                let id = pool.open_account().unwrap();
+                for _ in 0..EACH {
+                    let index = pool.wait(links, &id, || Some(Duration::MAX), || false).unwrap();
+                    send.send(index).unwrap();
+                }
+            });
+        }
+        drop(send);
+        let worker = pool.open_account().unwrap();
+        for index in &receive {
+            pool.release(&links, &worker, index);
+        }
+    });
+    assert_eq!((pool.free(), pool.waiting()), (4, 0));
+}
+
+/// A thread that stops inside push or pop stops nobody.
+#[test]
+fn a_stopped_thread_does_not_stop_the_stack() {
+    for place in ["credit.push", "credit.pop", "credit.take_all", "credit.spill", "credit.refill", "credit.put", "credit.take"] {
+        let (pool, links) = pool(64);
+        let (frozen, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        std::thread::scope(|scope| {
+            let (at_place, may_go) = (Arc::clone(&frozen), Arc::clone(&go));
+            let (pool, links) = (&pool, &links);
+            let frozen_thread = scope.spawn(move || {
+                let id = pool.open_account().unwrap();
+                let reached = Arc::clone(&at_place);
+                crate::sync::chaos::set_hook(Some(Box::new(move |at| {
+                    if at == place && !reached.swap(true, SeqCst) {
+                        while !may_go.load(SeqCst) {
+                            std::thread::yield_now();
+                        }
+                    }
+                })));
+                let idle = pool.open_account().unwrap();
+                for _ in 0..3 {
+                    let one = pool.acquire(links, &id).unwrap();
+                    pool.release(links, &idle, one);
+                    let got = drain(pool, links, &id);
+                    got.into_iter().for_each(|index| pool.release(links, &id, index));
+                }
+                assert!(at_place.load(SeqCst), "{place} was never reached");
+                crate::sync::chaos::set_hook(None);
+                pool.close_account(links, id);
+                pool.close_account(links, idle);
+            });
+            while !frozen.load(SeqCst) && !frozen_thread.is_finished() {
+                std::thread::yield_now();
+            }
+            let id = pool.open_account().unwrap();
+            for _ in 0..100 {
+                let got = drain(pool, links, &id);
+                assert!(!got.is_empty(), "nothing to be had beside a thread stopped at {place}");
+                got.into_iter().for_each(|index| pool.release(links, &id, index));
+            }
+            pool.close_account(links, id);
+            go.store(true, SeqCst);
+        });
+        assert_eq!(pool.free(), 64, "stopped at {place}");
+    }
+}
