@@ -157,8 +157,8 @@ impl HistogramSnapshot {
     /// Values from 2^40 ns on are reported as the maximum.
     pub fn quantile(&self, q: f64) -> u64 {
         let count = self.count();
-        // `max` also turns a NaN into 0
-        let rank = ((q.max(0.0).min(1.0) * count as f64).ceil() as u64).clamp(1, count.max(1));
+        // the cast turns a NaN into 0
+        let rank = ((q.clamp(0.0, 1.0) * count as f64).ceil() as u64).clamp(1, count.max(1));
         let mut below = 0;
         for (bucket, &count) in self.counts.iter().enumerate() {
             below += count;

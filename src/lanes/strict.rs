@@ -12,8 +12,8 @@ use std::time::Duration;
 /// that was served out of turn at once. So an overdue head is known by 15/16 of `max_wait`, which leaves 1/16 for its turn to come.
 ///
 /// # Guarantees
-/// Picks go round: one to the most urgent source that has work, one to each overdue source. With `k` overdue sources each of them therefore gets at
-/// least every `k + 1`-th pick; with one of them, it and the top alternate. A source that comes to be overdue goes before the next top pick.
+/// Picks go round: one to the most urgent source that has work, then one to each overdue source. With `k` overdue sources each of them therefore
+/// gets at least every `k + 1`-th pick; with one of them, it and the top alternate.
 ///
 /// So a job waits for at most `max_wait` if it is at the head of its source by 15/16 of it and the worker makes `k + 1` picks in the rest. A job
 /// behind `j` other overdue ones of its source waits for up to `j * (k + 1)` picks more: half the workers' time is the most that one overdue
@@ -48,8 +48,8 @@ pub struct StrictPicker {
     look_at: Timestamp,
     /// Bit n: the head of source n was overdue when it was looked at last.
     overdue: u64,
-    /// Bit n: source n has had its overdue turn in this round.
-    served: u64,
+    /// Where the round is: the overdue source that was served last, 0 after the top's turn.
+    last: u32,
 }
 
 const _: () = assert!(SOURCES_MAX <= 64, "one bit per source");
@@ -70,7 +70,7 @@ impl StrictPicker {
             look_every: Duration::from_nanos(max_wait / 16),
             look_at: Timestamp::ZERO,
             overdue: 0,
-            served: 0,
+            last: 0,
         })
     }
 
@@ -89,17 +89,18 @@ impl StrictPicker {
         if now >= self.look_at || now + self.look_every < self.look_at {
             self.look(now, &mut head_age);
         }
-        while self.overdue & !self.served != 0 {
-            let source = (self.overdue & !self.served).trailing_zeros() as usize;
+        // the overdue sources behind the one that was served last, in order
+        while let candidates @ 1.. = self.overdue & (u64::MAX << self.last << 1) {
+            self.last = candidates.trailing_zeros();
+            let source = self.last as usize;
             let got = try_lane(source);
-            self.served |= 1 << source;
             self.note(source, got.as_ref().and_then(|_| head_age(source)));
             if let Some(got) = got {
                 return Some((source, got));
             }
         }
-        // everyone overdue had its turn: the top's, and a new round
-        self.served = 0;
+        // the top's turn, and a new round
+        self.last = 0;
         (0..self.sources).find_map(|source| try_lane(source).map(|got| (source, got)))
     }
 

@@ -30,8 +30,9 @@
 //!
 //! 1. An entry is in at most one ring; it is in none exactly if its link is [`NONE`](list::NONE).
 //! 2. An occupancy bit is set exactly if its bucket has an entry.
-//! 3. Outside an interrupted [`Wheel::advance`], no bucket that the cursor stands in holds an entry, except in level 0 (what was due when it came).
-//! 4. Every entry of level n agrees with the cursor in all digits above n; every parked entry lies in a later block.
+//! 3. Every entry of level n agrees with the cursor in all digits above n and has a greater digit n, with two exceptions: what is due now (level
+//!    0), and what an interrupted [`Wheel::advance`] has not yet moved out of the one bucket that the cursor entered last.
+//! 4. Every other parked entry lies in a later block than the cursor.
 //! 5. No entry is due before the cursor: a due tick that has passed counts as due now.
 //!
 //! # What it promises

@@ -25,7 +25,9 @@ pub struct Wheel {
     levels: [Level; WHEEL_LEVELS],
     lists: Lists,
     len: u32,
-    /// Which of the two parked buckets takes what lies beyond the block. The other one is being emptied, or empty.
+    /// The bucket, not of level 0, that the cursor entered last, while it may still hold entries that belong further down.
+    entered: Option<usize>,
+    /// Which of the two parked buckets takes what lies beyond the block. The other one is entered, or empty.
     parking: usize,
     /// No parked entry is due before this. Too early after a cancel, until the cursor reaches its block; never in a block that the cursor has
     /// reached; `u64::MAX` when nothing is parked.
@@ -43,6 +45,7 @@ impl Wheel {
             levels: [Level::default(); WHEEL_LEVELS],
             lists: Lists::new(capacity, PARKED + 2),
             len: 0,
+            entered: None,
             parking: 0,
             parked_due: u64::MAX,
         }
@@ -101,9 +104,9 @@ impl Wheel {
     pub fn reschedule(&mut self, id: u32, due_tick: u64) {
         if self.contains(id) {
             self.unlink(id);
-        } else {
-            self.len += 1;
+            self.len -= 1;
         }
+        self.len += 1;
         self.link(id, due_tick.max(self.now));
     }
 
@@ -126,7 +129,8 @@ impl Wheel {
         if self.is_empty() {
             return None;
         }
-        if self.bucket_in_hand().is_some() { Some(self.now) } else { self.next_event() }
+        let busy = self.entered.is_some() || self.first_to_fire().is_some();
+        if busy { Some(self.now) } else { self.next_event().map(|(tick, _)| tick) }
     }
 
     /// Moves the cursor to `to_tick`, or leaves it where it is if that lies behind, and hands every entry that is due by then to `fire`,
@@ -137,23 +141,25 @@ impl Wheel {
         let to = to_tick.max(self.now);
         let mut left = budget.max(1);
         loop {
-            while let Some(bucket) = self.bucket_in_hand() {
-                while let Some((id, due)) = self.lists.first(bucket) {
-                    if left == 0 {
-                        return Advance::More;
-                    }
-                    left -= 1;
-                    self.unlink(id);
-                    if bucket < WHEEL_BUCKETS {
-                        self.len -= 1;
-                        fire(id);
-                    } else {
-                        self.link(id, due);
-                    }
+            while let Some((id, due)) = self.first_to_move() {
+                if left == 0 {
+                    return Advance::More;
                 }
+                left -= 1;
+                self.unlink(id);
+                self.link(id, due);
+            }
+            while let Some(id) = self.first_to_fire() {
+                if left == 0 {
+                    return Advance::More;
+                }
+                left -= 1;
+                self.unlink(id);
+                self.len -= 1;
+                fire(id);
             }
             match self.next_event() {
-                Some(tick) if tick <= to => self.enter(tick),
+                Some((tick, bucket)) if tick <= to => self.enter(tick, bucket),
                 _ => {
                     self.now = to;
                     return Advance::Done;
@@ -162,36 +168,47 @@ impl Wheel {
         }
     }
 
-    /// Puts the cursor on `tick`, the next event.
-    fn enter(&mut self, tick: u64) {
-        if level_of(self.now, tick) >= WHEEL_LEVELS {
-            // only parked entries lie in another block: look at all of them again
+    /// Puts the cursor on `tick`, the next event, where `bucket` begins.
+    #[inline]
+    fn enter(&mut self, tick: u64, bucket: usize) {
+        self.now = tick;
+        if bucket >= WHEEL_BUCKETS {
+            self.entered = Some(bucket);
+        }
+        if bucket >= PARKED {
+            // what turns out to belong further ahead goes to the other one
             self.parking ^= 1;
             self.parked_due = u64::MAX;
         }
-        self.now = tick;
     }
 
-    /// A bucket that the cursor stands in and that is not empty. Higher levels first: what they hold belongs further down.
+    /// The first entry of the entered bucket. Forgets the bucket when it is empty: it will be filled again for another round.
     #[inline]
-    fn bucket_in_hand(&self) -> Option<usize> {
-        let leaving = PARKED + (self.parking ^ 1);
-        if self.lists.first(leaving).is_some() {
-            return Some(leaving);
+    fn first_to_move(&mut self) -> Option<(u32, u64)> {
+        let first = self.lists.first(self.entered?);
+        if first.is_none() {
+            self.entered = None;
         }
-        let stands_in = |level: &usize| self.levels[*level].is_marked(bucket_of(self.now, *level));
-        (0..WHEEL_LEVELS).rev().find(stands_in).map(|level| level * WHEEL_BUCKETS + bucket_of(self.now, level))
+        first
     }
 
-    /// The first tick after the cursor at which a bucket with entries is entered.
+    /// The first entry that is due now, unless some may still lie in an entered bucket.
     #[inline]
-    fn next_event(&self) -> Option<u64> {
+    fn first_to_fire(&self) -> Option<u32> {
+        let bucket = bucket_of(self.now, 0);
+        if self.levels[0].is_marked(bucket) { self.lists.first(bucket).map(|(id, _)| id) } else { None }
+    }
+
+    /// The first tick after the cursor at which a bucket with entries begins, and that bucket.
+    #[inline]
+    fn next_event(&self) -> Option<(u64, usize)> {
         for (level, occupancy) in self.levels.iter().enumerate() {
             if let Some(bucket) = occupancy.next_after(bucket_of(self.now, level)) {
-                return Some(bucket_start(self.now, level, bucket));
+                return Some((bucket_start(self.now, level, bucket), level * WHEEL_BUCKETS + bucket));
             }
         }
-        self.lists.first(PARKED + self.parking).map(|_| block_start(self.parked_due))
+        let parked = PARKED + self.parking;
+        self.lists.first(parked).map(|_| (block_start(self.parked_due), parked))
     }
 
     /// Hangs `id` where `due`, which is not before the cursor, belongs.
