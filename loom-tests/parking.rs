@@ -192,7 +192,11 @@ fn no_wake_up_is_lost_between_one_publisher_and_one_worker() {
 
 #[test]
 fn a_publisher_without_fence_is_caught() {
-    must_fail("parking.m13.no_publisher_fence", Bound::preemptions(3), two_jobs_one_worker::<NoPublisherFence>(Sleep::Watch, Worker::Careful));
+    must_fail(
+        "parking.m13.no_publisher_fence",
+        Bound::preemptions(3),
+        two_jobs_one_worker::<NoPublisherFence>(Sleep::Watch, Worker::Careful),
+    );
 }
 
 #[test]
@@ -212,7 +216,11 @@ fn a_retraction_that_ignores_the_waker_is_caught() {
 
 #[test]
 fn a_waker_that_does_not_count_the_woken_is_caught() {
-    must_fail("parking.m13.waker_does_not_count", Bound::preemptions(3), two_jobs_one_worker::<WakerDoesNotCount>(Sleep::Watch, Worker::Careful));
+    must_fail(
+        "parking.m13.waker_does_not_count",
+        Bound::preemptions(3),
+        two_jobs_one_worker::<WakerDoesNotCount>(Sleep::Watch, Worker::Careful),
+    );
 }
 
 // ---- two publishers, one worker ----
@@ -265,7 +273,7 @@ fn no_job_is_left_while_a_second_worker_sleeps() {
 
 #[test]
 fn a_last_searcher_that_tells_nobody_is_caught() {
-    must_fail("parking.m15.no_last_searcher", Bound::preemptions(2), one_publisher_two_workers::<NoLastSearcher>(Sleep::Watch));
+    must_fail("parking.m15.no_last_searcher", Bound::preemptions(1), one_publisher_two_workers::<NoLastSearcher>(Sleep::Watch));
 }
 
 /// Bad interleaving: publisher A stalls before it publishes place 0; B publishes place 1 and wakes a worker, who cannot reach it and sleeps
@@ -458,7 +466,7 @@ fn an_untargeted_wake_up_for_one_worker_is_caught() {
 fn watching_the_bit_is_no_reason_to_fail() {
     check("parking.m13.watched", Bound::preemptions(3), two_jobs_one_worker::<AsWritten>(Sleep::Watch, Worker::Careful));
     check("parking.m14.watched", Bound::preemptions(3), two_publishers_one_worker::<AsWritten>(Sleep::Watch));
-    check("parking.m15.watched", Bound::preemptions(2), one_publisher_two_workers::<AsWritten>(Sleep::Watch));
+    check("parking.m15.watched", Bound::preemptions(1), one_publisher_two_workers::<AsWritten>(Sleep::Watch));
     check("parking.fifo.watched", Bound::preemptions(1), a_stalled_publisher_before_another::<AsWritten>(Sleep::Watch));
     check("parking.shutdown.watched", Bound::preemptions(3), shutdown_against_announce::<AsWritten>(Sleep::Watch, true));
     check("parking.timeout.watched", Bound::preemptions(3), timeout_against_waker::<AsWritten>(Sleep::Watch));

@@ -1,3 +1,4 @@
 //! Threads, pinning, waiting and time: the driver around the passive core.
 
 pub mod idle;
+pub mod topology;
