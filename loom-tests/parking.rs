@@ -1,1 +1,474 @@
-//! (room under construction)
+//! Sleeping and waking: no published job is left while a worker sleeps.
+//!
+//! The transport is an array of places, each written once (release) and taken by a CAS (acquire): the eventcount is checked, not the ring.
+//!
+//! A lost wake-up shows as a sleep without end. The models park, and loom reports the deadlock. The failing twins watch the bit with yields instead, and loom reports the endless
+//! loop: a deadlock found while a parked thread holds a guard would unwind through it and abort the whole test process.
+
+use crate::support::{Bound, check, must_fail};
+use ringmill::sync::atomic::{AtomicU64, Ordering};
+use ringmill::sync::eventcount::Rules;
+use ringmill::sync::{Arc, EventCount, Parker, Retracted, Seat, Woken, thread};
+
+// ---- the mutations ----
+
+macro_rules! mutation {
+    ($name:ident, $rule:ident) => {
+        #[derive(Debug)]
+        struct $name;
+        impl Rules for $name {
+            const $rule: bool = false;
+        }
+    };
+}
+
+#[derive(Debug)]
+struct AsWritten;
+impl Rules for AsWritten {}
+mutation!(NoPublisherFence, PUBLISHER_FENCE);
+mutation!(NoSleeperFence, SLEEPER_FENCE);
+mutation!(NoLastSearcher, LAST_SEARCHER);
+mutation!(BlindRetract, RETRACT_ASKS);
+mutation!(WakerDoesNotCount, WAKER_COUNTS);
+
+/// What a worker of the model does wrong, beside the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worker {
+    Careful,
+    /// Sleeps without a second look.
+    NoSecondLook,
+}
+
+/// How a worker of the model sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    Park,
+    Watch,
+}
+
+// ---- the transport ----
+
+const EMPTY: u64 = 0;
+const READY: u64 = 1;
+const TAKEN: u64 = 2;
+
+/// Where the jobs lie. RMW only, as loom wants it.
+#[derive(Debug)]
+struct Places {
+    places: Vec<AtomicU64>,
+    /// In a FIFO nobody reaches a job behind one that is not published yet.
+    fifo: bool,
+}
+
+impl Places {
+    fn new(places: usize, fifo: bool) -> Self {
+        Places { places: (0..places).map(|_| AtomicU64::new(EMPTY)).collect(), fifo }
+    }
+
+    fn publish(&self, place: usize) {
+        assert_eq!(self.places[place].swap(READY, Ordering::Release), EMPTY);
+    }
+
+    /// The first job in reach.
+    fn find(&self) -> Option<usize> {
+        for (index, place) in self.places.iter().enumerate() {
+            match place.load(Ordering::Acquire) {
+                READY => return Some(index),
+                EMPTY if self.fifo => return None,
+                _ => (),
+            }
+        }
+        None
+    }
+
+    fn any(&self) -> bool {
+        self.find().is_some()
+    }
+
+    fn take(&self) -> bool {
+        while let Some(index) = self.find() {
+            if self.places[index].compare_exchange(READY, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[derive(Debug)]
+struct Bench<R: Rules> {
+    events: EventCount<R>,
+    jobs: Places,
+    closing: AtomicU64,
+    sleep: Sleep,
+}
+
+impl<R: Rules> Bench<R> {
+    fn new(places: usize, fifo: bool, sleep: Sleep) -> Arc<Self> {
+        Arc::new(Bench { events: EventCount::with_rules(), jobs: Places::new(places, fifo), closing: AtomicU64::new(0), sleep })
+    }
+
+    fn sleep(&self, seat: &Seat, parker: &Parker) {
+        match self.sleep {
+            Sleep::Park => assert_eq!(self.events.sleep(seat, parker, None), Woken::Signalled),
+            Sleep::Watch => {
+                while self.events.is_asleep(seat) {
+                    thread::yield_now();
+                }
+            }
+        }
+    }
+
+    fn publish(&self, place: usize) {
+        self.jobs.publish(place);
+        self.events.notify_one();
+    }
+
+    fn seat(&self) -> (Parker, Seat) {
+        let parker = Parker::new();
+        let seat = self.events.take_seat(parker.unparker()).expect("a free seat");
+        (parker, seat)
+    }
+
+    /// The worker loop: takes `wanted` jobs, searching and sleeping as the protocol says.
+    fn work(&self, wanted: usize, worker: Worker) {
+        let (parker, seat) = self.seat();
+        let mut taken = 0;
+        let mut searching = false;
+        while taken < wanted {
+            if self.jobs.take() {
+                taken += 1;
+                if searching {
+                    searching = false;
+                    self.events.found_work(|| self.jobs.any());
+                }
+                continue;
+            }
+            if !searching && self.events.try_search(1) {
+                searching = true;
+                continue;
+            }
+            self.events.announce(&seat, searching);
+            searching = true;
+            if worker == Worker::Careful && self.jobs.any() {
+                self.events.retract(&seat);
+            } else {
+                self.sleep(&seat, &parker);
+            }
+        }
+        if searching {
+            self.events.give_up_search();
+        }
+        self.events.free_seat(seat);
+    }
+}
+
+/// Joins everybody, and sees that the counts came back to nothing.
+fn finish<R: Rules>(bench: &Bench<R>, threads: Vec<thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(bench.events.census(), (0, 0), "nobody sleeps and nobody searches at the end");
+}
+
+// ---- one publisher, one worker ----
+
+/// Bad interleaving: the worker finds nothing, the publisher publishes and sees no sleeper, the worker's bit becomes visible, it sleeps on a job.
+fn two_jobs_one_worker<R: Rules + Send + Sync + 'static>(sleep: Sleep, worker: Worker) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(2, false, sleep);
+        let at_work = Arc::clone(&bench);
+        let thread = thread::spawn(move || at_work.work(2, worker));
+        bench.publish(0);
+        bench.publish(1);
+        finish(&bench, vec![thread]);
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_between_one_publisher_and_one_worker() {
+    check("parking.m13", Bound::ALL, two_jobs_one_worker::<AsWritten>(Sleep::Park, Worker::Careful));
+}
+
+#[test]
+fn a_publisher_without_fence_is_caught() {
+    must_fail(
+        "parking.m13.no_publisher_fence",
+        Bound::preemptions(3),
+        two_jobs_one_worker::<NoPublisherFence>(Sleep::Watch, Worker::Careful),
+    );
+}
+
+#[test]
+fn a_sleeper_without_fence_is_caught() {
+    must_fail("parking.m13.no_sleeper_fence", Bound::preemptions(3), two_jobs_one_worker::<NoSleeperFence>(Sleep::Watch, Worker::Careful));
+}
+
+#[test]
+fn a_sleeper_without_second_look_is_caught() {
+    must_fail("parking.m13.no_second_look", Bound::preemptions(3), two_jobs_one_worker::<AsWritten>(Sleep::Watch, Worker::NoSecondLook));
+}
+
+#[test]
+fn a_retraction_that_ignores_the_waker_is_caught() {
+    must_fail("parking.m13.blind_retract", Bound::preemptions(3), two_jobs_one_worker::<BlindRetract>(Sleep::Watch, Worker::Careful));
+}
+
+#[test]
+fn a_waker_that_does_not_count_the_woken_is_caught() {
+    must_fail(
+        "parking.m13.waker_does_not_count",
+        Bound::preemptions(3),
+        two_jobs_one_worker::<WakerDoesNotCount>(Sleep::Watch, Worker::Careful),
+    );
+}
+
+// ---- two publishers, one worker ----
+
+/// Bad interleaving: the second publisher sees the seat already woken (or searching) for the first job, and the worker sleeps with the second one left.
+fn two_publishers_one_worker<R: Rules + Send + Sync + 'static>(sleep: Sleep) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(2, false, sleep);
+        let at_work = Arc::clone(&bench);
+        let worker = thread::spawn(move || at_work.work(2, Worker::Careful));
+        let publishing = Arc::clone(&bench);
+        let publisher = thread::spawn(move || publishing.publish(1));
+        bench.publish(0);
+        finish(&bench, vec![worker, publisher]);
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_between_two_publishers_and_one_worker() {
+    check("parking.m14", Bound::preemptions(3), two_publishers_one_worker::<AsWritten>(Sleep::Park));
+}
+
+#[test]
+fn two_publishers_without_fence_are_caught() {
+    must_fail("parking.m14.no_publisher_fence", Bound::preemptions(3), two_publishers_one_worker::<NoPublisherFence>(Sleep::Watch));
+}
+
+// ---- one publisher, two workers ----
+
+/// Bad interleaving: the second job wakes nobody because the first worker still searches; that one takes one job and is busy for ever.
+fn one_publisher_two_workers<R: Rules + Send + Sync + 'static>(sleep: Sleep) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(2, false, sleep);
+        let workers = (0..2)
+            .map(|_| {
+                let at_work = Arc::clone(&bench);
+                thread::spawn(move || at_work.work(1, Worker::Careful))
+            })
+            .collect();
+        bench.publish(0);
+        bench.publish(1);
+        finish(&bench, workers);
+    }
+}
+
+#[test]
+fn no_job_is_left_while_a_second_worker_sleeps() {
+    check("parking.m15", Bound::preemptions(3), one_publisher_two_workers::<AsWritten>(Sleep::Park));
+}
+
+#[test]
+fn a_last_searcher_that_tells_nobody_is_caught() {
+    must_fail("parking.m15.no_last_searcher", Bound::preemptions(1), one_publisher_two_workers::<NoLastSearcher>(Sleep::Watch));
+}
+
+/// Bad interleaving: publisher A stalls before it publishes place 0; B publishes place 1 and wakes a worker, who cannot reach it and sleeps
+/// again; A publishes and wakes one worker for two jobs.
+fn a_stalled_publisher_before_another<R: Rules + Send + Sync + 'static>(sleep: Sleep) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(2, true, sleep);
+        let mut threads: Vec<_> = (0..2)
+            .map(|_| {
+                let at_work = Arc::clone(&bench);
+                thread::spawn(move || at_work.work(1, Worker::Careful))
+            })
+            .collect();
+        let publishing = Arc::clone(&bench);
+        threads.push(thread::spawn(move || publishing.publish(1)));
+        bench.publish(0);
+        finish(&bench, threads);
+    }
+}
+
+#[test]
+fn a_job_behind_a_stalled_publisher_is_not_left() {
+    check("parking.fifo", Bound::preemptions(2), a_stalled_publisher_before_another::<AsWritten>(Sleep::Park));
+}
+
+#[test]
+fn a_job_behind_a_stalled_publisher_needs_the_last_searcher() {
+    must_fail("parking.fifo.no_last_searcher", Bound::preemptions(1), a_stalled_publisher_before_another::<NoLastSearcher>(Sleep::Watch));
+}
+
+// ---- shutdown ----
+
+/// Bad interleaving: the flag is set and everybody woken just before the worker announces itself; it sleeps through the shutdown.
+fn shutdown_against_announce<R: Rules + Send + Sync + 'static>(sleep: Sleep, looks_at_the_flag: bool) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(0, false, sleep);
+        let workers = (0..2)
+            .map(|_| {
+                let bench = Arc::clone(&bench);
+                thread::spawn(move || {
+                    let (parker, seat) = bench.seat();
+                    let mut searching = false;
+                    while bench.closing.load(Ordering::Acquire) == 0 {
+                        bench.events.announce(&seat, searching);
+                        searching = true;
+                        if looks_at_the_flag && bench.closing.load(Ordering::Acquire) != 0 {
+                            bench.events.retract(&seat);
+                        } else {
+                            bench.sleep(&seat, &parker);
+                        }
+                    }
+                    if searching {
+                        bench.events.give_up_search();
+                    }
+                    bench.events.free_seat(seat);
+                })
+            })
+            .collect();
+        bench.closing.swap(1, Ordering::Release);
+        bench.events.notify_all();
+        finish(&bench, workers);
+    }
+}
+
+#[test]
+fn nobody_sleeps_through_a_shutdown() {
+    check("parking.shutdown", Bound::preemptions(3), shutdown_against_announce::<AsWritten>(Sleep::Park, true));
+}
+
+#[test]
+fn a_shutdown_without_fence_is_caught() {
+    must_fail(
+        "parking.shutdown.no_publisher_fence",
+        Bound::preemptions(3),
+        shutdown_against_announce::<NoPublisherFence>(Sleep::Watch, true),
+    );
+}
+
+#[test]
+fn a_worker_that_announces_itself_without_fence_at_shutdown_is_caught() {
+    must_fail("parking.shutdown.no_sleeper_fence", Bound::preemptions(3), shutdown_against_announce::<NoSleeperFence>(Sleep::Watch, true));
+}
+
+#[test]
+fn a_second_look_that_forgets_the_flag_is_caught() {
+    must_fail("parking.shutdown.flag_forgotten", Bound::preemptions(3), shutdown_against_announce::<AsWritten>(Sleep::Watch, false));
+}
+
+// ---- time is up ----
+
+/// Bad interleaving: time is up while a waker clears the bit; both count the seat as searching (and nobody is ever woken again), or
+/// neither does. Time does not pass in a model, so the retraction of a timed-out sleep is called by name.
+fn timeout_against_waker<R: Rules + Send + Sync + 'static>(sleep: Sleep) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(1, false, sleep);
+        let at_work = Arc::clone(&bench);
+        let worker = thread::spawn(move || {
+            let (parker, seat) = at_work.seat();
+            at_work.events.announce(&seat, false);
+            if !at_work.jobs.any() && at_work.events.retract(&seat) == Retracted::AlreadyWoken {
+                assert!(at_work.jobs.any(), "whoever woke us had published");
+            } else if at_work.events.is_asleep(&seat) {
+                at_work.events.retract(&seat);
+            }
+            at_work.events.found_work(|| false);
+            // and the next round works as ever, in spite of a stale token
+            while !at_work.jobs.take() {
+                at_work.events.announce(&seat, false);
+                if at_work.jobs.any() {
+                    at_work.events.retract(&seat);
+                } else {
+                    at_work.sleep(&seat, &parker);
+                }
+                at_work.events.found_work(|| false);
+            }
+            at_work.events.free_seat(seat);
+        });
+        bench.publish(0);
+        finish(&bench, vec![worker]);
+    }
+}
+
+#[test]
+fn a_timeout_and_a_waker_agree_on_who_cleared_the_bit() {
+    check("parking.timeout", Bound::ALL, timeout_against_waker::<AsWritten>(Sleep::Park));
+}
+
+#[test]
+fn a_timeout_that_ignores_the_waker_is_caught() {
+    must_fail("parking.timeout.blind_retract", Bound::preemptions(3), timeout_against_waker::<BlindRetract>(Sleep::Watch));
+}
+
+// ---- targeted ----
+
+/// Bad interleaving: work for one worker arrives as it announces itself, while another searches and so holds back untargeted wake-ups.
+fn mailbox_of_one_worker<R: Rules + Send + Sync + 'static>(sleep: Sleep, targeted: bool) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(1, false, sleep);
+        let (parker, seat) = bench.seat();
+        let index = seat.index();
+        assert!(bench.events.try_search(1)); // the main thread searches elsewhere all the while
+        let at_work = Arc::clone(&bench);
+        let owner = thread::spawn(move || {
+            while !at_work.jobs.take() {
+                at_work.events.announce(&seat, false);
+                if at_work.jobs.any() {
+                    at_work.events.retract(&seat);
+                } else {
+                    at_work.sleep(&seat, &parker);
+                }
+                at_work.events.found_work(|| false);
+            }
+            at_work.events.free_seat(seat);
+        });
+        let publishing = Arc::clone(&bench);
+        let publisher = thread::spawn(move || {
+            publishing.jobs.publish(0);
+            if targeted {
+                publishing.events.notify_seat(index);
+            } else {
+                publishing.events.notify_one();
+            }
+        });
+        owner.join().unwrap();
+        publisher.join().unwrap();
+        bench.events.give_up_search();
+        finish(&bench, Vec::new());
+    }
+}
+
+#[test]
+fn work_for_one_worker_wakes_that_worker() {
+    check("parking.targeted", Bound::ALL, mailbox_of_one_worker::<AsWritten>(Sleep::Park, true));
+}
+
+#[test]
+fn a_targeted_wake_up_without_fence_is_caught() {
+    must_fail("parking.targeted.no_publisher_fence", Bound::preemptions(3), mailbox_of_one_worker::<NoPublisherFence>(Sleep::Watch, true));
+}
+
+#[test]
+fn an_untargeted_wake_up_for_one_worker_is_caught() {
+    must_fail("parking.targeted.untargeted", Bound::preemptions(3), mailbox_of_one_worker::<AsWritten>(Sleep::Watch, false));
+}
+
+// ---- the twins' way of sleeping ----
+
+/// The twins watch the bit instead of parking; that alone must not make them fail.
+#[test]
+fn watching_the_bit_is_no_reason_to_fail() {
+    check("parking.m13.watched", Bound::preemptions(3), two_jobs_one_worker::<AsWritten>(Sleep::Watch, Worker::Careful));
+    check("parking.m14.watched", Bound::preemptions(3), two_publishers_one_worker::<AsWritten>(Sleep::Watch));
+    check("parking.m15.watched", Bound::preemptions(1), one_publisher_two_workers::<AsWritten>(Sleep::Watch));
+    check("parking.fifo.watched", Bound::preemptions(1), a_stalled_publisher_before_another::<AsWritten>(Sleep::Watch));
+    check("parking.shutdown.watched", Bound::preemptions(3), shutdown_against_announce::<AsWritten>(Sleep::Watch, true));
+    check("parking.timeout.watched", Bound::preemptions(3), timeout_against_waker::<AsWritten>(Sleep::Watch));
+    check("parking.targeted.watched", Bound::preemptions(3), mailbox_of_one_worker::<AsWritten>(Sleep::Watch, true));
+}

@@ -1,1 +1,265 @@
-//! (room under construction)
+//! How long a worker without work looks for more before it sleeps.
+//!
+//! [`IdleState`] is passive: it is asked after every look that found nothing, and says what to do before the next. The budget is time, because a PAUSE takes 10 cycles
+//! on one machine and 140 on another; but the clock is not read at every look. The state measures how long a look takes and plans the next reading
+//! for when the budget may be used up, at most [`LOOKS_MAX`] looks ahead.
+
+use crate::clock::Timestamp;
+use std::time::Duration;
+
+/// What a worker does when it finds no work.
+///
+/// | idle | waits by | first job after a pause | CPU while idle |
+/// |---|---|---|---|
+/// | `BusySpin` | looking again, for ever | at once | all of it |
+/// | `Adaptive` | looking again for `spin`, then sleeping | at once, or a wake-up (some 5 to 50 us) | `spin` after each job |
+/// | `Park` | sleeping | a wake-up | none |
+///
+/// Adaptive workers give their time slice away instead of spinning where there are more of them than CPUs, or a CPU quota.
+///
+/// ```
+/// use ringmill::runtime::idle::Idle;
+/// use std::time::Duration;
+///
+/// assert_eq!(Idle::default(), Idle::Adaptive { spin: Duration::from_micros(20) });
+/// assert!(!Idle::BusySpin.sleeps());
+/// assert!(Idle::Park.sleeps());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Idle {
+    /// Never sleeps. For pinned workers on cores of their own; without a CPU quota.
+    BusySpin,
+    /// Spins for a while, then sleeps. Waiting for as long as a wake-up costs is never worse than twice the best choice in hindsight.
+    Adaptive {
+        /// How long to spin; zero is [`Park`](Idle::Park).
+        spin: Duration,
+    },
+    /// Sleeps at once.
+    Park,
+}
+
+impl Idle {
+    /// How long an adaptive worker spins unless told otherwise: about what a park and a wake-up cost.
+    pub const SPIN_DEFAULT: Duration = Duration::from_micros(20);
+
+    /// False if workers never sleep, so that nobody need wake them.
+    pub const fn sleeps(self) -> bool {
+        !matches!(self, Idle::BusySpin)
+    }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Idle::Adaptive { spin: Idle::SPIN_DEFAULT }
+    }
+}
+
+/// What to do before the next look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many PAUSEs.
+    Spin(u32),
+    /// Give the time slice away.
+    Yield,
+    /// Announce, look once more, sleep.
+    Sleep,
+}
+
+/// PAUSEs between two looks: less keeps the rings' lines bouncing, more delays the find.
+pub const PAUSES: u32 = 20;
+/// The most looks between two readings of the clock.
+pub const LOOKS_MAX: u32 = 16;
+/// Readings after which a clock that does not move ends the spell: it would never use up the budget.
+const STALLS_MAX: u32 = 64;
+
+/// Where a worker stands in its idle spell.
+#[derive(Debug, Clone)]
+pub struct IdleState {
+    idle: Idle,
+    /// More workers than the machine can run at once.
+    crowded: bool,
+    spell: Option<Spell>,
+    /// The length of one look, in nanoseconds, as last measured. Kept from spell to spell; zero: never measured.
+    look_nanos: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Spell {
+    began: Timestamp,
+    last_read: Timestamp,
+    /// Looks since the last reading, and looks at which the next is due.
+    looks: u32,
+    due: u32,
+    /// Readings in a row at which the clock had not moved.
+    stalls: u32,
+}
+
+impl IdleState {
+    /// A worker that is not idle yet. `crowded`: see [`Topology::is_crowded_by`](super::topology::Topology::is_crowded_by).
+    pub const fn new(idle: Idle, crowded: bool) -> Self {
+        IdleState { idle, crowded, spell: None, look_nanos: 0 }
+    }
+
+    /// Work was found: the next spell begins anew.
+    #[inline]
+    pub fn found_work(&mut self) {
+        self.spell = None;
+    }
+
+    /// Nothing was found: what to do before the next look. Reads the clock only now and then.
+    ///
+    /// After [`Step::Sleep`] the spell is over: whoever wakes and finds nothing gets a new one.
+    #[inline]
+    pub fn step(&mut self, now: impl FnOnce() -> Timestamp) -> Step {
+        let budget = match self.idle {
+            Idle::BusySpin => return Step::Spin(PAUSES),
+            Idle::Adaptive { spin } if !spin.is_zero() => spin,
+            Idle::Adaptive { .. } | Idle::Park => return Step::Sleep,
+        };
+        match &mut self.spell {
+            Some(spell) if spell.looks + 1 < spell.due => spell.looks += 1,
+            Some(_) => {
+                if self.is_over(now(), budget) {
+                    self.spell = None;
+                    return Step::Sleep;
+                }
+            }
+            None => self.begin(now(), budget),
+        }
+        if self.crowded { Step::Yield } else { Step::Spin(PAUSES) }
+    }
+
+    fn begin(&mut self, now: Timestamp, budget: Duration) {
+        let due = self.looks_within(budget);
+        self.spell = Some(Spell { began: now, last_read: now, looks: 0, due, stalls: 0 });
+    }
+
+    /// Reads the clock: measures the looks since the last reading, and plans the next.
+    #[cold]
+    fn is_over(&mut self, now: Timestamp, budget: Duration) -> bool {
+        let Some(mut spell) = self.spell else { return true };
+        let looks = u64::from(spell.looks + 1);
+        let passed = now.since(spell.last_read);
+        if passed.is_zero() {
+            spell.stalls += 1;
+        } else {
+            spell.stalls = 0;
+            // a reading after a preemption says nothing about looks: no look is that long
+            self.look_nanos = (crate::clock::nanos(passed) / looks).clamp(1, LOOK_NANOS_MAX);
+            spell.last_read = now;
+        }
+        let spent = now.since(spell.began);
+        if spent >= budget || spell.stalls >= STALLS_MAX {
+            return true;
+        }
+        spell.looks = 0;
+        spell.due = self.looks_within(budget - spent);
+        self.spell = Some(spell);
+        false
+    }
+
+    /// Looks that fit into `rest`, as far as is known; one where nothing is known, or where each may be long.
+    fn looks_within(&self, rest: Duration) -> u32 {
+        if self.look_nanos == 0 || self.crowded {
+            return 1;
+        }
+        (crate::clock::nanos(rest) / self.look_nanos).clamp(1, u64::from(LOOKS_MAX)) as u32
+    }
+}
+
+/// The longest a look is believed to take.
+const LOOK_NANOS_MAX: u64 = 10_000;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const SPIN: Duration = Duration::from_micros(20);
+
+    /// Looks of `look` nanoseconds until the state says sleep: how long the spell was, and how often the clock was read.
+    fn spell(state: &mut IdleState, look: u64) -> (u64, u32) {
+        let (mut now, reads) = (1_000, Cell::new(0));
+        loop {
+            let step = state.step(|| {
+                reads.set(reads.get() + 1);
+                Timestamp::from_nanos(now)
+            });
+            match step {
+                Step::Sleep => return (now - 1_000, reads.get()),
+                Step::Spin(pauses) => assert_eq!(pauses, PAUSES),
+                Step::Yield => (),
+            }
+            now += look;
+            assert!(now < 1_000_000_000, "an idle spell without end");
+        }
+    }
+
+    #[test]
+    fn a_spinner_never_sleeps_nor_reads_the_clock() {
+        let mut state = IdleState::new(Idle::BusySpin, true);
+        for _ in 0..10_000 {
+            assert_eq!(state.step(|| unreachable!()), Step::Spin(PAUSES));
+        }
+    }
+
+    #[test]
+    fn a_parker_sleeps_at_once() {
+        assert_eq!(IdleState::new(Idle::Park, false).step(|| unreachable!()), Step::Sleep);
+        let mut none = IdleState::new(Idle::Adaptive { spin: Duration::ZERO }, false);
+        assert_eq!(none.step(|| unreachable!()), Step::Sleep);
+    }
+
+    #[test]
+    fn an_adaptive_worker_spins_for_its_budget_whatever_a_look_takes() {
+        for look in [10, 60, 250, 900, 3_000, 15_000] {
+            let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, false);
+            for _ in 0..3 {
+                let (length, reads) = spell(&mut state, look);
+                assert!((20_000..20_000 + 2 * look).contains(&length), "{length} ns with looks of {look} ns");
+                let looks = length / look;
+                assert!(u64::from(reads) <= looks / u64::from(LOOKS_MAX) + 8, "{reads} readings in {looks} looks");
+            }
+        }
+    }
+
+    #[test]
+    fn finding_work_begins_a_new_spell() {
+        let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, false);
+        let mut now = 0;
+        for _ in 0..100 {
+            for _ in 0..15 {
+                now += 1_000;
+                assert_ne!(state.step(|| Timestamp::from_nanos(now)), Step::Sleep);
+            }
+            state.found_work();
+        }
+    }
+
+    #[test]
+    fn a_crowd_yields_instead_of_spinning() {
+        let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, true);
+        assert_eq!(state.step(|| Timestamp::ZERO), Step::Yield);
+        // a yield may take a whole time slice: the clock is read after each
+        assert_eq!(state.step(|| Timestamp::from_nanos(4_000_000)), Step::Sleep);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_steps_back_ends_the_spell() {
+        for clock in [|_| 5_000, |step: u64| 1_000_000 - step.min(1_000) * 1_000] {
+            let mut state = IdleState::new(Idle::Adaptive { spin: Duration::MAX }, false);
+            let slept = (0..2_000).any(|step| state.step(|| Timestamp::from_nanos(clock(step))) == Step::Sleep);
+            assert!(slept);
+        }
+    }
+
+    #[test]
+    fn one_preemption_does_not_spoil_the_measure() {
+        let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, false);
+        state.step(|| Timestamp::ZERO);
+        assert_eq!(state.step(|| Timestamp::from_nanos(50_000_000)), Step::Sleep);
+        let (length, _) = spell(&mut state, 100);
+        assert!((20_000..22_000).contains(&length), "{length}");
+    }
+}

@@ -1,3 +1,5 @@
 //! Threads, pinning, waiting and time: the driver around the passive core.
 
 pub mod idle;
+pub mod placement;
+pub mod topology;
