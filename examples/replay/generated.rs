@@ -14,7 +14,7 @@
 //! | panic once, then succeed | 0.02 % |
 //! | stall | 0.01 %, for 5 ms or a quarter of the visibility timeout, whichever is shorter: no lease expires |
 //!
-//! The shares are probabilities; [`crate::expected`] counts what a seed really gives.
+//! The shares are probabilities; `expected` counts what a seed really gives.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn workload(jobs: u64, seed: u64, visibility: Duration) -> Trace {
     let mut records = Vec::with_capacity(jobs as usize);
     let mut at = Duration::ZERO;
     for number in 0..jobs {
-        if number > 0 && number % BURST == 0 {
+        if number > 0 && number.is_multiple_of(BURST) {
             at += Duration::from_nanos(dice.below(2 * burst_gap_ns + 1));
         }
         let tenant = if dice.below(2) == 0 { 0 } else { 1 + dice.below(TENANTS - 1) };

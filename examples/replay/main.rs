@@ -28,6 +28,7 @@ mod civil;
 mod cursor;
 mod dead;
 mod drive;
+#[cfg(test)]
 mod expected;
 mod generated;
 mod handler;

@@ -19,20 +19,19 @@ pub fn render(report: &Report) -> String {
 }
 
 fn counts(report: &Report) -> String {
-    let mut table = Table::new(&["records", &grouped(report.records), "  what happened on the way", ""]);
-    let rows = [
-        ("invalid", report.invalid, "redelivered", report.redelivered),
-        ("unpublished", report.unpublished, "panics", report.panics),
-        ("accepted", report.accepted, "expired leases", report.expired_leases),
-        ("  acked", report.acked, "stale acks", report.stale_acks),
-        ("  dead-lettered", report.dead_lettered, "wake-ups rescued", report.wake_rescued),
-    ];
-    for (left, a, right, b) in rows {
-        table.row([left.to_string(), grouped(a), right.to_string(), grouped(b)]);
-    }
-    table.row(["  dropped".to_string(), grouped(report.dropped)]);
-    table.row(["  handed back".to_string(), grouped(report.handed_back)]);
-    table.render()
+    let line = |left: &str, a: u64, right: &str, b: u64| format!("  {left:<18}{:>12}    {right:<18}{:>10}\n", grouped(a), grouped(b));
+    let last = |left: &str, a: u64| format!("  {left:<18}{:>12}\n", grouped(a));
+    [
+        line("records", report.records, "redelivered", report.redelivered),
+        line("  invalid", report.invalid, "panics", report.panics),
+        line("  unpublished", report.unpublished, "expired leases", report.expired_leases),
+        line("  accepted", report.accepted, "stale acks", report.stale_acks),
+        line("    acked", report.acked, "wake-ups rescued", report.wake_rescued),
+        last("    dead-lettered", report.dead_lettered),
+        last("    dropped", report.dropped),
+        last("    handed back", report.handed_back),
+    ]
+    .concat()
 }
 
 fn speed(report: &Report) -> String {
