@@ -10,7 +10,7 @@ use ringmill::limits;
 /// The most jobs of one generated workload, and the most records of one trace.
 pub const RECORDS_MAX: u64 = 10_000_000;
 /// The most workers that can be asked for.
-const WORKERS_MAX: i64 = 56;
+const WORKERS_MAX: i64 = 48;
 /// The longest visibility timeout that can be asked for: a week.
 const VISIBILITY_MS_MAX: i64 = 7 * 24 * 3600 * 1000;
 const SPEED_MIN: f64 = 0.001;
@@ -189,8 +189,8 @@ mod tests {
         refused(&["--capacity", "0"], &["--capacity", "0 is not in 1..=16777215"]);
         refused(&["--capacity", "2147483648"], &["--capacity", "2147483648 is not in 1..=16777215"]);
         refused(&["--capacity", "-1"], &["--capacity", "-1 is not in"]);
-        refused(&["--workers", "0"], &["--workers", "0 is not in 1..=56"]);
-        refused(&["--workers", "57"], &["--workers", "57 is not in 1..=56"]);
+        refused(&["--workers", "0"], &["--workers", "0 is not in 1..=48"]);
+        refused(&["--workers", "49"], &["--workers", "49 is not in 1..=48"]);
         refused(&["--loop", "0"], &["--loop", "0 is not in 1..=1000000"]);
         refused(&["--visibility-ms", "0"], &["--visibility-ms", "0 is not in 1..=604800000"]);
         refused(&["--jobs", "0"], &["--jobs", "0 is not in 1..=10000000"]);
