@@ -219,3 +219,16 @@ fn files_that_cannot_be_made_or_read_are_named() {
     let error = prepare(&["--trace", "no/such/trace", "--format", "apache"]).unwrap_err().to_string();
     assert!(error.starts_with("cannot read --trace no/such/trace: "), "{error}");
 }
+
+#[test]
+#[ignore = "the temporary executor has no leases"]
+fn a_stall_past_the_visibility_timeout_is_redelivered_and_its_ack_is_stale() {
+    let trace = temp("stall.jsonl");
+    std::fs::write(&trace, "{\"at_us\":0,\"stall_ms\":400}\n{\"at_us\":1}\n").unwrap();
+    let words = ["--trace", trace.to_str().unwrap(), "--format", "jsonl", "--report", "json", "--visibility-ms", "50", "--workers", "2"];
+    let report = report(&words);
+    std::fs::remove_file(trace).unwrap();
+    assert_eq!((&report["acked"], &report["redelivered"], &report["expired_leases"]), (&2.into(), &1.into(), &1.into()), "{report}");
+    // the shutdown does not wait for the stuck handler, so that its late ack may come after the report
+    assert!(report["stale_acks"].as_u64().unwrap() <= 1, "{report}");
+}
