@@ -1,3 +1,84 @@
-//! (under construction)
+//! Replays a trace of jobs through ringmill and prints what became of every one of them.
+//!
+//! ```text
+//! cargo run --release --example replay
+//! cargo run --release --example replay -- --trace access.log --format apache --speed 3600 --report json
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `args` | the command line |
+//! | `record` | a record, its job and how each delivery of it ends |
+//! | `trace`, `apache`, `azure`, `jsonl` | reading files; `cursor` and `civil` help |
+//! | `generated` | the workload without a file |
+//! | `schedule` | when each job is due |
+//! | `handler`, `aggregate` | what a delivery does and adds up |
+//! | `drive` | the seam: the only file that knows the runtime |
+//! | `expected` | what must come out, worked out without a runtime |
+//! | `outcome`, `report`, `text`, `table`, `dead`, `progress` | what is shown |
 
-fn main() {}
+// An example is a user: it has the standard library and not the crate's own doors to time, threads and locks.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod aggregate;
+mod apache;
+mod args;
+mod azure;
+mod civil;
+mod cursor;
+mod dead;
+mod drive;
+#[cfg(test)]
+mod expected;
+mod generated;
+mod handler;
+mod jsonl;
+mod outcome;
+mod progress;
+mod record;
+mod replay;
+mod report;
+mod schedule;
+mod table;
+mod text;
+mod trace;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+
+/// Set by the first Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+/// What a shell expects of a program that SIGINT ended.
+const EXIT_INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let replay = match replay::Replay::prepare(args) {
+        Ok(replay) => replay,
+        Err(error) => return fail(&error),
+    };
+    // set only now: until here nothing is under way and Ctrl-C may simply end the program
+    if let Err(error) = ctrlc::set_handler(on_interrupt) {
+        eprintln!("warning: Ctrl-C will not stop the replay gracefully: {error}");
+    }
+    match replay.run(&STOP, &mut std::io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => fail(&error),
+    }
+}
+
+fn on_interrupt() {
+    // relaxed: a request, nothing is published with it
+    if STOP.swap(true, Ordering::Relaxed) {
+        std::process::exit(EXIT_INTERRUPTED);
+    }
+    eprintln!("stopping; press Ctrl-C again to end at once");
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,98 @@
+//! What a replay came to: the numbers that `drive` reads off the runtime.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Everything a report is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    pub counts: Counts,
+    /// The runtime's own ledgers balanced.
+    pub ledger_ok: bool,
+    /// From the first publish to the end of the shutdown.
+    pub elapsed: Duration,
+    /// The most that the publisher was behind the trace's timestamps; zero at full speed.
+    pub behind_max: Duration,
+    /// Somebody asked to stop before the end.
+    pub interrupted: bool,
+    pub lanes: Vec<Lane>,
+    pub workers: Vec<Worker>,
+    /// Sleepers that only their safety timeout woke. Must stay 0.
+    pub wake_rescued: u64,
+}
+
+/// What became of the jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Refused by the payload's own validation.
+    pub invalid: u64,
+    pub accepted: u64,
+    pub acked: u64,
+    pub dead_lettered: u64,
+    /// Accepted and then thrown out by policy.
+    pub dropped: u64,
+    /// Given back undone by the shutdown.
+    pub handed_back: u64,
+    /// Not offered to the queue any more, or refused because it was closing: an interrupted replay.
+    pub unpublished: u64,
+    /// Deliveries after the first of a job.
+    pub redelivered: u64,
+    pub expired_leases: u64,
+    pub stale_acks: u64,
+    pub panics: u64,
+}
+
+impl Counts {
+    /// Whether every one of `records` is accounted for, once.
+    pub fn balance(&self, records: u64) -> bool {
+        let ended = self.acked + self.dead_lettered + self.dropped + self.handed_back;
+        records == self.invalid + self.accepted + self.unpublished && self.accepted == ended
+    }
+}
+
+/// What a lane did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Lane {
+    pub name: String,
+    /// Deliveries that started.
+    pub started: u64,
+    /// From being ready to the start of the handler.
+    pub wait_ns: Quantiles,
+    /// Inside the handler.
+    pub run_ns: Quantiles,
+}
+
+/// A distribution, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Quantiles {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+/// Where a worker ran and how much it did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Worker {
+    pub index: usize,
+    pub requested_core: Option<usize>,
+    pub actual_core: Option<usize>,
+    pub pinned: bool,
+    pub jobs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_a_doubled_job_breaks_the_balance() {
+        let counts =
+            Counts { invalid: 1, accepted: 9, acked: 6, dead_lettered: 1, dropped: 1, handed_back: 1, unpublished: 2, ..Counts::default() };
+        assert!(counts.balance(12));
+        assert!(!counts.balance(13));
+        assert!(!Counts { acked: 7, ..counts }.balance(12));
+        assert!(!Counts { accepted: 8, ..counts }.balance(12));
+    }
+}
