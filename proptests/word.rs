@@ -361,7 +361,7 @@ fn ended(outcome: Dispose, before: Plain, mine: bool, fate: Fate) -> Plain {
             assert_eq!(Plain::read(word), before.ended(fate));
             before.ended(fate)
         }
-        Dispose::Left => {
+        Dispose::Left(_) => {
             assert!(mine && before.holders > 0);
             before.ended(fate)
         }

@@ -247,7 +247,7 @@ impl QueueConfig {
             dead_letters: DeadLetterConfig::new(),
             watermarks: (60, 80),
             prefetch: None,
-            pool: PoolConfig::DEFAULT_NAME.to_owned(),
+            pool: POOL_DEFAULT.to_owned(),
             weight: 1,
         }
     }
@@ -388,92 +388,11 @@ impl QueueConfig {
     }
 }
 
+/// The pool that serves queues which name none.
+pub const POOL_DEFAULT: &str = "default";
+
 /// The longest lease, wait and period: a year of 365 days.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// A group of worker threads that serve the same queues.
-#[derive(Debug, Clone)]
-pub struct PoolConfig {
-    pub(crate) name: String,
-    pub(crate) workers: Option<usize>,
-    pub(crate) placement: crate::runtime::Placement,
-    pub(crate) on_pin_failure: crate::runtime::OnPinFailure,
-    pub(crate) idle: crate::runtime::Idle,
-    pub(crate) spares: usize,
-}
-
-impl PoolConfig {
-    /// The pool that serves queues which name none.
-    pub const DEFAULT_NAME: &'static str = "default";
-
-    /// A pool with one worker per allowed physical core but one, placed by [`Placement::Auto`](crate::Placement::Auto).
-    pub fn new(name: impl Into<String>) -> Self {
-        PoolConfig {
-            name: name.into(),
-            workers: None,
-            placement: crate::runtime::Placement::Auto,
-            on_pin_failure: crate::runtime::OnPinFailure::Warn,
-            idle: crate::runtime::Idle::default(),
-            spares: 1,
-        }
-    }
-
-    /// How many workers: 1..=48.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// Which cores the workers run on.
-    #[must_use]
-    pub fn placement(mut self, placement: crate::runtime::Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// What happens when a worker cannot be pinned.
-    #[must_use]
-    pub fn on_pin_failure(mut self, on_pin_failure: crate::runtime::OnPinFailure) -> Self {
-        self.on_pin_failure = on_pin_failure;
-        self
-    }
-
-    /// How a worker waits for work.
-    #[must_use]
-    pub fn idle(mut self, idle: crate::runtime::Idle) -> Self {
-        self.idle = idle;
-        self
-    }
-
-    /// How many spare workers may stand in for workers whose handler is stuck past its lease: 0..=8.
-    #[must_use]
-    pub fn spares(mut self, spares: usize) -> Self {
-        self.spares = spares;
-        self
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// The first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let scope = || format!("pool `{}`", self.name);
-        if let Some(workers) = self.workers
-            && !(1..=Self::WORKERS_MAX).contains(&workers)
-        {
-            return Err(ConfigError::new(scope(), "workers", workers, format_args!("1..={}", Self::WORKERS_MAX)));
-        }
-        if self.spares > Self::SPARES_MAX {
-            return Err(ConfigError::new(scope(), "spares", self.spares, format_args!("0..={}", Self::SPARES_MAX)));
-        }
-        Ok(())
-    }
-
-    /// Workers and spares together fit the seats of one eventcount.
-    pub(crate) const WORKERS_MAX: usize = limits::SLEEPERS_MAX - Self::SPARES_MAX;
-    pub(crate) const SPARES_MAX: usize = 8;
-}
 
 /// A payload check as a function pointer, so that queues of any payload share one publish path.
 pub(crate) fn validate_payload<T: Payload>(payload: &T) -> Result<(), String> {

@@ -83,6 +83,12 @@ pub struct DeathRecord {
     pub published: Timestamp,
 }
 
+impl<T: Clone> DeadLetter<T> {
+    pub(crate) fn copy(&self) -> Self {
+        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, record: self.record.clone() }
+    }
+}
+
 impl<T> DeadLetter<T> {
     /// The payload.
     pub fn payload(&self) -> &T {

@@ -16,19 +16,19 @@ use std::time::Duration;
 pub struct ConfigError {
     /// What the field belongs to, such as "queue `mail`".
     scope: String,
-    field: &'static str,
+    field: String,
     value: String,
     allowed: String,
 }
 
 impl ConfigError {
-    pub(crate) fn new(scope: impl Into<String>, field: &'static str, value: impl fmt::Display, allowed: impl fmt::Display) -> Self {
-        ConfigError { scope: scope.into(), field, value: value.to_string(), allowed: allowed.to_string() }
+    pub(crate) fn new(scope: impl Into<String>, field: impl Into<String>, value: impl fmt::Display, allowed: impl fmt::Display) -> Self {
+        ConfigError { scope: scope.into(), field: field.into(), value: value.to_string(), allowed: allowed.to_string() }
     }
 
     /// The name of the setting.
     pub fn field(&self) -> &str {
-        self.field
+        &self.field
     }
 
     /// The value that was refused.

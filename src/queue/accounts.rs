@@ -69,11 +69,11 @@ impl Credits {
     pub(super) fn acquire(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
         let reserve = usize::from(self.reserve_of[lane]);
         if reserve > 0
-            && let Some(index) = self.pools[reserve].acquire(links, accounts.ids[reserve])
+            && let Some(index) = self.pools[reserve].acquire(links, &accounts.ids[reserve])
         {
             return Some(index);
         }
-        self.pools[0].acquire(links, accounts.ids[0])
+        self.pools[0].acquire(links, &accounts.ids[0])
     }
 
     /// Up to `want` slots for jobs of `lane`, as one chain.
@@ -81,18 +81,18 @@ impl Credits {
     pub(super) fn acquire_chain(&self, links: &impl Links, accounts: &Accounts, lane: usize, want: u32) -> Option<Chain> {
         let reserve = usize::from(self.reserve_of[lane]);
         if reserve > 0
-            && let Some(chain) = self.pools[reserve].acquire_chain(links, accounts.ids[reserve], want)
+            && let Some(chain) = self.pools[reserve].acquire_chain(links, &accounts.ids[reserve], want)
         {
             return Some(chain);
         }
-        self.pools[0].acquire_chain(links, accounts.ids[0], want)
+        self.pools[0].acquire_chain(links, &accounts.ids[0], want)
     }
 
     /// Gives a slot back.
     #[inline]
     pub(super) fn release(&self, links: &impl Links, accounts: &Accounts, index: u32) {
         let pool = self.pool_of(index);
-        self.pools[pool].release(links, accounts.ids[pool], index);
+        self.pools[pool].release(links, &accounts.ids[pool], index);
     }
 
     /// Waits for a slot, first come, first served. `patience` says how long to park, `None` when time is up.
@@ -106,7 +106,7 @@ impl Credits {
     ) -> Result<u32, WaitError> {
         let reserve = usize::from(self.reserve_of[lane]);
         if reserve == 0 {
-            return self.pools[0].wait(links, accounts.ids[0], patience, closed);
+            return self.pools[0].wait(links, &accounts.ids[0], patience, closed);
         }
         // two pools could grant: wait at the shared one in short turns, and look at the reserve in between
         loop {
@@ -115,7 +115,7 @@ impl Credits {
             }
             let Some(left) = patience() else { return Err(WaitError::TimedOut) };
             let mut turn = Some(left.min(Duration::from_millis(2)));
-            match self.pools[0].wait(links, accounts.ids[0], || turn.take(), &closed) {
+            match self.pools[0].wait(links, &accounts.ids[0], || turn.take(), &closed) {
                 Err(WaitError::TimedOut) => {}
                 decided => return decided,
             }

@@ -15,6 +15,8 @@ pub enum Chore<T> {
     Pressure(Pressure),
     /// Dead letters have reached their age: drop them.
     RetireLetters,
+    /// Follow-ups wait for a slot: publish them if there is one.
+    Deferred,
     /// A periodic job is due: make and publish it.
     Period(Arc<Period<T>>),
 }
@@ -75,6 +77,7 @@ impl<T> fmt::Debug for Chore<T> {
         f.write_str(match self {
             Chore::Pressure(_) => "Pressure",
             Chore::RetireLetters => "RetireLetters",
+            Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
         })
     }

@@ -20,6 +20,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::{Arc, CachePadded};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// How hard to look for a job.
@@ -89,7 +90,7 @@ impl ClaimBlock {
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
     pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
-        let old = Claim::new(lease.index, lease.epoch.previous());
+        let old = Claim::new(lease.index, lease.epoch.get().previous());
         let new = Claim::new(lease.index, epoch.previous());
         for entry in 0..self.len() {
             // relaxed: only this claimer writes its entries
@@ -101,7 +102,7 @@ impl ClaimBlock {
 
     /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
     pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
-        let claim = Claim::new(lease.index, lease.epoch.previous());
+        let claim = Claim::new(lease.index, lease.epoch.get().previous());
         // relaxed: only this claimer writes its entries
         self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
     }
@@ -120,13 +121,16 @@ impl ClaimBlock {
 #[derive(Debug)]
 pub struct Lease {
     pub(super) index: u32,
-    pub(super) epoch: Epoch,
+    /// The current lease; an extension moves it on.
+    pub(super) epoch: Cell<Epoch>,
     pub(super) job: JobId,
     pub(super) lane: u8,
     pub(super) failures: u32,
     pub(super) expiries: u32,
     pub(super) snoozes: u32,
     pub(super) started: Timestamp,
+    /// When it was extended last.
+    pub(super) extended: Cell<Timestamp>,
     /// The entry of the claim block that a consumer's delivery occupies.
     pub(super) entry: Option<u32>,
 }
@@ -159,7 +163,12 @@ impl Lease {
 
     /// The fencing number: grows with every delivery and extension of the job.
     pub fn fencing(&self) -> u64 {
-        self.epoch.raw()
+        self.epoch.get().raw()
+    }
+
+    /// When the delivery was extended last, or started.
+    pub fn extended(&self) -> Timestamp {
+        self.extended.get()
     }
 
     /// When the delivery started.
@@ -313,12 +322,13 @@ impl<T> Claimer<T> {
         self.lanes.iter().any(|lane| lane.at < lane.end)
     }
 
-    /// Claims what is there, looking strictly, without starting it: the last look before sleeping.
-    pub fn look_strictly(&mut self) -> bool {
-        if self.has_claims() {
-            return true;
+    /// Claims what is there without starting it. A strict look is the last one before sleeping.
+    #[inline]
+    pub fn look(&mut self, look: Look) -> bool {
+        if self.queue.is_paused() || self.queue.is_stopped() {
+            return false;
         }
-        !self.queue.is_paused() && (0..self.lanes.len()).any(|lane| self.refill(lane, Look::Strict))
+        self.has_claims() || (0..self.lanes.len()).any(|lane| self.refill(lane, look))
     }
 
     /// Starts the first job of `lane` that can be started.
@@ -384,13 +394,14 @@ impl<T> Claimer<T> {
             Start::Running(word) => {
                 let lease = Lease {
                     index,
-                    epoch: word.epoch(),
+                    epoch: Cell::new(word.epoch()),
                     job: slot.job_id(),
                     lane: word.lane(),
                     failures: word.failures(),
                     expiries: word.expiries(),
                     snoozes: slot.snoozes(),
                     started: now,
+                    extended: Cell::new(now),
                     entry,
                 };
                 let first = lease.attempt() == 1;
@@ -516,6 +527,11 @@ impl<T> Claimer<T> {
     #[inline]
     pub fn has_chores(&self) -> bool {
         self.queue.chores.any()
+    }
+
+    /// A hint that more work waits: for the last searcher, who decides whether to wake a colleague.
+    pub fn may_have_more(&self) -> bool {
+        self.has_claims() || self.queue.lanes.iter().any(|lane| lane.len_hint() > 0)
     }
 
     /// What the timer left to do.

@@ -55,7 +55,6 @@ pub struct TimerSide {
     next_sweep: Timestamp,
     settled_before: u64,
     settled_at: Timestamp,
-    pub(super) periods: Vec<Arc<super::chores::Period<()>>>,
 }
 
 /// At most so many wheel entries are fired before the inbox and the sweep get their turn again.
@@ -74,7 +73,6 @@ impl TimerSide {
             next_sweep: Timestamp::ZERO,
             settled_before: 0,
             settled_at: Timestamp::ZERO,
-            periods: Vec::new(),
         }
     }
 
@@ -341,6 +339,9 @@ impl<T> Queue<T> {
         }
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);
+        }
+        if !self.deferred.lock().is_empty() && self.free() > 0 {
+            self.add_chore(Chore::Deferred);
         }
         let counts = self.ledger.totals().counts;
         let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;

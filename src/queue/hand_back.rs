@@ -8,7 +8,6 @@ use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Fate, Phase, Word};
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::full_fence;
 use std::fmt;
@@ -76,18 +75,6 @@ impl<T> Queue<T> {
         self.bell.notify_all();
     }
 
-    /// Sets the cancel flag of every running job.
-    pub fn cancel_running(&self) {
-        for index in 0..self.capacity() {
-            let state = self.slab.state(index);
-            let word = state.load();
-            if word.phase() == Phase::Running {
-                // one try: a word that changes meanwhile is a delivery that ends
-                let _ = word;
-            }
-        }
-    }
-
     /// The jobs that are with a handler or consumer now.
     pub fn running(&self) -> Vec<(JobId, Word)> {
         (0..self.capacity())
@@ -98,10 +85,15 @@ impl<T> Queue<T> {
             .collect()
     }
 
-    /// True when nothing is waiting, delayed or running: a drained queue.
-    pub fn is_idle(&self) -> bool {
+    /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`.
+    pub fn is_drained(&self, deadline: Timestamp) -> bool {
         let phases = self.gauges().phases;
-        phases.ready == 0 && phases.running == 0 && phases.delayed == 0
+        phases.ready == 0 && phases.running == 0 && (phases.delayed == 0 || !self.delayed_until(deadline))
+    }
+
+    /// True when a delayed job is due by `deadline`.
+    fn delayed_until(&self, deadline: Timestamp) -> bool {
+        (0..self.capacity()).any(|index| self.slab.state(index).load().phase() == Phase::Delayed && self.slab.due(index) <= deadline)
     }
 
     /// Every undone job that is not with a handler, by value. Call it after [`stop`](Self::stop), when the timer has stopped too; again at any later time for
@@ -119,6 +111,7 @@ impl<T> Queue<T> {
         self.recall_delayed(&mut strays);
         self.recall_lanes(&mut strays);
         self.recall_held(&mut strays);
+        self.recall_deferred(&mut strays);
     }
 
     pub(super) fn take_stray(&self, job: JobId) -> Option<Undone<T>> {
@@ -157,14 +150,14 @@ impl<T> Queue<T> {
         for ring in &self.lanes {
             while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
-                    self.recall(index, Origin::Waiting, strays);
+                    self.recall_waiting(index, Origin::Waiting, strays);
                 }
             }
         }
     }
 
     /// The caller owns the index of a waiting job.
-    fn recall(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>) {
+    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>) {
         let state = self.slab.state(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
@@ -187,6 +180,25 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Follow-ups that never found a slot: taken in and handed back in one breath.
+    fn recall_deferred(&self, strays: &mut Vec<Undone<T>>) {
+        for job in std::mem::take(&mut *self.deferred.lock()) {
+            strays.push(Undone {
+                payload: job.payload,
+                job: JobId(self.reserve_ids(1)),
+                lane: job.lane,
+                failures: 0,
+                expiries: 0,
+                last_error: None,
+                deaths: Vec::new(),
+                published: Timestamp::ZERO,
+                origin: Origin::Waiting,
+            });
+            self.count_house(Count::Accepted);
+            self.count_house(Count::HandedBack);
+        }
+    }
+
     /// What is in the timer's hands: fired ahead of time, into the lanes.
     fn recall_delayed(&self, strays: &mut Vec<Undone<T>>) {
         let mut side = self.timer.lock();
@@ -205,7 +217,7 @@ impl<T> Queue<T> {
         for index in owned {
             // Delayed -> Ready (or Doomed already), then as any waiting job
             let _ = self.slab.state(index).fire();
-            self.recall(index, Origin::Delayed, strays);
+            self.recall_waiting(index, Origin::Delayed, strays);
         }
     }
 

@@ -133,6 +133,14 @@ impl<T: Payload> Queue<T> {
     pub fn do_chore(&self, publisher: &Publisher, chore: Chore<T>, clock: &dyn Clock) {
         match chore {
             Chore::RetireLetters => self.retire_letters(clock.now()),
+            Chore::Deferred => {
+                let deferred = std::mem::take(&mut *self.deferred.lock());
+                for job in deferred {
+                    if let Err(error) = self.try_publish(publisher, job, When::Now, clock.now()) {
+                        self.deferred.lock().push(error.into_job());
+                    }
+                }
+            }
             Chore::Pressure(pressure) => {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback

@@ -27,7 +27,7 @@ mod publish;
 mod settle;
 
 pub use accounts::Accounts;
-pub use chores::Chore;
+pub use chores::{Chore, Period};
 pub use claim::{ClaimBlock, Claimer, Lease, Look};
 pub use end::Aftermath;
 pub use expire::TimerSide;
@@ -121,6 +121,7 @@ pub struct Queue<T> {
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
+    periods: Mutex<Vec<std::sync::Arc<chores::Period<T>>>>,
     /// Set once, at shutdown: publishes are refused from here on.
     closed: AtomicBool,
     /// Set once, after the workers were told to stop: what comes back now is handed back.
@@ -136,6 +137,8 @@ pub struct Queue<T> {
     /// Nanoseconds between settlements lately, for the `retry_after` hint; 0: not known yet. Written by the timer side.
     settle_gap: AtomicU64,
     strays: Mutex<Vec<Undone<T>>>,
+    /// Follow-ups that found no slot yet.
+    deferred: Mutex<Vec<crate::job::Job<T>>>,
 }
 
 /// The accounts and the block that belong to the queue itself.
@@ -197,6 +200,7 @@ impl<T> Queue<T> {
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, ledger.open(0))),
+            periods: Mutex::new(Vec::new()),
             ledger,
             house: Mutex::new(house),
             chores: Chores::new(),
@@ -208,6 +212,7 @@ impl<T> Queue<T> {
             run_estimate: AtomicU64::new(0),
             settle_gap: AtomicU64::new(0),
             strays: Mutex::new(Vec::new()),
+            deferred: Mutex::new(Vec::new()),
             slab,
         })
     }
@@ -350,6 +355,13 @@ pub struct Phases {
     pub zombies: u32,
     /// Dead, waiting for room among the dead letters.
     pub held: u32,
+}
+
+impl Phases {
+    /// True when every slot is free.
+    pub fn is_empty(&self) -> bool {
+        *self == Phases::default()
+    }
 }
 
 /// What a queue looks like now.

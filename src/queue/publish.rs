@@ -1,6 +1,6 @@
 //! A job is taken in: a credit, a slot, a lane.
 
-use super::{Accounts, Aftermath, Queue, Undone};
+use super::{Accounts, Queue, Undone};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
@@ -93,14 +93,14 @@ impl<T: Payload> Queue<T> {
             .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
     }
 
-    /// Publishes jobs from `jobs` until it is exhausted, or one is refused, or no slot is free (then nothing was pulled that did not go in).
+    /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back.
     /// One shared operation per chain of up to 32 jobs of one lane.
     pub fn publish_batch(
         &self,
         publisher: &Publisher,
         jobs: &mut impl Iterator<Item = Job<T>>,
         now: Timestamp,
-    ) -> (usize, Option<BatchStop<T>>) {
+    ) -> (usize, Option<PublishError<T>>) {
         let mut accepted = 0;
         let mut pulled: Option<Job<T>> = None;
         loop {
@@ -109,7 +109,7 @@ impl<T: Payload> Queue<T> {
                 Ok(job) => job,
                 Err(error) => {
                     count_refusal(&publisher.ledger, error.refusal());
-                    return (accepted, Some(BatchStop::Refused(error)));
+                    return (accepted, Some(error));
                 }
             };
             let lane = job.lane;
@@ -123,7 +123,7 @@ impl<T: Payload> Queue<T> {
                     }
                     Err(error) => {
                         count_refusal(&publisher.ledger, error.refusal());
-                        return (accepted, Some(BatchStop::Refused(error)));
+                        return (accepted, Some(error));
                     }
                 }
             };
@@ -187,6 +187,13 @@ impl<T: Payload> Queue<T> {
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// A job that `Overflow::CallerRuns` ran to its end in the publisher's thread.
+    pub fn ran_in_caller(&self, publisher: &Publisher, end: Count) -> JobId {
+        publisher.ledger.bump(Count::Accepted);
+        publisher.ledger.bump(end);
+        self.next_id(publisher)
     }
 
     /// What can be refused before a credit is taken.
@@ -282,11 +289,11 @@ impl<T: Payload> Queue<T> {
             Overflow::DropOldest => {
                 // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
                 for _ in 0..=self.lanes.len() {
-                    let Some(index) = self.evict_oldest(&publisher.accounts, &publisher.ledger, now) else { break };
-                    if index {
-                        if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
-                            return self.admit(publisher, index, job, when, now);
-                        }
+                    if !self.evict_oldest(&publisher.accounts, &publisher.ledger, now) {
+                        break;
+                    }
+                    if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+                        return self.admit(publisher, index, job, when, now);
                     }
                 }
                 Err(PublishError::new(job, self.full()))
@@ -307,24 +314,19 @@ impl<T: Payload> Queue<T> {
         }
     }
 
-    /// Sends the oldest waiting job of the lowest lane that has one to the dead letters. `Some(true)` when its slot is free now, `Some(false)` when the
-    /// victim slipped away or had to be held, `None` when nothing waits.
-    fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> Option<bool> {
-        let index = self.pop_lowest()?;
+    /// Sends the oldest waiting job of the lowest lane that has one to the dead letters. False when nothing waits.
+    fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
+        let Some(index) = self.pop_lowest() else { return false };
         let epoch = self.slab.state(index).load().epoch();
         match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
             Dispose::Owner(word) => {
-                let before = self.credits.free();
-                let aftermath = self.end(accounts, ledger, index, word, now, false);
-                aftermath.run(self);
-                Some(self.credits.free() > before || self.credits.free() > 0)
+                self.count_fate(ledger, word.fate());
+                self.end(accounts, ledger, index, word, now, false).run(self);
             }
-            Dispose::Left => {
-                self.count_left(ledger, Fate::OverLength);
-                Some(false)
-            }
-            Dispose::Moved => Some(false),
+            Dispose::Left(word) => self.count_left(ledger, word.fate()),
+            Dispose::Moved => {}
         }
+        true
     }
 
     /// The refusal of a full queue, with a hint.
@@ -349,13 +351,6 @@ impl<T: Payload> Queue<T> {
             None => Ok(id),
         }
     }
-}
-
-/// Why a batch ended early.
-#[derive(Debug)]
-pub enum BatchStop<T> {
-    /// This job was refused. It comes back here; the jobs behind it are still in the iterator.
-    Refused(PublishError<T>),
 }
 
 /// Jobs of one lane on their way in as one chain. Publishes what it has when it is dropped, also by a panic of the user's iterator.
@@ -415,10 +410,3 @@ fn count_refusal(ledger: &Block, refusal: &Refusal) {
     });
 }
 
-/// Runs the user code that an act left over, whatever the queue's payload.
-impl<T> Aftermath<T> {
-    /// True when there is nothing to run.
-    pub fn is_nothing(&self) -> bool {
-        matches!(self, Aftermath::Nothing)
-    }
-}

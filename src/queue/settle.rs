@@ -13,7 +13,7 @@ use crate::inbox::Flag;
 use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
-use crate::slab::{Epoch, Fate, Leave, Next, Phase, Settled, Word};
+use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
 use crate::verdict::{JobError, Verdict};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -60,8 +60,7 @@ impl<T> Queue<T> {
     }
 
     /// What became of a job whose delivery was found stale.
-    fn became(word: Word, lease: Epoch) -> Stale {
-        let _ = lease;
+    fn became(word: Word) -> Stale {
         Stale::new(match word.phase() {
             Phase::Ready | Phase::Delayed => Became::Waiting,
             Phase::Running => Became::Redelivered,
@@ -78,6 +77,12 @@ impl<T> Queue<T> {
 }
 
 impl<T> Claimer<T> {
+    /// [`Queue::plan`] with this claimer's own randomness.
+    #[inline]
+    pub fn plan(&mut self, lease: &Lease, verdict: Verdict) -> Plan {
+        self.queue.plan(lease, verdict, &mut self.rng)
+    }
+
     /// Ends a delivery as planned. The payload of an ended job is dropped where it lies if `in_place`, else left to the caller.
     ///
     /// # Errors
@@ -102,7 +107,7 @@ impl<T> Claimer<T> {
             // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
-        let settled = state.settle(lease.epoch, |word| match next {
+        let settled = state.settle(lease.epoch.get(), |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
         });
@@ -133,7 +138,7 @@ impl<T> Claimer<T> {
                 Aftermath::Nothing
             }
             Err(stale) => {
-                let stale = Queue::<T>::became(stale.0, lease.epoch);
+                let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(lease.entry);
@@ -159,7 +164,7 @@ impl<T> Claimer<T> {
     ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
-        let settled = state.settle(lease.epoch, |_| Next::End { fate: Fate::Chained, spend_failure: false });
+        let settled = state.settle(lease.epoch.get(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         let entry = lease.entry;
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
@@ -183,7 +188,7 @@ impl<T> Claimer<T> {
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
             Err(stale) => {
-                let stale = Queue::<T>::became(stale.0, lease.epoch);
+                let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(entry);
@@ -252,37 +257,50 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// When the lease had run out, or `max_lease` is used up.
-    pub fn extend(&self, block: &super::ClaimBlock, lease: &mut Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
+    pub fn extend(&self, block: &super::ClaimBlock, lease: &Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
         let left = (lease.started + self.settings.max_lease).since(now);
         let granted = length.min(left);
         if granted.is_zero() {
             return Err(ExtendError::Capped);
         }
         let state = self.slab.state(lease.index);
-        self.slab.set_extension(lease.index, lease.epoch.next().raw(), granted);
-        match state.extend(lease.epoch) {
+        self.slab.set_extension(lease.index, lease.epoch.get().next().raw(), granted);
+        match state.extend(lease.epoch.get()) {
             Ok(epoch) => {
                 block.reclaim(lease, epoch);
-                lease.epoch = epoch;
+                lease.epoch.set(epoch);
+                lease.extended.set(now);
                 if block.is_unobserved(lease) && self.inbox.post(lease.index, Flag::Poke) {
                     self.wake_timer(0);
                 }
                 Ok(granted)
             }
-            Err(stale) => Err(ExtendError::Stale(Self::became(stale.0, lease.epoch))),
+            Err(stale) => Err(ExtendError::Stale(Self::became(stale.0))),
         }
+    }
+
+    /// How long the current lease of a delivery is.
+    pub fn lease_of(&self, lease: &Lease) -> Duration {
+        let own = self.slab.extension(lease.index, lease.epoch.get().raw()).or_else(|| self.slab.visibility(lease.index));
+        own.unwrap_or(self.settings.visibility)
+    }
+
+    /// Keeps a follow-up that found no slot because a stale handler still reads the old one; the timer has it published as soon as there is a slot.
+    #[cold]
+    pub fn defer(&self, next: Job<T>) {
+        self.deferred.lock().push(next);
     }
 
     /// True while the delivery is the job's current one.
     pub fn is_current(&self, lease: &Lease) -> bool {
         let word = self.slab.state(lease.index).load();
-        word.phase() == Phase::Running && word.epoch() == lease.epoch
+        word.phase() == Phase::Running && word.epoch() == lease.epoch.get()
     }
 
     /// True when somebody cancelled the job, or the queue stops.
     pub fn is_cancelled(&self, lease: &Lease) -> bool {
         let word = self.slab.state(lease.index).load();
-        word.epoch() == lease.epoch && word.is_cancelled()
+        word.epoch() == lease.epoch.get() && word.is_cancelled()
     }
 
     /// Cancels a job: a waiting one is dropped, a running one is told. False when there is no such job.

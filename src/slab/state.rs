@@ -40,7 +40,7 @@ pub enum Dispose {
     /// The slot is free; the caller owns payload and index.
     Owner(Word),
     /// A stale holder still reads the payload; the last one to leave reclaims the slot.
-    Left,
+    Left(Word),
     /// The index is somebody else's. Forget it.
     Moved,
 }
@@ -275,7 +275,7 @@ impl SlotState {
             // edge slot.settle, release: the link was read before; the last holder may free the slot
             match self.word.compare_exchange_weak(word.raw(), next.raw(), AcqRel, Relaxed) {
                 Ok(_) if next.holders() == 0 => return Dispose::Owner(next),
-                Ok(_) => return Dispose::Left,
+                Ok(_) => return Dispose::Left(next),
                 // relaxed: CAS re-checks
                 Err(now) => word = Word::from_raw(now),
             }

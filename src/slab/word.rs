@@ -31,6 +31,12 @@ impl Epoch {
     pub const fn next(self) -> Self {
         Epoch::from_raw(self.0 + 1)
     }
+
+    /// The epoch before; 0 is preceded by 2^36 - 1.
+    #[inline]
+    pub const fn previous(self) -> Self {
+        Epoch::from_raw(self.0.wrapping_sub(1))
+    }
 }
 
 impl fmt::Debug for Epoch {

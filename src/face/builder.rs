@@ -1,0 +1,195 @@
+//! A runtime in the making.
+
+use super::handle::QueueHandle;
+use super::runtime::Runtime;
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::config::{POOL_DEFAULT, QueueConfig, TICK};
+use crate::error::{BuildError, ConfigError};
+use crate::job::Payload;
+use crate::queue::Queue;
+use crate::runtime::handler::Handler;
+use crate::runtime::inside::RuntimeId;
+use crate::runtime::pool::Pool;
+use crate::runtime::served::{PullQueue, PushQueue, Served};
+use crate::runtime::timer::Timer;
+use crate::runtime::PoolConfig;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::{Arc, EventCount};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Collects queues and pools, then [builds](RuntimeBuilder::build) the runtime.
+///
+/// ```
+/// use ringmill::{PoolConfig, QueueConfig, Runtime};
+///
+/// let mut builder = Runtime::builder();
+/// let mails = builder.queue(QueueConfig::new("mails").capacity(1024), |to: &String, _: &_| assert!(to.contains('@')))?;
+/// builder.pool(PoolConfig::new("default").workers(1))?;
+/// let runtime = builder.build()?;
+/// mails.producer()?.publish("jo@example.org".to_owned())?;
+/// let report = runtime.shutdown(Default::default());
+/// assert_eq!(report.queue("mails").unwrap().counts.acked, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RuntimeBuilder {
+    clock: std::sync::Arc<dyn Clock>,
+    manual: bool,
+    tick: Duration,
+    freeze_after: Duration,
+    seed: u64,
+    id: RuntimeId,
+    timer_bell: Arc<EventCount>,
+    timer_until: Arc<AtomicU64>,
+    queues: Vec<Declared>,
+    pools: BTreeMap<String, PoolConfig>,
+    bells: BTreeMap<String, Arc<EventCount>>,
+}
+
+struct Declared {
+    queue: std::sync::Arc<dyn Served>,
+    /// The pool that serves it, and its share; `None` for a pull queue.
+    pool: Option<(String, u32)>,
+}
+
+impl RuntimeBuilder {
+    pub(super) fn new() -> Self {
+        RuntimeBuilder {
+            clock: std::sync::Arc::new(SystemClock::new()),
+            manual: false,
+            tick: TICK,
+            freeze_after: Duration::from_secs(1),
+            seed: 0x5EED,
+            id: RuntimeId::new(),
+            timer_bell: Arc::new(EventCount::new()),
+            timer_until: Arc::new(AtomicU64::new(u64::MAX)),
+            queues: Vec::new(),
+            pools: BTreeMap::new(),
+            bells: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the time from `clock`.
+    #[must_use]
+    pub fn clock(mut self, clock: std::sync::Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts no threads: workers and timer run in [`Runtime::turn`], on `clock`. For tests of timing rules; a gap between two turns then never counts as a
+    /// frozen process.
+    #[must_use]
+    pub fn manual(mut self, clock: std::sync::Arc<ManualClock>) -> Self {
+        self.clock = clock;
+        self.manual = true;
+        self.freeze_after = Duration::MAX;
+        self
+    }
+
+    /// A gap between two looks of the timer that is longer than this counts as a frozen process (suspended, stopped), in which leases do not age. 1 s unless set.
+    #[must_use]
+    pub fn freeze_after(mut self, gap: Duration) -> Self {
+        self.freeze_after = gap;
+        self
+    }
+
+    /// The seed of jitter.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Declares a pool, or the settings of the pool `default`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the pool was declared before.
+    pub fn pool(&mut self, config: PoolConfig) -> Result<&mut Self, ConfigError> {
+        config.validate()?;
+        let name = config.name.clone();
+        if self.pools.insert(name.clone(), config).is_some() {
+            return Err(ConfigError::new("runtime", "pool", format_args!("`{name}`, declared twice"), "each pool once"));
+        }
+        Ok(self)
+    }
+
+    /// Declares a queue whose jobs `handler` works on, in the workers of the queue's pool.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a queue of that name was declared before.
+    pub fn queue<T: Payload, H: Handler<T>>(&mut self, config: QueueConfig, handler: H) -> Result<QueueHandle<T>, ConfigError> {
+        let bell = self.bell(&config.pool);
+        let queue = self.declare(&config, bell)?;
+        let handler = std::sync::Arc::new(handler);
+        let seed = self.seed ^ (self.queues.len() as u64) << 32;
+        let push = PushQueue { queue: Arc::clone(&queue), handler: std::sync::Arc::clone(&handler), runtime: self.id, clock: std::sync::Arc::clone(&self.clock), seed };
+        self.queues.push(Declared { queue: std::sync::Arc::new(push), pool: Some((config.pool.clone(), config.weight)) });
+        Ok(QueueHandle::new(queue, std::sync::Arc::clone(&self.clock), self.id, Some(handler), None))
+    }
+
+    /// Declares a queue whose jobs are received by hand, through [`QueueHandle::consumer`].
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a queue of that name was declared before.
+    pub fn pull_queue<T: Payload>(&mut self, config: QueueConfig) -> Result<QueueHandle<T>, ConfigError> {
+        let bell = Arc::new(EventCount::new());
+        let queue = self.declare(&config, Arc::clone(&bell))?;
+        self.queues.push(Declared { queue: std::sync::Arc::new(PullQueue(Arc::clone(&queue))), pool: None });
+        Ok(QueueHandle::new(queue, std::sync::Arc::clone(&self.clock), self.id, None, Some(bell)))
+    }
+
+    fn declare<T: Payload>(&mut self, config: &QueueConfig, bell: Arc<EventCount>) -> Result<Arc<Queue<T>>, ConfigError> {
+        if self.queues.iter().any(|declared| declared.queue.name() == config.name()) {
+            return Err(ConfigError::new("runtime", "queue", format_args!("`{}`, declared twice", config.name()), "each queue once"));
+        }
+        let (timer_bell, timer_until) = (Arc::clone(&self.timer_bell), Arc::clone(&self.timer_until));
+        Ok(Arc::new(Queue::new(config, self.tick, self.freeze_after, bell, timer_bell, timer_until)?))
+    }
+
+    fn bell(&mut self, pool: &str) -> Arc<EventCount> {
+        Arc::clone(self.bells.entry(pool.to_owned()).or_insert_with(|| Arc::new(EventCount::new())))
+    }
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a queue names a pool that was not declared, a pool's workers cannot be placed, or a thread cannot be started. Nothing is left running.
+    pub fn build(mut self) -> Result<Runtime, BuildError> {
+        let mut members: BTreeMap<String, Vec<(std::sync::Arc<dyn Served>, u32)>> = BTreeMap::new();
+        for declared in &self.queues {
+            if let Some((pool, weight)) = &declared.pool {
+                members.entry(pool.clone()).or_default().push((std::sync::Arc::clone(&declared.queue), *weight));
+            }
+        }
+        for pool in members.keys().filter(|pool| *pool != POOL_DEFAULT) {
+            if !self.pools.contains_key(pool) {
+                let known = self.pools.keys().map(String::as_str).chain([POOL_DEFAULT]).collect::<Vec<_>>().join(", ");
+                return Err(ConfigError::new("runtime", "pool", format_args!("`{pool}`, which was not declared"), known).into());
+            }
+        }
+        let mut pools = Vec::new();
+        for (name, queues) in members {
+            let config = self.pools.remove(&name).unwrap_or_else(|| PoolConfig::new(name.as_str()));
+            let bell = self.bell(&name);
+            pools.push(std::sync::Arc::new(Pool::new(config, bell, queues, std::sync::Arc::clone(&self.clock))?));
+        }
+        let queues: Vec<_> = self.queues.into_iter().map(|declared| declared.queue).collect();
+        let timer = std::sync::Arc::new(Timer {
+            queues: queues.clone(),
+            pools: pools.clone(),
+            clock: std::sync::Arc::clone(&self.clock),
+            bell: self.timer_bell,
+            until: self.timer_until,
+            stopping: AtomicBool::new(false),
+        });
+        Runtime::start(self.id, self.clock, queues, pools, timer, self.manual)
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.queues.iter().map(|declared| declared.queue.name()).collect();
+        f.debug_struct("RuntimeBuilder").field("queues", &names).field("pools", &self.pools).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,363 @@
+//! Receiving by hand.
+
+use super::handle::QueueHandle;
+use crate::clock::Timestamp;
+use crate::error::{ExtendError, HandleError, RecvError, Stale};
+use crate::id::JobId;
+use crate::job::{Job, Payload};
+use crate::ledger::Count;
+use crate::queue::{Claimer, ClaimBlock, Lease, Look, Publisher};
+use crate::rng::Rng;
+use crate::sync::{Arc, EventCount, Mutex, Parker, Seat, SpinWait, Woken};
+use crate::verdict::{JobError, Verdict};
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// Receives the jobs of a pull queue as [`Delivery`]s. One per thread that waits.
+///
+/// ```
+/// use ringmill::{QueueConfig, Runtime};
+///
+/// let mut builder = Runtime::builder();
+/// let words = builder.pull_queue::<String>(QueueConfig::new("words").capacity(16))?;
+/// let runtime = builder.build()?;
+/// words.producer()?.publish("hello".to_owned())?;
+/// let consumer = words.consumer()?;
+/// let delivery = consumer.recv()?;
+/// assert_eq!(*delivery, "hello");
+/// delivery.ack()?;
+/// # drop(runtime);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "receiver")]
+pub struct Consumer<T: Payload> {
+    handle: QueueHandle<T>,
+    shared: Arc<Mutex<Claimer<T>>>,
+    block: Arc<ClaimBlock>,
+    bell: Arc<EventCount>,
+    seat: Option<Seat>,
+    parker: Parker,
+    publisher: Publisher,
+}
+
+impl<T: Payload> Consumer<T> {
+    pub(super) fn open(handle: QueueHandle<T>) -> Result<Self, HandleError> {
+        let Some(bell) = handle.bell.clone() else { return Err(HandleError::NotAPullQueue) };
+        let parker = Parker::new();
+        let seat = bell.take_seat(parker.unparker()).ok_or(HandleError::TooManyConsumers)?;
+        let offset = seat.index();
+        let opened = handle.queue.open_publisher().and_then(|mut publisher| {
+            let claimer = handle.queue.open_claimer(offset, true, offset as u64);
+            if claimer.is_none() {
+                handle.queue.close_publisher(&mut publisher);
+            }
+            Some((publisher, claimer?))
+        });
+        let Some((publisher, claimer)) = opened else {
+            bell.free_seat(seat);
+            return Err(HandleError::TooManyHandles);
+        };
+        let block = Arc::clone(claimer.block());
+        let shared = Arc::new(Mutex::new(claimer));
+        Ok(Consumer { handle, shared, block, bell, seat: Some(seat), parker, publisher })
+    }
+
+    /// Another consumer of the same queue, for another thread.
+    ///
+    /// # Errors
+    /// When the queue has as many consumers or handles as it can have.
+    pub fn try_clone(&self) -> Result<Self, HandleError> {
+        Self::open(self.handle.clone())
+    }
+
+    /// The next job, if one is ready.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`], or [`RecvError::Closed`] when the queue is shut down and nothing is left.
+    pub fn try_recv(&self) -> Result<Delivery<T>, RecvError> {
+        self.look(Look::Strict).ok_or_else(|| if self.is_over() { RecvError::Closed } else { RecvError::Empty })
+    }
+
+    /// The next job, waiting for it.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] when the queue is shut down, [`RecvError::WouldDeadlock`] in a handler of the same runtime.
+    pub fn recv(&self) -> Result<Delivery<T>, RecvError> {
+        self.recv_timeout(Duration::MAX)
+    }
+
+    /// The next job, waiting for it for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`RecvError::TimedOut`], and as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery<T>, RecvError> {
+        if let Some(delivery) = self.look(Look::Weak) {
+            return Ok(delivery);
+        }
+        if self.handle.runtime.is_inside() {
+            return Err(RecvError::WouldDeadlock);
+        }
+        let clock = &*self.handle.clock;
+        let deadline = clock.now() + timeout;
+        let mut spin = SpinWait::new();
+        while !spin.is_yielding() {
+            spin.spin();
+            if let Some(delivery) = self.look(Look::Weak) {
+                return Ok(delivery);
+            }
+        }
+        self.sleep_until(deadline)
+    }
+
+    fn sleep_until(&self, deadline: Timestamp) -> Result<Delivery<T>, RecvError> {
+        let clock = &*self.handle.clock;
+        let seat = self.seat.as_ref().expect("a live consumer has its seat");
+        let mut searching = false;
+        let mut timed_out = false;
+        loop {
+            self.bell.announce(seat, searching);
+            searching = true;
+            let found = self.look(Look::Strict);
+            let over = self.is_over();
+            let now = clock.now();
+            if found.is_some() || over || now >= deadline {
+                self.bell.retract(seat);
+                self.bell.found_work(|| self.shared.lock().may_have_more());
+                if timed_out && found.is_some() && now < deadline {
+                    self.shared.lock().ledger().bump(Count::WakeRescued);
+                }
+                return found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut });
+            }
+            let nap = clock.sleep_hint(deadline).min(HEARTBEAT);
+            let woken = self.bell.sleep(seat, &self.parker, Some(nap));
+            timed_out = woken == Woken::TimedOut && nap == HEARTBEAT;
+        }
+    }
+
+    /// One look; does chores on the way.
+    fn look(&self, look: Look) -> Option<Delivery<T>> {
+        let clock = &*self.handle.clock;
+        let mut claimer = self.shared.lock();
+        if claimer.has_chores() {
+            let chores = claimer.take_chores();
+            drop(claimer);
+            for chore in chores {
+                self.handle.queue.do_chore(&self.publisher, chore, clock);
+            }
+            claimer = self.shared.lock();
+        }
+        if !claimer.look(look) {
+            return None;
+        }
+        let lease = claimer.next(look, clock.now())?;
+        drop(claimer);
+        let parts = Parts { handle: self.handle.clone(), shared: Arc::clone(&self.shared), block: Arc::clone(&self.block) };
+        Some(Delivery { parts, lease: Some(lease) })
+    }
+
+    /// Nothing will come any more.
+    fn is_over(&self) -> bool {
+        self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.is_empty()
+    }
+}
+
+/// A sleeper looks around this often even if nobody wakes it; finding work then means that a wake-up was lost.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+impl<T: Payload> Drop for Consumer<T> {
+    fn drop(&mut self) {
+        self.shared.lock().give_back();
+        if let Some(seat) = self.seat.take() {
+            self.bell.free_seat(seat);
+        }
+        self.handle.queue.close_publisher(&mut self.publisher);
+    }
+}
+
+impl<T: Payload> fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Consumer").field(&self.handle).finish()
+    }
+}
+
+/// What a delivery keeps of its consumer.
+struct Parts<T> {
+    handle: QueueHandle<T>,
+    shared: Arc<Mutex<Claimer<T>>>,
+    block: Arc<ClaimBlock>,
+}
+
+/// A job in your hands, until it is settled or its lease runs out. Dereferences to the payload.
+///
+/// Settling consumes it, so nothing can be settled twice. Dropped unsettled, it counts as a failed attempt; forgotten, its lease runs out. It may be settled in
+/// another thread, and after the runtime was shut down.
+#[must_use = "a delivery that is dropped unsettled counts as a failed attempt"]
+pub struct Delivery<T: Payload> {
+    parts: Parts<T>,
+    /// `None` once settled.
+    lease: Option<Lease>,
+}
+
+impl<T: Payload> Delivery<T> {
+    fn lease(&self) -> &Lease {
+        self.lease.as_ref().expect("settling consumes the delivery")
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &T {
+        self.parts.handle.queue.payload(self.lease())
+    }
+
+    /// The job's id.
+    pub fn job_id(&self) -> JobId {
+        self.lease().job_id()
+    }
+
+    /// The lane it was published to.
+    pub fn lane(&self) -> usize {
+        self.lease().lane()
+    }
+
+    /// The number of this delivery, from 1: every hand-over counts.
+    pub fn attempt(&self) -> u32 {
+        self.lease().attempt()
+    }
+
+    /// How many deliveries of the job failed before.
+    pub fn failures(&self) -> u32 {
+        self.lease().failures()
+    }
+
+    /// A number that grows with every delivery of the job: what a store downstream compares to refuse the writes of a delivery that was overtaken.
+    pub fn fencing(&self) -> u64 {
+        self.lease().fencing()
+    }
+
+    /// True while this delivery is the job's current one. May turn false at any time, never true again.
+    pub fn is_current(&self) -> bool {
+        self.parts.handle.queue.is_current(self.lease())
+    }
+
+    /// True when somebody cancelled the job.
+    pub fn is_cancelled(&self) -> bool {
+        self.parts.handle.queue.is_cancelled(self.lease())
+    }
+
+    /// Gives this delivery another `length` from now, up to the queue's `max_lease` after its start. Returns how much was granted.
+    ///
+    /// # Errors
+    /// When the lease had run out, or `max_lease` is used up.
+    pub fn extend(&mut self, length: Duration) -> Result<Duration, ExtendError> {
+        let _claimer = self.parts.shared.lock();
+        self.parts.handle.queue.extend(&self.parts.block, self.lease(), length, self.parts.handle.clock.now())
+    }
+
+    /// The job is done.
+    ///
+    /// # Errors
+    /// [`Stale`] when the lease had run out: the job comes back, or came back, elsewhere.
+    pub fn ack(self) -> Result<(), Stale> {
+        self.settle(Verdict::Ack)
+    }
+
+    /// The attempt failed; the job comes back after the queue's backoff.
+    ///
+    /// # Errors
+    /// [`Stale`], as [`ack`](Self::ack).
+    #[doc(alias = "nack")]
+    pub fn retry(self, error: impl Into<JobError>) -> Result<(), Stale> {
+        self.settle(Verdict::Retry(error.into()))
+    }
+
+    /// The job will never succeed: to the dead letters.
+    ///
+    /// # Errors
+    /// [`Stale`], as [`ack`](Self::ack).
+    pub fn reject(self, error: impl Into<JobError>) -> Result<(), Stale> {
+        self.settle(Verdict::Reject(error.into()))
+    }
+
+    /// Not now: the job comes back after `delay`, and no attempt is spent.
+    ///
+    /// # Errors
+    /// [`Stale`], as [`ack`](Self::ack).
+    pub fn snooze(self, delay: Duration) -> Result<(), Stale> {
+        self.settle(Verdict::Snooze(delay))
+    }
+
+    /// Settles with any verdict.
+    ///
+    /// # Errors
+    /// [`Stale`], as [`ack`](Self::ack).
+    pub fn settle(mut self, verdict: Verdict) -> Result<(), Stale> {
+        let lease = self.lease.take().expect("settling consumes the delivery");
+        self.parts.settle(lease, verdict)
+    }
+
+    /// Acks, and publishes `next` in the same slot, with the same credit: it cannot fail for want of room.
+    ///
+    /// # Errors
+    /// [`Stale`] and `next`, when the lease had run out.
+    pub fn complete_with(mut self, next: impl Into<Job<T>>) -> Result<(), (Stale, Job<T>)> {
+        let lease = self.lease.take().expect("settling consumes the delivery");
+        let mut next = next.into();
+        next.lane = next.lane.min(self.parts.handle.queue.lane_count() - 1);
+        let now = self.parts.handle.clock.now();
+        let settled = self.parts.shared.lock().settle_chained(lease, next, now, false);
+        let queue = &self.parts.handle.queue;
+        match settled {
+            Ok((aftermath, deferred)) => {
+                aftermath.run(queue);
+                if let Some(next) = deferred {
+                    queue.defer(next);
+                }
+                Ok(())
+            }
+            Err((stale, next, aftermath)) => {
+                aftermath.run(queue);
+                Err((stale, next))
+            }
+        }
+    }
+}
+
+impl<T: Payload> Parts<T> {
+    fn settle(&self, lease: Lease, verdict: Verdict) -> Result<(), Stale> {
+        let (queue, now) = (&self.handle.queue, self.handle.clock.now());
+        // user code (the retry function) runs before, and user code (drops) after the lock
+        let mut rng = Rng::new(lease.fencing() ^ lease.job_id().get().rotate_left(32) ^ now.as_nanos());
+        let plan = queue.plan(&lease, verdict, &mut rng);
+        let settled = self.shared.lock().settle(lease, plan, now, false);
+        let (result, aftermath) = match settled {
+            Ok(aftermath) => (Ok(()), aftermath),
+            Err((stale, aftermath)) => (Err(stale), aftermath),
+        };
+        aftermath.run(queue);
+        result
+    }
+}
+
+impl<T: Payload> Deref for Delivery<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.payload()
+    }
+}
+
+impl<T: Payload> Drop for Delivery<T> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.parts.shared.lock().ledger().bump(Count::Abandoned);
+            // a stale drop has nothing to give back
+            let _ = self.parts.settle(lease, Verdict::Retry(JobError::transient("the delivery was dropped unsettled")));
+        }
+    }
+}
+
+impl<T: Payload> fmt::Debug for Delivery<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! A queue, by its handle.
+
+use super::consumer::Consumer;
+use super::letters::DeadLetterQueue;
+use super::producer::Producer;
+use crate::clock::Clock;
+use crate::dead_letter::DeadLetter;
+use crate::error::HandleError;
+use crate::id::JobId;
+use crate::job::Payload;
+use crate::queue::{Pressure, Queue, Undone};
+use crate::runtime::handler::Handler;
+use crate::runtime::inside::RuntimeId;
+use crate::sync::{Arc, EventCount};
+use std::fmt;
+
+/// One queue of a runtime: makes producers and consumers, and operates it.
+///
+/// Handles may outlive the runtime; publishes are refused then.
+pub struct QueueHandle<T> {
+    pub(super) queue: Arc<Queue<T>>,
+    pub(super) clock: std::sync::Arc<dyn Clock>,
+    pub(super) runtime: RuntimeId,
+    pub(super) handler: Option<std::sync::Arc<dyn Handler<T>>>,
+    /// Of a pull queue: where its consumers sleep.
+    pub(super) bell: Option<Arc<EventCount>>,
+}
+
+impl<T> Clone for QueueHandle<T> {
+    fn clone(&self) -> Self {
+        QueueHandle {
+            queue: Arc::clone(&self.queue),
+            clock: std::sync::Arc::clone(&self.clock),
+            runtime: self.runtime,
+            handler: self.handler.clone(),
+            bell: self.bell.clone(),
+        }
+    }
+}
+
+impl<T: Payload> QueueHandle<T> {
+    pub(super) fn new(
+        queue: Arc<Queue<T>>,
+        clock: std::sync::Arc<dyn Clock>,
+        runtime: RuntimeId,
+        handler: Option<std::sync::Arc<dyn Handler<T>>>,
+        bell: Option<Arc<EventCount>>,
+    ) -> Self {
+        QueueHandle { queue, clock, runtime, handler, bell }
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        &self.queue.settings.name
+    }
+
+    /// How many jobs it holds.
+    pub fn capacity(&self) -> u32 {
+        self.queue.capacity()
+    }
+
+    /// How many slots are occupied. May change at any time; exact while nothing is in motion.
+    pub fn depth(&self) -> u32 {
+        self.queue.occupied()
+    }
+
+    /// A producer: one per publishing thread.
+    ///
+    /// # Errors
+    /// When the queue has [`limits::ACCOUNTS_MAX`](crate::limits::ACCOUNTS_MAX) handles.
+    pub fn producer(&self) -> Result<Producer<T>, HandleError> {
+        Producer::open(self.clone())
+    }
+
+    /// A consumer of a pull queue.
+    ///
+    /// # Errors
+    /// When the queue has a handler, or as many handles or consumers as it can have.
+    pub fn consumer(&self) -> Result<Consumer<T>, HandleError> {
+        Consumer::open(self.clone())
+    }
+
+    /// Cancels a job: a waiting or delayed one is dropped, a running one is told through its [`Context`](crate::Context) and will not be delivered again. False when
+    /// the queue has no such job any more.
+    ///
+    /// # Complexity
+    /// O(capacity): the slots are searched.
+    pub fn cancel(&self, job: JobId) -> bool {
+        self.queue.cancel(job)
+    }
+
+    /// Starts no job until [`resume`](Self::resume). Running handlers go on; publishes are accepted.
+    pub fn pause(&self) {
+        self.queue.set_paused(true);
+    }
+
+    /// Starts jobs again.
+    pub fn resume(&self) {
+        self.queue.set_paused(false);
+    }
+
+    /// Drops every waiting job (not the running and delayed ones), and says how many. Their drops run in the caller's thread.
+    pub fn purge(&self) -> usize {
+        self.queue.purge(self.clock.now())
+    }
+
+    /// How full the queue is, with hysteresis, as of the last sweep.
+    pub fn pressure(&self) -> Pressure {
+        self.queue.pressure()
+    }
+
+    /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread.
+    pub fn on_pressure(&self, callback: impl Fn(Pressure) + Send + Sync + 'static) {
+        self.queue.on_pressure(std::sync::Arc::new(callback));
+    }
+
+    /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.
+    pub fn on_dead_letter_overflow(&self, callback: impl Fn(DeadLetter<T>) + Send + Sync + 'static) {
+        self.queue.on_dead_letter(std::sync::Arc::new(callback));
+    }
+
+    /// The dead letters.
+    pub fn dead_letters(&self) -> DeadLetterQueue<'_, T> {
+        DeadLetterQueue { handle: self }
+    }
+
+    /// After shutdown: jobs that were running then and have asked for another attempt since, by value.
+    pub fn reclaim(&self) -> Vec<Undone<T>> {
+        if self.queue.is_stopped() { self.queue.hand_back() } else { Vec::new() }
+    }
+}
+
+impl<T> fmt::Debug for QueueHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("QueueHandle").field(&self.queue.settings.name).finish()
+    }
+}

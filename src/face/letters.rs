@@ -1,0 +1,103 @@
+//! The dead letters of a queue, by hand.
+
+use super::handle::QueueHandle;
+use crate::dead_letter::DeadLetter;
+use crate::error::Refusal;
+use crate::id::JobId;
+use crate::job::Payload;
+use std::fmt;
+
+/// Looks at, takes out, publishes again or drops the dead letters of a queue. Oldest first.
+///
+/// ```
+/// use ringmill::clock::ManualClock;
+/// use ringmill::{JobError, PoolConfig, QueueConfig, Runtime};
+/// use std::sync::Arc;
+///
+/// let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+/// let handler = |n: &u32, _: &_| if *n == 13 { Err(JobError::fatal("unlucky")) } else { Ok(()) };
+/// let numbers = builder.queue(QueueConfig::new("numbers").capacity(64), handler)?;
+/// builder.pool(PoolConfig::new("default").workers(1))?;
+/// let runtime = builder.build()?;
+/// let producer = numbers.producer()?;
+/// for n in 0..20 {
+///     producer.publish(n)?;
+/// }
+/// runtime.turn();
+/// let letters = numbers.dead_letters();
+/// assert_eq!(letters.len(), 1);
+/// let letter = letters.take().unwrap();
+/// assert_eq!(*letter.payload(), 13);
+/// assert_eq!(letter.record().last_error.as_deref(), Some("unlucky"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DeadLetterQueue<'a, T: Payload> {
+    pub(super) handle: &'a QueueHandle<T>,
+}
+
+impl<T: Payload> DeadLetterQueue<'_, T> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.handle.queue.with_letters(|letters| letters.count())
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Looks at each, under the dead-letter queue's lock: do not publish or settle in here.
+    pub fn for_each(&self, mut look: impl FnMut(&DeadLetter<T>)) {
+        self.handle.queue.with_letters(|letters| letters.for_each(&mut look));
+    }
+
+    /// A copy of the oldest, up to `most`.
+    pub fn list(&self, most: usize) -> Vec<DeadLetter<T>>
+    where
+        T: Clone,
+    {
+        self.handle.queue.with_letters(|letters| letters.take(most).map(DeadLetter::copy).collect())
+    }
+
+    /// Takes out the oldest.
+    pub fn take(&self) -> Option<DeadLetter<T>> {
+        self.handle.queue.take_letter(None, self.handle.clock.now())
+    }
+
+    /// Takes out that of `job`.
+    pub fn take_job(&self, job: JobId) -> Option<DeadLetter<T>> {
+        self.handle.queue.take_letter(Some(job), self.handle.clock.now())
+    }
+
+    /// Publishes the oldest again: same id, same lane, attempts counted anew, its deaths remembered. `Ok(false)` when there is none.
+    ///
+    /// # Errors
+    /// When the queue is full or closed; the letter stays.
+    pub fn redrive(&self) -> Result<bool, Refusal> {
+        self.handle.queue.redrive(None, self.handle.clock.now())
+    }
+
+    /// Publishes that of `job` again.
+    ///
+    /// # Errors
+    /// As [`redrive`](Self::redrive).
+    pub fn redrive_job(&self, job: JobId) -> Result<bool, Refusal> {
+        self.handle.queue.redrive(Some(job), self.handle.clock.now())
+    }
+
+    /// Publishes all that are there now again, oldest first, until the queue is full. Says how many.
+    pub fn redrive_all(&self) -> usize {
+        (0..self.len()).take_while(|_| self.redrive() == Ok(true)).count()
+    }
+
+    /// Drops all. Says how many.
+    pub fn purge(&self) -> usize {
+        self.handle.queue.purge_letters(self.handle.clock.now())
+    }
+}
+
+impl<T: Payload> fmt::Debug for DeadLetterQueue<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetterQueue").field("queue", self.handle).field("len", &self.len()).finish()
+    }
+}

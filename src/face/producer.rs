@@ -1,0 +1,313 @@
+//! Publishing.
+
+use super::handle::QueueHandle;
+use crate::clock::{Timestamp, nanos};
+use crate::config::{Overflow, TICK};
+use crate::error::{ConfigError, HandleError, PublishError, Refusal};
+use crate::id::JobId;
+use crate::job::{Job, Payload};
+use crate::ledger::Count;
+use crate::queue::{Period, Publisher, When};
+use crate::runtime::handler::{Context, call};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::verdict::Verdict;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Publishes jobs to one queue. One per thread: it keeps a few slots at hand, and anybody who starves takes them back.
+///
+/// # Guarantees
+/// A publish that is refused hands the job back, whole. One that is accepted is acked, dead-lettered, dropped for a counted reason, or handed back at shutdown.
+///
+/// # Progress
+/// [`try_publish`](Self::try_publish) is lock-free: a thread stopped anywhere holds up nobody. Only a publish that waits for a slot waits.
+#[doc(alias = "sender")]
+pub struct Producer<T: Payload> {
+    handle: QueueHandle<T>,
+    publisher: Publisher,
+}
+
+impl<T: Payload> Producer<T> {
+    pub(super) fn open(handle: QueueHandle<T>) -> Result<Self, HandleError> {
+        let publisher = handle.queue.open_publisher().ok_or(HandleError::TooManyHandles)?;
+        Ok(Producer { handle, publisher })
+    }
+
+    /// Another producer of the same queue, for another thread.
+    ///
+    /// # Errors
+    /// When the queue has as many handles as it can have.
+    pub fn try_clone(&self) -> Result<Self, HandleError> {
+        Self::open(self.handle.clone())
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &QueueHandle<T> {
+        &self.handle
+    }
+
+    /// Publishes; what happens on a full queue is the queue's [`Overflow`] policy.
+    ///
+    /// # Errors
+    /// The job comes back: full, timed out, closed, invalid, no such lane, or in a handler that would have to wait for its own runtime.
+    ///
+    /// # Blocking
+    /// Only under [`Overflow::Block`], for at most its duration; under [`Overflow::CallerRuns`] a full queue runs the handler in this thread.
+    #[doc(alias = "send")]
+    #[doc(alias = "enqueue")]
+    #[inline]
+    pub fn publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
+        let result = self.try_publish(job);
+        match result {
+            Err(error) if matches!(error.refusal(), Refusal::Full { .. }) => self.publish_to_full(error),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn publish_to_full(&self, error: PublishError<T>) -> Result<JobId, PublishError<T>> {
+        match self.handle.queue.settings.overflow {
+            Overflow::Block(patience) => self.publish_timeout(error.into_job(), patience),
+            Overflow::CallerRuns => self.run_here(error.into_job()),
+            _ => Err(error),
+        }
+    }
+
+    /// Publishes without waiting. Policies that wait or run the handler act as [`Overflow::Reject`].
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    #[doc(alias = "try_send")]
+    #[inline]
+    pub fn try_publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
+        self.handle.queue.try_publish(&self.publisher, job.into(), When::Now, self.handle.clock.now())
+    }
+
+    /// Publishes, waiting for a slot for at most `timeout`, first come, first served. `Duration::MAX` waits for ever.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`] in a handler of the same runtime that would have to wait.
+    pub fn publish_timeout(&self, job: impl Into<Job<T>>, timeout: Duration) -> Result<JobId, PublishError<T>> {
+        let job = job.into();
+        let (queue, clock) = (&self.handle.queue, &self.handle.clock);
+        if self.handle.runtime.is_inside() {
+            return match queue.try_publish(&self.publisher, job, When::Now, clock.now()) {
+                Err(error) if error.is_full() => Err(PublishError::new(error.into_job(), Refusal::WouldDeadlock)),
+                result => result,
+            };
+        }
+        let deadline = clock.now() + timeout;
+        queue.publish_until(&self.publisher, job, When::Now, &**clock, deadline)
+    }
+
+    /// Publishes a job that becomes ready after `delay`: not before, and at most a tick after. It occupies its slot from now on.
+    ///
+    /// # Errors
+    /// As [`try_publish`](Self::try_publish).
+    pub fn publish_after(&self, job: impl Into<Job<T>>, delay: Duration) -> Result<JobId, PublishError<T>> {
+        let due = self.handle.clock.now() + delay;
+        self.publish_at(job, due)
+    }
+
+    /// Publishes a job that becomes ready at `due`, on the runtime's clock ([`Runtime::now`](crate::Runtime::now)).
+    ///
+    /// # Errors
+    /// As [`try_publish`](Self::try_publish).
+    pub fn publish_at(&self, job: impl Into<Job<T>>, due: Timestamp) -> Result<JobId, PublishError<T>> {
+        let now = self.handle.clock.now();
+        let when = if due <= now { When::Now } else { When::At(due) };
+        self.handle.queue.try_publish(&self.publisher, job.into(), when, now)
+    }
+
+    /// Publishes from an iterator, up to 32 jobs for one shared operation, until it is exhausted or a job is refused. Jobs of one lane keep their order.
+    ///
+    /// Pass the iterator by `&mut`: what was not pulled is still in it.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let numbers = builder.pull_queue::<u64>(QueueConfig::new("numbers").capacity(100))?;
+    /// let runtime = builder.build()?;
+    /// let producer = numbers.producer()?;
+    /// let mut jobs = 0..250;
+    /// let batch = producer.publish_batch(&mut jobs);
+    /// assert_eq!(batch.accepted, 100);
+    /// assert_eq!(batch.refused.unwrap().into_inner(), 100);
+    /// assert_eq!(jobs.next(), Some(101)); // never pulled
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_batch<J: Into<Job<T>>>(&self, jobs: &mut impl Iterator<Item = J>) -> Batch<T> {
+        let mut jobs = jobs.map(Into::into);
+        let (accepted, refused) = self.handle.queue.publish_batch(&self.publisher, &mut jobs, self.handle.clock.now());
+        Batch { accepted, refused }
+    }
+
+    /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.
+    ///
+    /// # Errors
+    /// When there are not as many free, the queue is closed, or has no such lane.
+    pub fn reserve(&self, lane: usize, count: usize) -> Result<Permits<'_, T>, Refusal> {
+        let slots = self.handle.queue.reserve(&self.publisher, lane, count)?;
+        Ok(Permits { producer: self, lane, slots })
+    }
+
+    /// Publishes what `make` returns every `period`, from one period from now on, until the returned guard is stopped or dropped. `make` runs in a worker's or
+    /// consumer's thread.
+    ///
+    /// # Errors
+    /// When `period` is shorter than a tick.
+    pub fn every<J: Into<Job<T>>>(
+        &self,
+        period: Duration,
+        missed: MissedPeriods,
+        make: impl Fn() -> J + Send + Sync + 'static,
+    ) -> Result<Periodic<T>, ConfigError> {
+        if period < TICK {
+            let scope = format!("queue `{}`", self.handle.name());
+            return Err(ConfigError::new(scope, "period", format_args!("{period:?}"), format_args!("{TICK:?} or more")));
+        }
+        let period = Arc::new(Period {
+            make: Box::new(move || make().into()),
+            every: period,
+            catch_up: missed == MissedPeriods::CatchUp,
+            stopped: AtomicBool::new(false),
+            owed: AtomicU64::new(0),
+            next: Mutex::new(self.handle.clock.now() + period),
+        });
+        self.handle.queue.add_period(Arc::clone(&period));
+        Ok(Periodic { period })
+    }
+
+    /// Runs the handler here, once: the queue is full.
+    fn run_here(&self, job: Job<T>) -> Result<JobId, PublishError<T>> {
+        let Some(handler) = &self.handle.handler else {
+            return Err(PublishError::new(job, Refusal::Full { retry_after: None }));
+        };
+        if self.handle.runtime.is_inside() {
+            return Err(PublishError::new(job, Refusal::WouldDeadlock));
+        }
+        let queue = &self.handle.queue;
+        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
+        let outcome = call(&**handler, job.payload(), &context, self.handle.runtime);
+        let follow_up = context.take_follow_up();
+        let reason = match outcome {
+            Ok(Verdict::Ack) => {
+                if let Some(next) = follow_up {
+                    queue.defer(next);
+                }
+                return Ok(queue.ran_in_caller(&self.publisher, Count::Acked));
+            }
+            Ok(Verdict::Discard) => return Ok(queue.ran_in_caller(&self.publisher, Count::Discarded)),
+            Ok(Verdict::Retry(error) | Verdict::RetryAfter(error, _) | Verdict::Reject(error)) => error.reason().to_owned(),
+            Ok(Verdict::Snooze(_)) => "not now".to_owned(),
+            Err(message) => format!("panicked: {message}"),
+        };
+        Err(PublishError::new(job, Refusal::HandlerFailed { reason }))
+    }
+}
+
+impl<T: Payload> Drop for Producer<T> {
+    fn drop(&mut self) {
+        self.handle.queue.close_publisher(&mut self.publisher);
+    }
+}
+
+impl<T: Payload> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Producer").field(&self.handle).finish()
+    }
+}
+
+/// How far a batch got.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// How many jobs were accepted.
+    pub accepted: usize,
+    /// The job that was refused and ended the batch, if one was. The jobs behind it are still in the iterator.
+    pub refused: Option<PublishError<T>>,
+}
+
+/// Reserved slots. Those that are not used are given back on drop.
+pub struct Permits<'a, T: Payload> {
+    producer: &'a Producer<T>,
+    lane: usize,
+    slots: Vec<u32>,
+}
+
+impl<T: Payload> Permits<'_, T> {
+    /// How many are left.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True when all are used.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Publishes into a reserved slot, to the lane it was reserved for.
+    ///
+    /// # Errors
+    /// Never for want of room while permits are left; an invalid payload, or a closed queue, is still refused.
+    pub fn publish(&mut self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
+        let job = job.into().lane(self.lane);
+        let handle = &self.producer.handle;
+        match self.slots.pop() {
+            Some(slot) => handle.queue.publish_reserved(&self.producer.publisher, slot, job, handle.clock.now()),
+            None => Err(PublishError::new(job, Refusal::Full { retry_after: None })),
+        }
+    }
+}
+
+impl<T: Payload> Drop for Permits<'_, T> {
+    fn drop(&mut self) {
+        self.producer.handle.queue.unreserve(&self.producer.publisher, &self.slots);
+    }
+}
+
+impl<T: Payload> fmt::Debug for Permits<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permits").field("lane", &self.lane).field("left", &self.len()).finish()
+    }
+}
+
+/// What happens to periods that went by while nobody could publish them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissedPeriods {
+    /// One job stands for all of them.
+    Skip,
+    /// Each gets its job.
+    CatchUp,
+}
+
+/// A periodic job; stopped when dropped.
+pub struct Periodic<T> {
+    period: Arc<Period<T>>,
+}
+
+impl<T> Periodic<T> {
+    /// No more jobs, except one that may be on its way.
+    pub fn stop(self) {}
+
+    /// The period.
+    pub fn period(&self) -> Duration {
+        Duration::from_nanos(nanos(self.period.every))
+    }
+}
+
+impl<T> Drop for Periodic<T> {
+    fn drop(&mut self) {
+        // relaxed: one more job may be on its way
+        self.period.stopped.store(true, Relaxed);
+    }
+}
+
+impl<T> fmt::Debug for Periodic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Periodic").field(&self.period).finish()
+    }
+}

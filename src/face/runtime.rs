@@ -1,0 +1,180 @@
+//! A running runtime.
+
+use super::builder::RuntimeBuilder;
+use super::shutdown::{ShutdownHandle, ShutdownOptions, ShutdownReport};
+use super::snapshot::{self, Snapshot};
+use crate::clock::{Clock, Timestamp};
+use crate::error::BuildError;
+use crate::queue::Look;
+use crate::runtime::PlacementReport;
+use crate::runtime::inside::RuntimeId;
+use crate::runtime::pool::Pool;
+use crate::runtime::served::Served;
+use crate::runtime::timer::Timer;
+use crate::sync::{Mutex, thread};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Queues, their workers and the timer.
+///
+/// Dropping a runtime shuts it down with the default [`ShutdownOptions`]; undone jobs are dropped then. [`shutdown`](Runtime::shutdown) gives them back.
+pub struct Runtime {
+    pub(super) id: RuntimeId,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) queues: Vec<Arc<dyn Served>>,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) timer: Arc<Timer>,
+    pub(super) timer_thread: Option<thread::JoinHandle<()>>,
+    /// Workers without threads.
+    manual: Option<Mutex<Vec<crate::runtime::worker::Worker>>>,
+    pub(super) shutdown: ShutdownHandle,
+    pub(super) down: bool,
+}
+
+impl Runtime {
+    /// A builder.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    pub(super) fn start(
+        id: RuntimeId,
+        clock: Arc<dyn Clock>,
+        queues: Vec<Arc<dyn Served>>,
+        pools: Vec<Arc<Pool>>,
+        timer: Arc<Timer>,
+        manual: bool,
+    ) -> Result<Runtime, BuildError> {
+        let shutdown = ShutdownHandle::new(&queues);
+        let mut runtime = Runtime { id, clock, queues, pools, timer, timer_thread: None, manual: None, shutdown, down: false };
+        // an error below drops `runtime`, which stops what was started
+        if manual {
+            let mut workers = Vec::new();
+            for pool in &runtime.pools {
+                for index in 0..pool.workers() {
+                    workers.push(pool.worker(index)?);
+                }
+            }
+            runtime.manual = Some(Mutex::new(workers));
+        } else {
+            let timer = Arc::clone(&runtime.timer);
+            let spawned = thread::spawn_named("rm-timer".to_owned(), move || timer.run());
+            runtime.timer_thread = Some(spawned.map_err(BuildError::Spawn)?);
+            for pool in &runtime.pools {
+                pool.start()?;
+            }
+        }
+        Ok(runtime)
+    }
+
+    /// The time on the runtime's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Counts, gauges and histograms of every queue and pool. Reading costs the hot path nothing; the values are of slightly different moments unless nothing moves.
+    ///
+    /// # Complexity
+    /// O(capacity) per queue: the slots' phases are counted one by one.
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::take(self.clock.now(), &self.queues, &self.pools)
+    }
+
+    /// Where the workers of each pool run: pool name and report.
+    pub fn placement(&self) -> Vec<(String, PlacementReport)> {
+        self.pools.iter().map(|pool| pool.snapshot()).map(|pool| (pool.name, pool.placement)).collect()
+    }
+
+    /// A handle that asks this runtime to shut down, from anywhere: a signal handler's thread, another task.
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        self.shutdown.clone()
+    }
+
+    /// Waits until somebody calls [`ShutdownHandle::request`].
+    pub fn wait_for_shutdown_request(&self) {
+        self.shutdown.wait();
+    }
+
+    /// Runs the timer and every worker once, until nothing is left to do now, in the caller's thread. Only for runtimes built with
+    /// [`manual`](RuntimeBuilder::manual); says how many rounds had something to do.
+    ///
+    /// To let time pass, advance the clock in steps no longer than the shortest delay or lease that matters, and turn after each: see [`advance`](Self::advance).
+    ///
+    /// # Panics
+    /// When the runtime has threads of its own.
+    pub fn turn(&self) -> usize {
+        let workers = self.manual.as_ref().expect("`turn` is for runtimes built with `manual`");
+        let mut workers = workers.lock();
+        let mut rounds = 0;
+        loop {
+            self.timer.turn();
+            let mut busy = false;
+            for worker in workers.iter_mut() {
+                while worker.round(Look::Strict) {
+                    rounds += 1;
+                    busy = true;
+                }
+            }
+            if !busy {
+                return rounds;
+            }
+        }
+    }
+
+    /// Lets `by` pass on `clock`, turning at every moment at which the runtime has something to do.
+    ///
+    /// # Panics
+    /// When the runtime has threads of its own.
+    pub fn advance(&self, clock: &crate::clock::ManualClock, by: Duration) {
+        let end = clock.now() + by;
+        loop {
+            self.turn();
+            let now = clock.now();
+            if now >= end {
+                return;
+            }
+            let next = self.timer.turn().min(end).max(now + Duration::from_nanos(1));
+            clock.advance(next.since(now));
+        }
+    }
+
+    /// Shuts down: refuses publishes, lets waiting jobs finish until `options.drain` has passed, tells running handlers to come to an end, waits `options.cancel` for
+    /// them, and hands back every undone job. Returns by then even if a handler is stuck for ever; its job is named in the report.
+    ///
+    /// # Blocking
+    /// For at most `drain + cancel`. In a handler of this runtime it does not wait at all: the handler's own worker could never finish.
+    pub fn shutdown(mut self, options: ShutdownOptions) -> ShutdownReport {
+        self.shut_down(options)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if !self.down {
+            let _ = self.shut_down(ShutdownOptions::default());
+        }
+    }
+}
+
+impl Runtime {
+    pub(super) fn manual_turn_if_any(&self) {
+        if self.manual.is_some() {
+            self.turn();
+        }
+    }
+
+    /// The workers without threads go: their claims come back.
+    pub(super) fn drop_manual_workers(&self) {
+        if let Some(workers) = &self.manual {
+            workers.lock().clear();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.queues.iter().map(|queue| queue.name()).collect();
+        f.debug_struct("Runtime").field("queues", &names).finish_non_exhaustive()
+    }
+}

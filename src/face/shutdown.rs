@@ -1,0 +1,240 @@
+//! The end of a runtime: close, drain, cancel, hand back.
+
+use super::runtime::Runtime;
+use super::snapshot::{self, QueueSnapshot, Snapshot};
+use crate::clock::Timestamp;
+use crate::id::JobId;
+use crate::queue::Undone;
+use crate::runtime::served::Served;
+use crate::sync::{Condvar, Mutex};
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a shutdown may take.
+///
+/// ```
+/// use ringmill::ShutdownOptions;
+/// use std::time::Duration;
+///
+/// let options = ShutdownOptions::default().drain(Duration::from_secs(1));
+/// assert_eq!(options, ShutdownOptions::new(Duration::from_secs(1), Duration::from_secs(2)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    drain: Duration,
+    cancel: Duration,
+}
+
+impl ShutdownOptions {
+    /// So long for waiting jobs to finish, then so long for running handlers to notice that they are cancelled.
+    pub fn new(drain: Duration, cancel: Duration) -> Self {
+        ShutdownOptions { drain, cancel }
+    }
+
+    /// How long waiting jobs may take to finish.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// How long running handlers may take to notice that they are cancelled.
+    #[must_use]
+    pub fn cancel(mut self, cancel: Duration) -> Self {
+        self.cancel = cancel;
+        self
+    }
+}
+
+impl Default for ShutdownOptions {
+    /// 10 s to drain, 2 s to cancel.
+    fn default() -> Self {
+        ShutdownOptions { drain: Duration::from_secs(10), cancel: Duration::from_secs(2) }
+    }
+}
+
+/// A job that was still with a handler or consumer when the shutdown ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// Its queue.
+    pub queue: String,
+    /// Its id.
+    pub job: JobId,
+    /// The number of the delivery.
+    pub attempt: u32,
+}
+
+/// What a shutdown came to.
+pub struct ShutdownReport {
+    undone: HashMap<String, (Box<dyn Any + Send>, usize)>,
+    running: Vec<RunningJob>,
+    snapshot: Snapshot,
+    drained: bool,
+}
+
+impl ShutdownReport {
+    /// True when every job was done and every worker had come back in time.
+    pub fn is_clean(&self) -> bool {
+        self.drained && self.running.is_empty() && self.undone.values().all(|(_, count)| *count == 0)
+    }
+
+    /// The undone jobs of `queue`, by value. Empty when they were taken before.
+    pub fn take_undone<T: 'static>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>>
+    where
+        T: crate::Payload,
+    {
+        let Some((boxed, count)) = self.undone.remove(queue.name()) else { return Vec::new() };
+        match boxed.downcast::<Vec<Undone<T>>>() {
+            Ok(undone) => *undone,
+            Err(boxed) => {
+                // a handle of another runtime's queue of the same name
+                self.undone.insert(queue.name().to_owned(), (boxed, count));
+                Vec::new()
+            }
+        }
+    }
+
+    /// How many jobs were handed back, over all queues (whether taken out of the report or not).
+    pub fn undone_count(&self) -> u64 {
+        self.snapshot.queues.iter().map(|queue| queue.counts.handed_back).sum()
+    }
+
+    /// Jobs that are still with a handler or consumer. They are not handed back: somebody reads them.
+    pub fn running(&self) -> &[RunningJob] {
+        &self.running
+    }
+
+    /// Counts and gauges at the end.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Counts and gauges of one queue at the end.
+    pub fn queue(&self, name: &str) -> Option<&QueueSnapshot> {
+        self.snapshot.queue(name)
+    }
+}
+
+impl fmt::Debug for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let undone: Vec<(&String, usize)> = self.undone.iter().map(|(queue, (_, count))| (queue, *count)).collect();
+        f.debug_struct("ShutdownReport").field("undone", &undone).field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
+/// Asks a runtime to shut down: publishes are refused at once, and whoever waits in
+/// [`wait_for_shutdown_request`](Runtime::wait_for_shutdown_request) wakes up to do the rest.
+///
+/// No signal handlers are installed; wire this to yours.
+#[derive(Clone)]
+pub struct ShutdownHandle {
+    shared: Arc<Requested>,
+}
+
+struct Requested {
+    queues: Vec<std::sync::Weak<dyn Served>>,
+    requested: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl ShutdownHandle {
+    pub(super) fn new(queues: &[Arc<dyn Served>]) -> Self {
+        let queues = queues.iter().map(Arc::downgrade).collect();
+        ShutdownHandle { shared: Arc::new(Requested { queues, requested: Mutex::new(false), changed: Condvar::new() }) }
+    }
+
+    /// Asks for it. May be called again, and after the runtime is gone.
+    pub fn request(&self) {
+        for queue in self.shared.queues.iter().filter_map(std::sync::Weak::upgrade) {
+            queue.close();
+        }
+        *self.shared.requested.lock() = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// True once somebody asked.
+    pub fn is_requested(&self) -> bool {
+        *self.shared.requested.lock()
+    }
+
+    pub(super) fn wait(&self) {
+        let mut requested = self.shared.requested.lock();
+        while !*requested {
+            requested = self.shared.changed.wait(requested);
+        }
+    }
+}
+
+impl fmt::Debug for ShutdownHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownHandle").field("requested", &self.is_requested()).finish()
+    }
+}
+
+/// How often a drain looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(1);
+
+impl Runtime {
+    /// The phases:
+    /// 1. close: publishes are refused, waiting publishers let go;
+    /// 2. drain: workers and timer go on until nothing waits or the time is up;
+    /// 3. stop: nothing is started any more, handlers are told;
+    /// 4. cancel: workers come back, or the time is up;
+    /// 5. the timer stops;
+    /// 6. hand back: what is left comes out by value; what runs is named.
+    pub(super) fn shut_down(&mut self, options: ShutdownOptions) -> ShutdownReport {
+        self.down = true;
+        self.shutdown.request();
+        // a handler that shuts its own runtime down would wait for itself
+        let inside = self.id.is_inside();
+        let drained = !inside && self.drain(self.clock.now() + options.drain);
+        for queue in &self.queues {
+            queue.stop();
+        }
+        for pool in &self.pools {
+            pool.stop();
+        }
+        self.drop_manual_workers();
+        let deadline = if inside { self.clock.now() } else { self.clock.now() + options.cancel };
+        let patience = || (self.clock.now() < deadline).then(|| self.clock.sleep_hint(deadline));
+        let mut joined = true;
+        for pool in &self.pools {
+            joined &= pool.join(patience);
+        }
+        self.timer.stop();
+        if let Some(timer) = self.timer_thread.take() {
+            // never runs user code, so it comes back at once
+            let _ = timer.join();
+        }
+        let mut undone = HashMap::new();
+        let mut running = Vec::new();
+        for queue in &self.queues {
+            undone.insert(queue.name().to_owned(), queue.hand_back());
+            running.extend(queue.running().into_iter().map(|(job, attempt)| RunningJob { queue: queue.name().to_owned(), job, attempt }));
+        }
+        let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.pools);
+        ShutdownReport { undone, running, snapshot, drained: drained && joined }
+    }
+
+    /// Waits until nothing waits or runs, or `deadline`. True if nothing does.
+    fn drain(&self, deadline: Timestamp) -> bool {
+        let turn = (Mutex::new(()), Condvar::new());
+        loop {
+            self.manual_turn_if_any();
+            if self.queues.iter().all(|queue| queue.is_drained(deadline)) {
+                return true;
+            }
+            let now = self.clock.now();
+            // without threads nothing moves while we wait
+            if now >= deadline || self.timer_thread.is_none() {
+                return false;
+            }
+            let nap = self.clock.sleep_hint(deadline).min(DRAIN_LOOK);
+            drop(turn.1.wait_timeout(turn.0.lock(), nap));
+        }
+    }
+}

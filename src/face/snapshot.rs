@@ -1,0 +1,134 @@
+//! Counts, gauges and histograms, read at leisure.
+
+use crate::clock::Timestamp;
+use crate::histogram::HistogramSnapshot;
+use crate::ledger::Counts;
+use crate::queue::{Phases, Pressure};
+use crate::runtime::PoolSnapshot;
+use crate::runtime::pool::Pool;
+use crate::runtime::served::Served;
+use std::sync::Arc;
+
+/// What a runtime looks like now.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// When it was taken, on the runtime's clock.
+    pub at: Timestamp,
+    /// The queues, in the order of their declaration.
+    pub queues: Vec<QueueSnapshot>,
+    /// The pools, by name.
+    pub pools: Vec<PoolSnapshot>,
+}
+
+impl Snapshot {
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<&QueueSnapshot> {
+        self.queues.iter().find(|queue| queue.name == name)
+    }
+
+    /// Wake-ups that a timeout had to make good, over all queues: 0, or a wake-up was lost.
+    pub fn wake_rescued(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.counts.wake_rescued).sum()
+    }
+}
+
+/// What a queue looks like now.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct QueueSnapshot {
+    /// The queue.
+    pub name: String,
+    /// Slots.
+    pub capacity: u32,
+    /// Free slots; exact while nothing is in motion.
+    pub free: u32,
+    /// The other slots, by what they are doing.
+    pub phases: Phases,
+    /// Everything that was counted since the start.
+    pub counts: Counts,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Dead letters dropped to make room for others.
+    pub letters_dropped_oldest: u64,
+    /// Dead letters dropped because of their age.
+    pub letters_dropped_by_age: u64,
+    /// Dead letters taken out by hand.
+    pub letters_purged: u64,
+    /// Dead letters published again.
+    pub letters_redriven: u64,
+    /// Publishers that wait for a slot.
+    pub publishers_waiting: usize,
+    /// How full it is, with hysteresis.
+    pub pressure: Pressure,
+    /// True while nothing is started.
+    pub paused: bool,
+    /// The lanes, most urgent first.
+    pub lanes: Vec<LaneSnapshot>,
+}
+
+/// What a lane has seen.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// The lane.
+    pub name: String,
+    /// Deliveries started.
+    pub started: u64,
+    /// From eligible to the first start.
+    pub wait: HistogramSnapshot,
+    /// From a handler's start to its return. Pull queues do not fill it.
+    pub run: HistogramSnapshot,
+}
+
+impl QueueSnapshot {
+    /// Slots whose job has ended while a stale handler still reads it: occupied, but not by a live job.
+    pub fn lingering(&self) -> u64 {
+        self.counts.lingering_made.saturating_sub(self.counts.lingering_gone)
+    }
+
+    /// Jobs that were accepted and have not ended: waiting, running, delayed or held.
+    pub fn held(&self) -> u64 {
+        u64::from(self.capacity - self.free).saturating_sub(self.lingering())
+    }
+
+    /// Jobs that were dropped, for whatever reason.
+    pub fn dropped(&self) -> u64 {
+        self.counts.dropped_discarded + self.counts.dropped_cancelled + self.counts.dropped_purged
+    }
+
+    /// The ledger: `accepted = acked + dead-lettered + dropped + handed back + held`. True at every moment at which nothing is in motion.
+    pub fn ledger_balances(&self) -> bool {
+        let ended = self.counts.acked + self.counts.dead_lettered + self.dropped() + self.counts.handed_back;
+        self.counts.accepted == ended + self.held()
+    }
+}
+
+pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], pools: &[Arc<Pool>]) -> Snapshot {
+    Snapshot {
+        at,
+        queues: queues.iter().map(|queue| of_queue(&**queue)).collect(),
+        pools: pools.iter().map(|pool| pool.snapshot()).collect(),
+    }
+}
+
+fn of_queue(queue: &dyn Served) -> QueueSnapshot {
+    let (gauges, totals) = (queue.gauges(), queue.totals());
+    let lanes = queue.lane_names().iter().cloned().zip(totals.lanes);
+    QueueSnapshot {
+        name: queue.name().to_owned(),
+        capacity: gauges.capacity,
+        free: gauges.free,
+        phases: gauges.phases,
+        counts: totals.counts,
+        dead_letters: gauges.dead_letters,
+        letters_dropped_oldest: gauges.letters_dropped_oldest,
+        letters_dropped_by_age: gauges.letters_dropped_by_age,
+        letters_purged: gauges.letters_purged,
+        letters_redriven: gauges.letters_redriven,
+        publishers_waiting: gauges.publishers_waiting,
+        pressure: queue.pressure(),
+        paused: queue.is_paused(),
+        lanes: lanes.map(|(name, lane)| LaneSnapshot { name, started: lane.started, wait: lane.wait, run: lane.run }).collect(),
+    }
+}

@@ -1,0 +1,210 @@
+//! The user's code, and what it is told about the delivery in its hands.
+
+use super::inside;
+use crate::clock::Clock;
+use crate::error::ExtendError;
+use crate::id::JobId;
+use crate::job::Job;
+use crate::queue::{ClaimBlock, Lease, Queue};
+use crate::verdict::{IntoVerdict, Verdict};
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Works on jobs. Implemented by closures `Fn(&T, &Context<T>) -> impl IntoVerdict`.
+///
+/// A handler may be called again for a job whose lease ran out while an earlier call is still at it, so it must be idempotent, and it shares the payload.
+///
+/// ```
+/// use ringmill::{Context, Handler, Verdict};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// struct Sum(AtomicU64);
+///
+/// impl Handler<u64> for Sum {
+///     fn handle(&self, number: &u64, _context: &Context<u64>) -> Verdict {
+///         self.0.fetch_add(*number, Ordering::Relaxed);
+///         Verdict::Ack
+///     }
+/// }
+/// # let _ = Sum(AtomicU64::new(0));
+/// ```
+pub trait Handler<T>: Send + Sync + 'static {
+    /// Works on one job. A panic counts as a failed attempt.
+    fn handle(&self, payload: &T, context: &Context<T>) -> Verdict;
+}
+
+impl<T, F, R> Handler<T> for F
+where
+    F: Fn(&T, &Context<T>) -> R + Send + Sync + 'static,
+    R: IntoVerdict,
+{
+    #[inline]
+    fn handle(&self, payload: &T, context: &Context<T>) -> Verdict {
+        self(payload, context).into_verdict()
+    }
+}
+
+/// Why a handler should come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelCause {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// The lease has run out: the job may be running elsewhere.
+    LeaseLost,
+    /// The runtime is shutting down and has stopped waiting.
+    Shutdown,
+}
+
+/// What a handler knows of its delivery, and can do about it.
+pub struct Context<T> {
+    queue: Arc<Queue<T>>,
+    clock: Arc<dyn Clock>,
+    worker: Option<usize>,
+    /// The claims of the worker; `None` in the publisher's own thread.
+    block: Option<Arc<ClaimBlock>>,
+    /// `None` in the publisher's own thread: no slot, no lease.
+    lease: Option<Lease>,
+    follow_up: Cell<Option<Job<T>>>,
+}
+
+impl<T> Context<T> {
+    /// A worker's context. It lives as long as the worker; deliveries come and go.
+    pub(crate) fn of_worker(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, worker: usize, block: Arc<ClaimBlock>) -> Self {
+        Context { queue, clock, worker: Some(worker), block: Some(block), lease: None, follow_up: Cell::new(None) }
+    }
+
+    /// The context of a handler that runs in the publisher's own thread.
+    pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>) -> Self {
+        Context { queue, clock, worker: None, block: None, lease: None, follow_up: Cell::new(None) }
+    }
+
+    /// Calls the handler on a delivery, as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+    #[inline]
+    pub(crate) fn deliver<H: Handler<T> + ?Sized>(
+        &mut self,
+        lease: Lease,
+        handler: &H,
+        runtime: inside::RuntimeId,
+    ) -> (Lease, Result<Verdict, String>, Option<Job<T>>) {
+        self.lease = Some(lease);
+        let lease = self.lease.as_ref().expect("set above");
+        let outcome = call(handler, self.queue.payload(lease), self, runtime);
+        let follow_up = self.follow_up.take();
+        (self.lease.take().expect("a handler cannot take the lease away"), outcome, follow_up)
+    }
+
+    /// What the handler left to be published behind its delivery.
+    pub(crate) fn take_follow_up(&self) -> Option<Job<T>> {
+        self.follow_up.take()
+    }
+
+    /// The job's id; `None` in the publisher's own thread ([`Overflow::CallerRuns`](crate::Overflow::CallerRuns)), where the job has no slot.
+    pub fn job_id(&self) -> Option<JobId> {
+        self.lease.as_ref().map(Lease::job_id)
+    }
+
+    /// The lane it was published to.
+    pub fn lane(&self) -> usize {
+        self.lease.as_ref().map_or(0, Lease::lane)
+    }
+
+    /// The number of this delivery, from 1: every hand-over counts.
+    pub fn attempt(&self) -> u32 {
+        self.lease.as_ref().map_or(1, Lease::attempt)
+    }
+
+    /// How many deliveries of the job failed before.
+    pub fn failures(&self) -> u32 {
+        self.lease.as_ref().map_or(0, Lease::failures)
+    }
+
+    /// How many leases of the job ran out before.
+    pub fn expiries(&self) -> u32 {
+        self.lease.as_ref().map_or(0, Lease::expiries)
+    }
+
+    /// A number that grows with every delivery of the job: what a store downstream compares to refuse the writes of a delivery that was overtaken.
+    pub fn fencing(&self) -> u64 {
+        self.lease.as_ref().map_or(0, Lease::fencing)
+    }
+
+    /// The worker that runs the handler; `None` in the publisher's own thread.
+    pub fn worker(&self) -> Option<usize> {
+        self.worker
+    }
+
+    /// True while this delivery is the job's current one. May turn false at any time, never true again.
+    pub fn is_current(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| self.queue.is_current(lease))
+    }
+
+    /// Why the handler should come to an end, if it should.
+    pub fn cancelled(&self) -> Option<CancelCause> {
+        if !self.is_current() {
+            Some(CancelCause::LeaseLost)
+        } else if self.lease.as_ref().is_some_and(|lease| self.queue.is_cancelled(lease)) {
+            Some(CancelCause::Cancelled)
+        } else if self.queue.is_stopped() {
+            Some(CancelCause::Shutdown)
+        } else {
+            None
+        }
+    }
+
+    /// True once four fifths of the visibility timeout have passed since the delivery started or was extended: extend it, or come to an end.
+    pub fn is_late(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| {
+            let length = self.queue.lease_of(lease);
+            self.clock.now().since(lease.extended()) >= length - length / 5
+        })
+    }
+
+    /// Gives this delivery another `length` from now, up to the queue's `max_lease` after its start. Returns how much was granted.
+    ///
+    /// # Errors
+    /// When the lease had run out, or `max_lease` is used up.
+    pub fn extend(&self, length: Duration) -> Result<Duration, ExtendError> {
+        match (&self.lease, &self.block) {
+            (Some(lease), Some(block)) => self.queue.extend(block, lease, length, self.clock.now()),
+            // nothing runs out in the publisher's own thread
+            _ => Ok(length),
+        }
+    }
+
+    /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict.
+    ///
+    /// If a handler that overran its lease still reads the old payload, `next` needs a slot of its own; when none is free it
+    /// is published as soon as one is, or handed back at shutdown.
+    #[must_use = "the follow-up is published when the handler returns this verdict"]
+    pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
+        self.follow_up.set(Some(next.into()));
+        Verdict::Ack
+    }
+}
+
+impl<T> fmt::Debug for Context<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("lease", &self.lease).field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+/// Calls the handler as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+#[inline]
+pub(crate) fn call<T, H: Handler<T> + ?Sized>(
+    handler: &H,
+    payload: &T,
+    context: &Context<T>,
+    runtime: inside::RuntimeId,
+) -> Result<Verdict, String> {
+    let _inside = inside::enter(runtime);
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(payload, context)));
+    verdict.map_err(|panic| {
+        let message = crate::verdict::panic_message(&*panic).to_owned();
+        // the panic's own payload may panic when it is dropped
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(panic)));
+        message
+    })
+}

@@ -1,0 +1,275 @@
+//! A pool: its threads, their stand-ins, and what they report.
+
+use super::config::PoolConfig;
+use super::idle::{Idle, IdleState};
+use super::placement::{self, PinOutcome, PlacementReport};
+use super::served::{Served, Station};
+use super::topology::{CpuId, Topology};
+use super::worker::Worker;
+use crate::clock::Clock;
+use crate::error::BuildError;
+use crate::lanes::Schedule;
+use crate::queue::ClaimBlock;
+use crate::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use crate::sync::{Arc, CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
+use std::fmt;
+use std::time::Duration;
+
+/// What the workers of a pool share.
+pub(crate) struct PoolShared {
+    pub(crate) bell: Arc<EventCount>,
+    stopping: AtomicBool,
+    /// Workers and spares, by index: written by each for itself.
+    gauges: Box<[CachePadded<Gauge>]>,
+    workers: usize,
+    /// Threads that have not returned yet.
+    alive: Mutex<usize>,
+    returned: Condvar,
+    /// Spares that run now. Written by supervision and by retiring spares.
+    spares: AtomicUsize,
+    /// Claim blocks of the regular workers, for supervision.
+    blocks: Mutex<Vec<Vec<Arc<ClaimBlock>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Gauge {
+    jobs: AtomicU64,
+    parks: AtomicU64,
+}
+
+impl PoolShared {
+    pub(crate) fn is_stopping(&self) -> bool {
+        // relaxed: re-read before every round; whoever stops the pool fences and wakes
+        self.stopping.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn count_jobs(&self, worker: usize, ran: u64) {
+        let jobs = &self.gauges[worker].jobs;
+        // relaxed: single writer
+        jobs.store(jobs.load(Relaxed) + ran, Relaxed);
+    }
+
+    pub(crate) fn count_park(&self, worker: usize) {
+        let parks = &self.gauges[worker].parks;
+        // relaxed: single writer
+        parks.store(parks.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// At most half of the workers search at a time.
+    pub(crate) fn search_limit(&self) -> u32 {
+        (self.workers as u32 / 2).max(1)
+    }
+
+    /// Workers whose handler overran its lease and has not returned.
+    fn stuck(&self) -> usize {
+        self.blocks.lock().iter().filter(|blocks| blocks.iter().any(|block| block.is_stuck())).count()
+    }
+
+    /// True when fewer workers are stuck than spares run: one spare, the caller, retires.
+    fn retires(&self) -> bool {
+        // relaxed, both: CAS re-checks; at worst a spare stays a round longer
+        let spares = self.spares.load(Relaxed);
+        spares > self.stuck() && self.spares.compare_exchange(spares, spares - 1, Relaxed, Relaxed).is_ok()
+    }
+}
+
+impl fmt::Debug for PoolShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolShared").field("bell", &self.bell).finish_non_exhaustive()
+    }
+}
+
+/// What a pool looks like now.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PoolSnapshot {
+    /// The pool.
+    pub name: String,
+    /// Where its workers run.
+    pub placement: PlacementReport,
+    /// Jobs each worker ran; spares follow the regular workers.
+    pub jobs: Vec<u64>,
+    /// How often each worker went to sleep.
+    pub parks: Vec<u64>,
+    /// Workers whose handler overran its lease and has not returned.
+    pub stuck: usize,
+    /// Spares that stand in for them.
+    pub spares: usize,
+}
+
+/// A pool of workers.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: PoolConfig,
+    workers: usize,
+    plan: Vec<Option<CpuId>>,
+    idle: IdleState,
+    pub(crate) shared: Arc<PoolShared>,
+    queues: Vec<(std::sync::Arc<dyn Served>, u32)>,
+    clock: std::sync::Arc<dyn Clock>,
+    report: Mutex<PlacementReport>,
+    spares_started: AtomicUsize,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        config: PoolConfig,
+        bell: Arc<EventCount>,
+        queues: Vec<(std::sync::Arc<dyn Served>, u32)>,
+        clock: std::sync::Arc<dyn Clock>,
+    ) -> Result<Self, BuildError> {
+        config.validate()?;
+        let topology = Topology::machine();
+        let workers = config.workers.unwrap_or_else(|| placement::workers_default(topology)).min(PoolConfig::WORKERS_MAX);
+        let plan = placement::plan(&config.placement, workers, topology).map_err(|error| BuildError::Placement(error.to_string()))?;
+        let seats = workers + config.spares;
+        let shared = Arc::new(PoolShared {
+            bell,
+            stopping: AtomicBool::new(false),
+            gauges: (0..seats).map(|_| CachePadded::new(Gauge::default())).collect(),
+            workers,
+            alive: Mutex::new(0),
+            returned: Condvar::new(),
+            spares: AtomicUsize::new(0),
+            blocks: Mutex::new(vec![Vec::new(); workers]),
+        });
+        let idle = IdleState::new(config.idle, topology.is_crowded_by(workers));
+        let mut report = PlacementReport::default();
+        report.warnings = placement::warnings(config.idle, &plan, topology);
+        Ok(Pool { config, workers, plan, idle, shared, queues, clock, report: Mutex::new(report), spares_started: AtomicUsize::new(0) })
+    }
+
+    /// A worker with its seats, on no thread yet.
+    pub(crate) fn worker(&self, index: usize) -> Result<Worker, BuildError> {
+        let weights: Vec<u32> = self.queues.iter().map(|(_, weight)| *weight).collect();
+        let schedule = Schedule::weighted(&weights).map_err(|invalid| {
+            let scope = format!("pool `{}`", self.config.name);
+            crate::error::ConfigError::new(scope, invalid.field, invalid.value, invalid.range)
+        })?;
+        let mut stations: Vec<Box<dyn Station>> = Vec::with_capacity(self.queues.len());
+        for (queue, _) in &self.queues {
+            stations.push(queue.seat(index).ok_or_else(|| {
+                BuildError::Placement(format!("queue `{}` has no account left for worker {index} of pool `{}`", queue.name(), self.config.name))
+            })?);
+        }
+        if index < self.workers {
+            self.shared.blocks.lock()[index] = stations.iter().map(|station| station.block()).collect();
+        }
+        Ok(Worker::new(index, stations, schedule, Arc::clone(&self.shared), std::sync::Arc::clone(&self.clock), self.idle.clone()))
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Starts the workers, and waits until each knows where it runs.
+    pub(crate) fn start(&self) -> Result<(), BuildError> {
+        let pins: std::sync::Arc<(Mutex<Vec<Option<Option<PinOutcome>>>>, Condvar)> =
+            std::sync::Arc::new((Mutex::new(vec![None; self.workers]), Condvar::new()));
+        for index in 0..self.workers {
+            let worker = self.worker(index)?;
+            let (cpu, pins) = (self.plan[index], std::sync::Arc::clone(&pins));
+            self.spawn(worker, move || {
+                let outcome = cpu.map(placement::pin_current);
+                pins.0.lock()[index] = Some(outcome);
+                pins.1.notify_all();
+            }, || false)?;
+        }
+        let mut outcomes = pins.0.lock();
+        while outcomes.iter().any(Option::is_none) {
+            outcomes = pins.1.wait(outcomes);
+        }
+        let outcomes: Vec<Option<PinOutcome>> = outcomes.iter().cloned().map(Option::flatten).collect();
+        let mut report = PlacementReport::new(&self.plan, &outcomes, self.config.on_pin_failure, Topology::machine())
+            .map_err(|error| BuildError::Placement(error.to_string()))?;
+        let mut mine = self.report.lock();
+        report.warnings.append(&mut mine.warnings);
+        *mine = report;
+        Ok(())
+    }
+
+    fn spawn(&self, worker: Worker, first: impl FnOnce() + Send + 'static, retire: impl Fn() -> bool + Send + 'static) -> Result<(), BuildError> {
+        // 15 bytes are what Linux keeps of a thread's name
+        let name: String = format!("rm-{}-{}", self.config.name, worker.index).chars().take(15).collect();
+        *self.shared.alive.lock() += 1;
+        let shared = Arc::clone(&self.shared);
+        let spawned = thread::spawn_named(name, move || {
+            let _returned = Returned(shared);
+            first();
+            worker.run(retire);
+        });
+        spawned.map(drop).map_err(|error| {
+            *self.shared.alive.lock() -= 1;
+            BuildError::Spawn(error)
+        })
+    }
+
+    /// Starts a spare for every worker that is stuck past its lease, as far as there are spares. Called by the timer.
+    pub(crate) fn supervise(&self) {
+        // relaxed, both: only the timer adds spares
+        let spares = self.shared.spares.load(Relaxed);
+        if spares >= self.config.spares || self.shared.is_stopping() || self.shared.stuck() <= spares {
+            return;
+        }
+        let started = self.spares_started.fetch_add(1, Relaxed);
+        let index = self.workers + started % self.config.spares.max(1);
+        let Ok(worker) = self.worker(index) else { return };
+        // relaxed: see above
+        self.shared.spares.fetch_add(1, Relaxed);
+        let shared = Arc::clone(&self.shared);
+        if self.spawn(worker, || (), move || shared.retires()).is_err() {
+            self.shared.spares.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Tells the workers to stop; does not wait.
+    pub(crate) fn stop(&self) {
+        // edge pool.stop, release: what happened before; relaxed readers are caught by the fence in `notify_all`
+        self.shared.stopping.store(true, Release);
+        full_fence();
+        self.shared.bell.notify_all();
+    }
+
+    /// Waits until every thread has returned, as long as `patience` gives it time. True if they have.
+    pub(crate) fn join(&self, mut patience: impl FnMut() -> Option<Duration>) -> bool {
+        let mut alive = self.shared.alive.lock();
+        while *alive > 0 {
+            let Some(left) = patience() else { return false };
+            alive = self.shared.returned.wait_timeout(alive, left).0;
+        }
+        // edge pool.stop, acquire: what the workers did before they returned; carried by the lock
+        let _ = self.shared.stopping.load(Acquire);
+        true
+    }
+
+    pub(crate) fn snapshot(&self) -> PoolSnapshot {
+        // relaxed: statistics
+        let read = |of: fn(&Gauge) -> &AtomicU64| self.shared.gauges.iter().map(|gauge| of(gauge).load(Relaxed)).collect();
+        PoolSnapshot {
+            name: self.config.name.clone(),
+            placement: self.report.lock().clone(),
+            jobs: read(|gauge| &gauge.jobs),
+            parks: read(|gauge| &gauge.parks),
+            stuck: self.shared.stuck(),
+            spares: self.shared.spares.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn idle(&self) -> Idle {
+        self.config.idle
+    }
+}
+
+/// Says that a thread has returned, however it did.
+struct Returned(Arc<PoolShared>);
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        *self.0.alive.lock() -= 1;
+        self.0.returned.notify_all();
+    }
+}

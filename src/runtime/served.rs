@@ -1,0 +1,271 @@
+//! A queue as the runtime sees it, its payload forgotten; and a worker's seat at it.
+
+use super::handler::{Context, Handler};
+use super::inside::RuntimeId;
+use crate::clock::{Clock, Timestamp};
+use crate::job::Payload;
+use crate::ledger::{Count, Totals};
+use crate::queue::{ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
+use crate::sync::Arc;
+use crate::verdict::{JobError, Verdict};
+use std::any::Any;
+use std::fmt;
+
+/// One queue, whatever its payload.
+pub(crate) trait Served: Send + Sync + fmt::Debug {
+    fn name(&self) -> &str;
+    fn lane_names(&self) -> &[String];
+    /// A worker's seat; `None` when the queue has as many handles as it can have, or no handler.
+    fn seat(&self, worker: usize) -> Option<Box<dyn Station>>;
+    fn turn(&self, clock: &dyn Clock) -> Timestamp;
+    fn timer_has_mail(&self) -> bool;
+    fn close(&self);
+    fn stop(&self);
+    fn is_drained(&self, deadline: Timestamp) -> bool;
+    fn running(&self) -> Vec<(crate::id::JobId, u32)>;
+    /// A boxed `Vec<Undone<T>>`, and how many.
+    fn hand_back(&self) -> (Box<dyn Any + Send>, usize);
+    fn gauges(&self) -> Gauges;
+    fn totals(&self) -> Totals;
+    fn pressure(&self) -> Pressure;
+    fn is_paused(&self) -> bool;
+}
+
+/// A worker's seat at one queue.
+pub(crate) trait Station: Send + fmt::Debug {
+    /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, read again first if it is `stale`, and is moved on. Says how many ran.
+    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32;
+    /// Claims what is there, missing nothing. True if there is something to run.
+    fn look_strictly(&mut self) -> bool;
+    /// Takes a job that a colleague has claimed and not started.
+    fn steal(&mut self) -> bool;
+    /// A hint that more work waits.
+    fn may_have_more(&self) -> bool;
+    /// True when the timer left something to do.
+    fn has_chores(&self) -> bool;
+    fn do_chores(&mut self, clock: &dyn Clock);
+    /// Nothing is started any more: claims go back.
+    fn give_back(&mut self);
+    fn block(&self) -> Arc<ClaimBlock>;
+    fn count_rescued(&self);
+}
+
+/// What the erased queue and its seats share.
+pub(crate) struct PushQueue<T, H> {
+    pub(crate) queue: Arc<Queue<T>>,
+    pub(crate) handler: std::sync::Arc<H>,
+    pub(crate) runtime: RuntimeId,
+    pub(crate) clock: std::sync::Arc<dyn Clock>,
+    pub(crate) seed: u64,
+}
+
+impl<T, H> fmt::Debug for PushQueue<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PushQueue").field(&self.queue).finish()
+    }
+}
+
+/// A queue without a handler: its jobs are received by hand.
+pub(crate) struct PullQueue<T>(pub(crate) Arc<Queue<T>>);
+
+impl<T> fmt::Debug for PullQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PullQueue").field(&self.0).finish()
+    }
+}
+
+macro_rules! delegate_served {
+    ($queue:tt) => {
+        fn name(&self) -> &str {
+            &self.$queue.settings.name
+        }
+
+        fn lane_names(&self) -> &[String] {
+            &self.$queue.settings.lane_names
+        }
+
+        fn turn(&self, clock: &dyn Clock) -> Timestamp {
+            self.$queue.turn(clock)
+        }
+
+        fn timer_has_mail(&self) -> bool {
+            self.$queue.timer_has_mail()
+        }
+
+        fn close(&self) {
+            self.$queue.close();
+        }
+
+        fn stop(&self) {
+            self.$queue.stop();
+        }
+
+        fn is_drained(&self, deadline: Timestamp) -> bool {
+            self.$queue.is_drained(deadline)
+        }
+
+        fn running(&self) -> Vec<(crate::id::JobId, u32)> {
+            let running = self.$queue.running();
+            running.into_iter().map(|(job, word)| (job, 1 + word.failures() + word.expiries())).collect()
+        }
+
+        fn hand_back(&self) -> (Box<dyn Any + Send>, usize) {
+            let undone = self.$queue.hand_back();
+            let count = undone.len();
+            (Box::new(undone), count)
+        }
+
+        fn gauges(&self) -> Gauges {
+            self.$queue.gauges()
+        }
+
+        fn totals(&self) -> Totals {
+            self.$queue.totals()
+        }
+
+        fn pressure(&self) -> Pressure {
+            self.$queue.pressure()
+        }
+
+        fn is_paused(&self) -> bool {
+            self.$queue.is_paused()
+        }
+    };
+}
+
+impl<T: Payload, H: Handler<T>> Served for PushQueue<T, H> {
+    delegate_served!(queue);
+
+    fn seat(&self, worker: usize) -> Option<Box<dyn Station>> {
+        let publisher = self.queue.open_publisher()?;
+        // seeds only need to differ; the offset spreads the workers over the lanes' table
+        let seed = self.seed ^ (worker as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let Some(claimer) = self.queue.open_claimer(worker, false, seed) else {
+            let mut publisher = publisher;
+            self.queue.close_publisher(&mut publisher);
+            return None;
+        };
+        let block = Arc::clone(claimer.block());
+        let context = Context::of_worker(Arc::clone(&self.queue), std::sync::Arc::clone(&self.clock), worker, block);
+        Some(Box::new(Seat { claimer, publisher, handler: std::sync::Arc::clone(&self.handler), runtime: self.runtime, context }))
+    }
+}
+
+impl<T: Payload> Served for PullQueue<T> {
+    delegate_served!(0);
+
+    fn seat(&self, _worker: usize) -> Option<Box<dyn Station>> {
+        None
+    }
+}
+
+/// A worker's seat at a queue with a handler.
+struct Seat<T: Payload, H> {
+    claimer: Claimer<T>,
+    /// For the chores of this queue that publish.
+    publisher: Publisher,
+    handler: std::sync::Arc<H>,
+    runtime: RuntimeId,
+    context: Context<T>,
+}
+
+impl<T: Payload, H: Handler<T>> Seat<T, H> {
+    /// Runs the handler on a started delivery and settles it.
+    #[inline]
+    fn run(&mut self, lease: Lease, now: &mut Timestamp, clock: &dyn Clock) {
+        let (lease, outcome, follow_up) = self.context.deliver(lease, &*self.handler, self.runtime);
+        // one reading per job boundary: the end of this run is the start of the next
+        let began = *now;
+        *now = clock.now().max(began);
+        self.claimer.ran(lease.lane(), now.since(began));
+        let verdict = outcome.unwrap_or_else(|message| {
+            self.claimer.ledger().bump(Count::Panics);
+            Verdict::Retry(JobError::transient(format!("panicked: {message}")))
+        });
+        match (verdict, follow_up) {
+            (Verdict::Ack, Some(next)) if next.lane < self.claimer.queue().lane_count() => self.chain(lease, next, *now),
+            (verdict, _) => {
+                let plan = self.claimer.plan(&lease, verdict);
+                match self.claimer.settle(lease, plan, *now, true) {
+                    Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, now: Timestamp) {
+        match self.claimer.settle_chained(lease, next, now, true) {
+            Ok((aftermath, None)) | Err((_, _, aftermath)) => self.claimer.after(aftermath),
+            Ok((aftermath, Some(next))) => {
+                self.claimer.after(aftermath);
+                self.claimer.queue().defer(next);
+            }
+        }
+    }
+}
+
+impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
+    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32 {
+        if stale {
+            // the clock is read only if there is something to run
+            if !self.claimer.look(look) {
+                return 0;
+            }
+            *now = clock.now().max(*now);
+        }
+        let mut ran = 0;
+        while ran < budget && !self.claimer.queue().is_stopped() {
+            let Some(lease) = self.claimer.next(look, *now) else { break };
+            self.run(lease, now, clock);
+            ran += 1;
+        }
+        ran
+    }
+
+    fn look_strictly(&mut self) -> bool {
+        self.claimer.look(Look::Strict)
+    }
+
+    fn steal(&mut self) -> bool {
+        self.claimer.steal()
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.claimer.may_have_more()
+    }
+
+    fn has_chores(&self) -> bool {
+        self.claimer.has_chores()
+    }
+
+    fn do_chores(&mut self, clock: &dyn Clock) {
+        for chore in self.claimer.take_chores() {
+            self.claimer.queue().do_chore(&self.publisher, chore, clock);
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.claimer.give_back();
+    }
+
+    fn block(&self) -> Arc<ClaimBlock> {
+        Arc::clone(self.claimer.block())
+    }
+
+    fn count_rescued(&self) {
+        self.claimer.ledger().bump(Count::WakeRescued);
+    }
+}
+
+impl<T: Payload, H> Drop for Seat<T, H> {
+    fn drop(&mut self) {
+        self.claimer.queue().close_publisher(&mut self.publisher);
+    }
+}
+
+impl<T: Payload, H> fmt::Debug for Seat<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").field("context", &self.context).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! The worker loop: look, run, and when there is nothing, wait.
+
+use super::idle::{IdleState, Step};
+use super::pool::PoolShared;
+use super::served::Station;
+use crate::clock::{Clock, Timestamp};
+use crate::lanes::{Cursor, Schedule};
+use crate::queue::Look;
+use crate::sync::{Arc, Parker, Seat, Woken, pause, thread};
+use std::fmt;
+use std::time::Duration;
+
+/// One worker: its seats at the pool's queues, and how it waits.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    stations: Vec<Box<dyn Station>>,
+    /// The queues' shares, as a table.
+    schedule: Schedule,
+    cursor: Cursor,
+    shared: Arc<PoolShared>,
+    clock: std::sync::Arc<dyn Clock>,
+    idle: IdleState,
+    parker: Parker,
+    seat: Option<Seat>,
+    /// Counted as searching in the pool's eventcount.
+    searching: bool,
+    /// The time as of the last job boundary.
+    now: Timestamp,
+    /// `now` is of before a wait.
+    stale: bool,
+}
+
+/// Jobs of one queue that run before the worker looks at anything else.
+const BUDGET: u32 = 64;
+/// A sleeper looks around this often even if nobody wakes it; finding work then means that a wake-up was lost.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        stations: Vec<Box<dyn Station>>,
+        schedule: Schedule,
+        shared: Arc<PoolShared>,
+        clock: std::sync::Arc<dyn Clock>,
+        idle: IdleState,
+    ) -> Self {
+        let parker = Parker::new();
+        let seat = shared.bell.take_seat(parker.unparker());
+        let now = clock.now();
+        let cursor = Cursor::new(index);
+        Worker { index, stations, schedule, cursor, shared, clock, idle, parker, seat, searching: false, now, stale: true }
+    }
+
+    /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
+    pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
+        while !self.shared.is_stopping() && !retire() {
+            if self.round(Look::Weak) {
+                self.found_work();
+            } else {
+                self.wait();
+            }
+        }
+        self.leave();
+    }
+
+    /// One look at every queue. True if a job ran or a chore was done.
+    pub(crate) fn round(&mut self, look: Look) -> bool {
+        let (now, stale, clock) = (&mut self.now, self.stale, &*self.clock);
+        let ran = match self.stations.as_mut_slice() {
+            [only] => only.work(BUDGET, look, now, stale, clock),
+            stations => {
+                let picked = self.cursor.pick(&self.schedule, |queue| {
+                    let ran = stations[queue].work(1, look, now, stale, clock);
+                    (ran > 0).then_some(ran)
+                });
+                picked.map_or(0, |(_, ran)| ran)
+            }
+        };
+        let mut busy = ran > 0;
+        self.stale = !busy;
+        if busy {
+            self.shared.count_jobs(self.index, u64::from(ran));
+        }
+        for station in &mut self.stations {
+            if station.has_chores() {
+                station.do_chores(&*self.clock);
+                (busy, self.stale) = (true, true);
+            }
+        }
+        busy
+    }
+
+    fn found_work(&mut self) {
+        self.idle.found_work();
+        if std::mem::take(&mut self.searching) {
+            let stations = &self.stations;
+            self.shared.bell.found_work(|| stations.iter().any(|station| station.may_have_more()));
+        }
+    }
+
+    /// Nothing was found.
+    fn wait(&mut self) {
+        let Some(seat) = &self.seat else {
+            // more sleepers than seats: never announced, so never asleep
+            thread::yield_now();
+            return;
+        };
+        if !self.searching {
+            self.searching = self.shared.bell.try_search(self.shared.search_limit());
+        }
+        let clock = &*self.clock;
+        match self.idle.step(|| clock.now()) {
+            Step::Spin(pauses) => return pause(pauses),
+            Step::Yield => return thread::yield_now(),
+            Step::Sleep => {}
+        }
+        // an idle worker takes what a colleague has claimed and is too busy to start
+        if self.stations.iter_mut().any(|station| station.steal()) {
+            return;
+        }
+        self.shared.bell.announce(seat, self.searching);
+        self.searching = true;
+        let more = |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look_strictly() || station.has_chores());
+        if self.shared.is_stopping() || more(&mut self.stations) {
+            self.shared.bell.retract(seat);
+            return;
+        }
+        self.shared.count_park(self.index);
+        if self.shared.bell.sleep(seat, &self.parker, Some(HEARTBEAT)) == Woken::TimedOut {
+            if let Some(rescued) = self.stations.iter_mut().position(|station| station.look_strictly()) {
+                self.stations[rescued].count_rescued();
+            }
+        }
+    }
+
+    /// Gives everything back.
+    fn leave(mut self) {
+        for station in &mut self.stations {
+            station.give_back();
+        }
+        if std::mem::take(&mut self.searching) {
+            self.shared.bell.give_up_search();
+        }
+        if let Some(seat) = self.seat.take() {
+            self.shared.bell.free_seat(seat);
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).field("stations", &self.stations).finish_non_exhaustive()
+    }
+}
