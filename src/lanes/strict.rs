@@ -178,7 +178,11 @@ mod tests {
         let mut picker = StrictPicker::new(2, 100 * MS).unwrap();
         let served = std::cell::Cell::new(false);
         let age = |_| Some(if served.get() { MS } else { 90 * MS });
-        let mut pick = || picker.pick(at(1), age, |lane| Some(served.set(served.get() || lane == 1))).unwrap().0;
+        let take = |lane| {
+            served.set(served.get() || lane == 1);
+            Some(())
+        };
+        let mut pick = || picker.pick(at(1), age, take).unwrap().0;
         assert_eq!([pick(), pick(), pick(), pick()], [1, 0, 0, 0]);
     }
 
