@@ -111,7 +111,7 @@ fn with_a_base_of_250_ms_already_the_first_wave_comes_back_apart() {
 
 /// A whole outage: 10 000 jobs fail together and then at every retry. All four retries of all jobs on one time line.
 #[test]
-fn over_a_whole_outage_full_jitter_beats_the_others() {
+fn over_a_whole_outage_jitter_takes_the_peaks_off() {
     let outage = |jitter| {
         let backoff = Backoff::Exponential { base: 50 * MS, factor: 2, cap: 30_000 * MS, jitter };
         let mut rng = Rng::new(11);
@@ -129,5 +129,5 @@ fn over_a_whole_outage_full_jitter_beats_the_others() {
     let [none, full, equal, decorrelated] = [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated].map(outage);
     println!("fullest 10 ms: none {none:.1} %, full {full:.1} %, equal {equal:.1} %, decorrelated {decorrelated:.1} %");
     assert_eq!(none, 25.0, "without jitter each wave comes back as one");
-    assert!(full < 8.0 && full < equal, "full {full} %, equal {equal} %");
+    assert!(decorrelated < 5.0 && full < 8.0 && equal < 11.0, "full {full} %, equal {equal} %, decorrelated {decorrelated} %");
 }

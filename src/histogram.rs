@@ -234,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_caught_half_recorded_counts_in_the_maximum_as_well() {
+        let histogram = Histogram::new();
+        histogram.record(20);
+        histogram.counts[bucket_of(1000)].store(1, Relaxed);
+        let snapshot = histogram.snapshot();
+        assert_eq!((snapshot.count(), snapshot.quantile(1.0)), (2, bucket_low(bucket_of(1000))));
+    }
+
+    #[test]
     fn beyond_the_range_the_maximum_answers() {
         let histogram = Histogram::new();
         histogram.record(1 << 50);

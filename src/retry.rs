@@ -48,6 +48,9 @@ pub enum Jitter {
 /// therefore hold at least 10 ms / `d` of the retries: with the default 20 % after the first failure (`d` = 50 ms), 10 % after the second, 5 % after
 /// the third, 2.5 % after the fourth, and so on. If already the first wave must stay below 5 % in 10 ms, take a `base` of 250 ms or more.
 ///
+/// If they go on failing at once, for four retries each, the fullest 10 ms of the whole outage hold this share of all retries (50 ms, factor 2):
+/// none 25 %, equal 10 %, full 8 %, decorrelated 3 %.
+///
 /// # Examples
 /// ```
 /// use ringmill::retry::{Backoff, Jitter};

@@ -174,25 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn slow_picks_do_not_let_one_overdue_source_starve_another() {
-        // each pick takes longer than the time between two looks, and source 1 is young right after it was served
-        let mut picker = StrictPicker::new(3, 100 * MS).unwrap();
-        let mut fresh = false;
-        let picks: Vec<usize> = (0..9)
-            .map(|n| {
-                let mut served = usize::MAX;
-                let age = |lane: usize| if lane == 1 && fresh { Some(MS) } else { Some(95 * MS) };
-                let (lane, ()) = picker
-                    .pick(at(50 * n), age, |lane| {
-                        served = lane;
-                        Some(())
-                    })
-                    .unwrap();
-                fresh = !fresh && served == 1;
-                lane
-            })
-            .collect();
-        assert!(picks.chunks(3).all(|round| round.contains(&2)), "{picks:?}");
+    fn a_source_whose_next_job_is_young_goes_back_into_line() {
+        let mut picker = StrictPicker::new(2, 100 * MS).unwrap();
+        let served = std::cell::Cell::new(false);
+        let age = |_| Some(if served.get() { MS } else { 90 * MS });
+        let take = |lane| {
+            served.set(served.get() || lane == 1);
+            Some(())
+        };
+        let mut pick = || picker.pick(at(1), age, take).unwrap().0;
+        assert_eq!([pick(), pick(), pick(), pick()], [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_source_that_comes_to_be_overdue_within_a_round_does_not_push_in() {
+        let mut picker = StrictPicker::new(3, 160 * MS).unwrap();
+        let only = |overdue: &'static [usize]| move |lane| Some(if overdue.contains(&lane) { 150 * MS } else { MS });
+        assert_eq!(picker.pick(at(0), only(&[2]), |_| Some(())), Some((2, ())));
+        // each pick is slower than the time between two looks
+        let picks: Vec<usize> = (1..7).map(|n| picker.pick(at(20 * n), only(&[1, 2]), |_| Some(())).unwrap().0).collect();
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
