@@ -57,7 +57,11 @@ pub fn check(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'stati
 #[cfg(loom)]
 pub fn must_fail(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(name, bound, model)));
-    assert!(outcome.is_err(), "{name}: the mutation was not caught, so its model proves nothing");
+    let Err(panic) = outcome else { panic!("{name}: the mutation was not caught, so its model proves nothing") };
+    let message = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    let message = message.unwrap_or_default();
+    assert!(!message.contains("was cut after"), "{name}: cut before the mutation was caught");
+    println!("{name}: caught: {}", message.lines().next().unwrap_or_default());
 }
 
 #[cfg(not(loom))]

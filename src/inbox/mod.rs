@@ -81,18 +81,32 @@ impl Inbox {
     }
 
     /// Takes everything out, last in first. For the timer only. Returns how many slots were visited.
-    pub fn drain(&self, mut visit: impl FnMut(u32, Flags)) -> u32 {
+    pub fn drain(&self, visit: impl FnMut(u32, Flags)) -> u32 {
+        self.drain_in_order::<false>(visit)
+    }
+
+    /// [`drain`](Self::drain), and the mutation that the models must catch: the flags cleared before the link is read.
+    #[doc(hidden)]
+    pub fn drain_in_order<const FLAGS_FIRST: bool>(&self, mut visit: impl FnMut(u32, Flags)) -> u32 {
         // edge inbox.push, acquire: the links
         let mut index = self.head.swap(INDEX_NONE, Acquire);
         let mut visited = 0;
         while index != INDEX_NONE {
             let entry = &self.entries[index as usize];
-            // relaxed: single writer until the flags are cleared
-            let next = entry.next.load(Relaxed);
             // edge inbox.link, release: the link was read, a sender may write it
             // edge inbox.flag, acquire: the due time, and the doomed word behind a poke
-            let flags = entry.flags.swap(0, AcqRel);
-            visit(index, Flags(flags));
+            let clear = || Flags(entry.flags.swap(0, AcqRel));
+            // relaxed: single writer until the flags are cleared
+            let follow = || entry.next.load(Relaxed);
+            let (flags, next);
+            if FLAGS_FIRST {
+                flags = clear();
+                next = follow();
+            } else {
+                next = follow();
+                flags = clear();
+            }
+            visit(index, flags);
             visited += 1;
             index = next;
         }
