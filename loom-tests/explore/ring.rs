@@ -11,6 +11,8 @@
 //! A client is written `01:+2 -2 ~1 | -1 +1`: threads between bars; the indices a thread holds at first; `+k` pushes all it holds as chains of at
 //! most k, in one batch; `-k` pops at most k indices strictly, `~k` weakly.
 
+#![allow(clippy::disallowed_methods, reason = "models make threads, and say how long they took")]
+
 use ringmill::chain::Chain;
 use ringmill::ring::{Seen, SlotLayout};
 use std::collections::HashSet;
