@@ -4,6 +4,8 @@
 //! tier 2, behind `#[ignore]`:
 //! `RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=target/loom cargo test --release --test loom ring -- --ignored --test-threads=1 --nocapture`
 
+#![allow(clippy::disallowed_methods, reason = "models make threads, and say how long they took")]
+
 use crate::support::{Bound, check, must_fail};
 use ringmill::chain::Chain;
 use ringmill::ring::{IndexRing, Pop, PopResult, Popped, Rules, Sound};
@@ -465,4 +467,70 @@ fn ring_deep_unbounded() {
     check("ring (a)", Bound::ALL, a_two_producers::<Sound>);
     check("ring (e)", Bound::ALL, e_batch_keeps_its_order::<Sound>);
     check("ring (k)", Bound::ALL, k_never_empty_beside_a_recycler::<Sound>);
+}
+
+/// Rules with some constants bent, and a test that prints which models notice.
+macro_rules! weakened {
+    ($(#[$doc:meta])* $test:ident { $($name:ident: $($site:ident = $order:ident),+;)+ }) => {
+        $(
+            enum $name {}
+            impl Rules for $name {
+                $(const $site: Ordering = Ordering::$order;)+
+            }
+        )+
+
+        $(#[$doc])*
+        #[test]
+        #[ignore = "tier 2: a table, minutes"]
+        fn $test() {
+            $(
+                println!("{}: caught by {}", stringify!($name), caught_by::<$name>().join(" "));
+            )+
+        }
+    };
+}
+
+weakened! {
+    /// One ordering at a time. Not caught alone: `TicketRelease`, `TailReadRelaxed`, `PublishLostRelaxed`, `TombstoneRelaxed`,
+    /// `TombstoneLostRelaxed`, `HeadMoveRelease`; the essay of `ring` says why each stays.
+    ring_each_ordering_alone {
+        TicketRelaxed: TICKET = Relaxed;
+        TicketAcquire: TICKET = Acquire;
+        TicketRelease: TICKET = Release;
+        TailReadRelaxed: TAIL_READ = Relaxed;
+        PublishRelaxed: PUBLISH = Relaxed;
+        PublishLostRelaxed: PUBLISH_LOST = Relaxed;
+        SlotReadRelaxed: SLOT_READ = Relaxed;
+        TombstoneRelaxed: TOMBSTONE = Relaxed;
+        TombstoneLostRelaxed: TOMBSTONE_LOST = Relaxed;
+        HeadMoveRelaxed: HEAD_MOVE = Relaxed;
+        HeadMoveAcquire: HEAD_MOVE = Acquire;
+        HeadMoveRelease: HEAD_MOVE = Release;
+        HeadMovedRelaxed: HEAD_MOVED = Relaxed;
+        HeadReadRelaxed: HEAD_READ = Relaxed;
+    }
+}
+
+weakened! {
+    /// Orderings that stand in for each other, weakened together.
+    ring_orderings_that_cover_each_other {
+        ClaimsAndTailReadsDoNotAcquire: TICKET = Release, TAIL_READ = Relaxed;
+        GivingUpCarriesNothing: TOMBSTONE = Relaxed, PUBLISH_LOST = Relaxed, TOMBSTONE_LOST = Relaxed;
+    }
+}
+
+/// The models that fail under `R`.
+fn caught_by<R: Rules>() -> Vec<&'static str> {
+    let models: [(&'static str, Bound, fn()); 8] = [
+        ("b", Bound::ALL, b_producer_against_killer::<R>),
+        ("c2", B3, c2_recycled::<R>),
+        ("g1", B3, || g_slab_cycle::<R>(1)),
+        ("g2", B3, || g_slab_cycle::<R>(2)),
+        ("h", Bound::ALL, h_completed_push_is_seen::<R>),
+        ("k", B3, k_never_empty_beside_a_recycler::<R>),
+        ("q", B3, q_chains::<R>),
+        ("m", B5, m_a_whole_lap::<R>),
+    ];
+    let fails = |bound, model: fn()| std::panic::catch_unwind(|| check("", bound, model)).is_err();
+    models.into_iter().filter(|&(_, bound, model)| fails(bound, model)).map(|(name, ..)| name).collect()
 }

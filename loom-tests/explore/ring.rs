@@ -11,6 +11,8 @@
 //! A client is written `01:+2 -2 ~1 | -1 +1`: threads between bars; the indices a thread holds at first; `+k` pushes all it holds as chains of at
 //! most k, in one batch; `-k` pops at most k indices strictly, `~k` weakly.
 
+#![allow(clippy::disallowed_methods, reason = "models make threads, and say how long they took")]
+
 use ringmill::chain::Chain;
 use ringmill::ring::{Seen, SlotLayout};
 use std::collections::HashSet;
@@ -775,12 +777,14 @@ fn a_spare_slot_needs_no_help() {
     verdict.unwrap();
 }
 
-/// `cargo test --release --test explore ring -- --ignored --nocapture --test-threads=1`
+/// `cargo test --release --test explore ring -- --ignored --nocapture --test-threads=1`: half a minute each.
 #[test]
 #[ignore = "tier 2: tens of millions of states"]
 fn deeper() {
     holds(Client::new(2, 2, "0:+1 -1 +1 -1 +1 | 1:+1 -1 +1 -1 +1 | -1 +1 -1 +1 -1 +1"));
-    holds(Client::new(3, 4, "0:+1 -1 +1 -1 +1 | 1:+1 -1 +1 -1 +1 | 2:+1 -1 +1"));
-    holds(Client::new(3, 3, "0:+1 -1 +1 -1 +1 | 1:+1 -1 +1 -1 +1 | 2:+1 -1 +1"));
-    holds(Client::new(4, 4, "01:+2 -2 +1 -2 +2 | 23:+2 -3 +2 -2 +1 | -2 +2 -1 +1"));
+    for slots in [3, 4] {
+        holds(Client::new(3, slots, "0:+1 -1 +1 -1 | 1:+1 -1 +1 -1 | 2:+1 -1 +1").solo(false));
+    }
+    holds(Client::new(4, 4, "01:+2 -2 +1 | 23:+2 -2 +2 -2 | -2 +1 -2 +2").solo(false));
+    holds(Client::new(4, 4, "01:+1 -2 +2 | 23:+2 -3 +1 | -2 +2 | -1 +1").solo(false));
 }

@@ -1,5 +1,7 @@
 //! What the ring does, on real threads.
 
+#![allow(clippy::disallowed_methods, reason = "tests make threads as they like")]
+
 mod freeze;
 
 use super::*;
