@@ -170,8 +170,7 @@ fn handoff_chains(credits: u64) -> Duration {
             at_hand.pop()
         })
     };
-    let took = handoff(&transport, batches, acquire, release);
-    took
+    handoff(&transport, batches, acquire, release)
 }
 
 fn handoff_queue(credits: u64) -> Duration {

@@ -11,6 +11,9 @@ const THREADS: usize = 4;
 const WORKER: usize = 3;
 const STATES_MAX: usize = 6_000_000;
 
+/// The worker settles whatever there is.
+const ENDLESS: u8 = u8::MAX;
+
 /// A set of indices.
 type Set = u8;
 
@@ -53,7 +56,8 @@ struct Config {
     wants: [u8; 3],
     /// Every parked producer but the second may be told to leave at any time.
     cancels: bool,
-    worker: bool,
+    /// How many indices the worker settles before it is busy for ever.
+    settles: u8,
     /// A refill keeps its rest in the own account; otherwise it goes back to the stack.
     keeps: bool,
     /// The worker settles all there is before it looks for waiters once, and its account holds one: it spills.
@@ -69,7 +73,7 @@ const BASE: Config = Config {
     occupied: 0,
     wants: [2, 2, 0],
     cancels: false,
-    worker: true,
+    settles: ENDLESS,
     keeps: true,
     batch: false,
     mutation: Mutation::None,
@@ -148,6 +152,7 @@ impl World {
         for (thread, wants) in world.threads.iter_mut().zip(config.wants) {
             thread.wants = wants;
         }
+        world.threads[WORKER].wants = config.settles;
         world
     }
 
@@ -226,10 +231,9 @@ impl World {
         let before = self.threads[me];
         match before.at {
             Step::Begin if me == WORKER => {
-                for index in (0..config.indices).filter(|index| config.worker && self.occupied >> index & 1 != 0) {
+                for index in (0..config.indices).filter(|index| before.wants > 0 && self.occupied >> index & 1 != 0) {
                     let mut next = *self;
-                    next.occupied &= !(1 << index);
-                    next.threads[me].hand = 1 << index;
+                    next.settle(me, index);
                     next.deposit_rest(config, me);
                     out.push(next);
                 }
@@ -407,14 +411,21 @@ impl World {
         }
     }
 
+    /// The worker is done with a job.
+    fn settle(&mut self, me: usize, index: u8) {
+        self.occupied &= !(1 << index);
+        self.threads[me].hand = 1 << index;
+        if self.threads[me].wants != ENDLESS {
+            self.threads[me].wants -= 1;
+        }
+    }
+
     /// The worker put one away: it settles another, or looks for waiters.
     fn next_of_batch(&mut self, me: usize) {
-        if self.occupied == 0 {
+        if self.occupied == 0 || self.threads[me].wants == 0 {
             self.threads[me].at = Step::Look;
         } else {
-            let index = lowest(self.occupied);
-            self.occupied &= !(1 << index);
-            self.threads[me].hand = 1 << index;
+            self.settle(me, lowest(self.occupied));
             self.threads[me].at = Step::PutAway;
         }
     }
@@ -465,7 +476,7 @@ impl World {
         if asleep > 0 && free != 0 {
             return Err(format!("{asleep} asleep while {free:#b} is free"));
         }
-        if asleep > 0 && config.worker {
+        if asleep > 0 && config.settles == ENDLESS {
             return Err(format!("{asleep} asleep for ever"));
         }
         Ok(())
@@ -523,7 +534,7 @@ const CANCEL_TWO: Config = Config { name: "cancel, two indices", indices: 2, occ
 /// Three producers for one index.
 const THREE: Config = Config { name: "three producers", occupied: 0b1, wants: [1, 1, 1], cancels: true, ..BASE };
 /// No worker: what is free at first must be enough for as many.
-const NO_WORKER: Config = Config { name: "no worker", indices: 3, stack: [0b111, 0, 0], wants: [1, 1, 1], worker: false, ..BASE };
+const NO_WORKER: Config = Config { name: "no worker", indices: 3, stack: [0b111, 0, 0], wants: [1, 1, 1], settles: 0, ..BASE };
 /// As above, and the rest of a refill goes back to the stack in chains.
 const NO_WORKER_TIGHT: Config = Config { name: "no worker, tight", keeps: false, ..NO_WORKER };
 /// Two chains on the stack and nothing cached.
@@ -531,10 +542,13 @@ const TIGHT: Config = Config { name: "tight", indices: 3, stack: [0b001, 0b110, 
 
 /// Many deposits, one look: what was spilled to the stack needs it as much as what is in the account.
 const BATCH: Config = Config { name: "batch", indices: 2, occupied: 0b11, batch: true, ..BASE };
+/// As above, and then the worker never settles again: this look is the last one.
+const LAST_BATCH: Config = Config { name: "last batch", wants: [1, 1, 0], settles: 2, ..BATCH };
 const BATCH_CANCEL: Config =
     Config { name: "batch, cancel", indices: 2, occupied: 0b11, wants: [1, 1, 1], cancels: true, batch: true, ..BASE };
 
-const ALL: [Config; 11] = [ONE, REFILL, IDLE, CANCEL, CANCEL_TWO, THREE, NO_WORKER, NO_WORKER_TIGHT, TIGHT, BATCH, BATCH_CANCEL];
+const ALL: [Config; 12] =
+    [ONE, REFILL, IDLE, CANCEL, CANCEL_TWO, THREE, NO_WORKER, NO_WORKER_TIGHT, TIGHT, BATCH, LAST_BATCH, BATCH_CANCEL];
 
 /// Everything at once. `cargo test --release --test explore credit -- --ignored --nocapture`
 #[test]
