@@ -328,7 +328,7 @@ fn a_deposit_wakes_a_parked_waiter() {
 /// Bad: two deposits, one fence; the waiter is missed by both.
 #[test]
 fn a_batch_of_deposits_may_look_once() {
-    check("credit: batch of deposits / wait", Bound::ALL, || {
+    check("credit: batch of deposits / wait", Bound::preemptions(3), || {
         let world = World::<Caching>::new(2);
         let (holder, waiter) = (world.open(), world.open());
         let held = [world.acquire(&holder).unwrap(), world.acquire(&holder).unwrap()];

@@ -3,11 +3,11 @@
 use super::packed::{EMPTY, last, pack, split, unpack};
 use crate::chain::{Chain, Links};
 use crate::crash_point;
-use crate::sync::CachePadded;
 use crate::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
+use crate::sync::{CachePadded, peek_u32};
 
 /// The account of one producer or worker.
 ///
@@ -34,8 +34,7 @@ impl Account {
     /// A failed CAS means that somebody emptied the account, and then it stays empty: one attempt is enough.
     #[inline]
     pub(super) fn take(&self, links: &impl Links, max: u32) -> Option<Chain> {
-        // relaxed: single writer of everything but EMPTY, and the CAS re-checks
-        let word = self.word.load(Relaxed);
+        let word = peek_u32(&self.word);
         let (taken, rest) = split(links, unpack(word)?, max);
         crash_point!("credit.take");
         // relaxed: exclusive owner; everything in the account was put there by this thread. The RMW keeps the put's release alive for revokers
@@ -47,8 +46,7 @@ impl Account {
     #[inline]
     #[must_use]
     pub(super) fn put(&self, links: &impl Links, chain: Chain, limit: u32) -> Option<Chain> {
-        // relaxed: single writer of everything but EMPTY, and the CAS re-checks
-        let word = self.word.load(Relaxed);
+        let word = peek_u32(&self.word);
         if let Some(held) = unpack(word)
             && held.len() + chain.len() <= limit
         {

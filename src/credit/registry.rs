@@ -2,11 +2,11 @@
 
 use super::account::Account;
 use crate::limits::ACCOUNTS_MAX;
-use crate::sync::OnceLock;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use crate::sync::{OnceLock, peek_u64};
 use std::cell::Cell;
 use std::marker::PhantomData;
 
@@ -60,8 +60,7 @@ impl Registry {
 
     fn open_in(&self, word: u32) -> Option<u32> {
         let bits = &self.open[word as usize];
-        // relaxed: CAS re-checks
-        let mut seen = bits.load(Relaxed);
+        let mut seen = peek_u64(bits);
         loop {
             let bit = seen.trailing_ones();
             let index = word * 64 + bit;

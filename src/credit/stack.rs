@@ -4,11 +4,11 @@ use super::rules::{Rules, Sound};
 use crate::chain::Chain;
 use crate::crash_point;
 use crate::limits::{INDEX_BITS, INDEX_NONE};
-use crate::sync::CachePadded;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use crate::sync::{CachePadded, peek_u64};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -63,8 +63,7 @@ impl<R: Rules> Stack<R> {
         let Top { word, free } = &*self.top;
         // relaxed: statistics
         free.fetch_add(u64::from(chain.len()), Relaxed);
-        // relaxed: CAS re-checks
-        let mut top = word.load(Relaxed);
+        let mut top = peek_u64(word);
         loop {
             let node = chain.len() << INDEX_BITS | (top & FIRST) as u32;
             // relaxed: the pusher owns the node until the CAS

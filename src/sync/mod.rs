@@ -35,7 +35,7 @@ pub use spin::{SpinWait, pause};
 /// A value made on first use. loom does not see it: a model fills it before its threads start.
 pub use std::sync::OnceLock;
 
-use atomic::{AtomicU64, Ordering};
+use atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A store to a word that is otherwise only changed by RMW, by its exclusive owner.
 ///
@@ -46,6 +46,29 @@ pub fn store_exclusive(word: &AtomicU64, value: u64, order: Ordering) {
     word.swap(value, order);
     #[cfg(not(loom))]
     word.store(value, order);
+}
+
+/// The relaxed load before a CAS that re-checks it.
+///
+/// loom 0.7 keeps one last access per atomic. A thread that loads before its RMW thereby hides the loads that other threads made before, and the
+/// schedule in which the RMW comes first is never tried: a model of "look" against "load, CAS" has *one* execution. So there it is an RMW.
+#[inline]
+pub fn peek_u64(word: &AtomicU64) -> u64 {
+    #[cfg(loom)]
+    return word.fetch_or(0, Ordering::Relaxed);
+    #[cfg(not(loom))]
+    // relaxed: CAS re-checks
+    word.load(Ordering::Relaxed)
+}
+
+/// As [`peek_u64`], for 32 bits.
+#[inline]
+pub fn peek_u32(word: &AtomicU32) -> u32 {
+    #[cfg(loom)]
+    return word.fetch_or(0, Ordering::Relaxed);
+    #[cfg(not(loom))]
+    // relaxed: CAS re-checks
+    word.load(Ordering::Relaxed)
 }
 
 /// A sequentially consistent fence, for the store-load half of a handshake. Each caller names its partner and argues both orders.
