@@ -27,6 +27,8 @@ impl Rules for AsWritten {}
 mutation!(NoPublisherFence, PUBLISHER_FENCE);
 mutation!(NoSleeperFence, SLEEPER_FENCE);
 mutation!(NoLastSearcher, LAST_SEARCHER);
+mutation!(NoSearcherFence, SEARCHER_FENCE);
+mutation!(NoWakeEdge, WAKE_EDGE);
 mutation!(BlindRetract, RETRACT_ASKS);
 mutation!(WakerDoesNotCount, WAKER_COUNTS);
 
@@ -262,6 +264,11 @@ fn a_last_searcher_that_tells_nobody_is_caught() {
     must_die("parking.m15.no_last_searcher", "deadlock", Bound::preemptions(3), one_publisher_two_workers::<NoLastSearcher>());
 }
 
+#[test]
+fn a_last_searcher_without_fence_is_caught() {
+    must_die("parking.m15.no_searcher_fence", "deadlock", Bound::preemptions(3), one_publisher_two_workers::<NoSearcherFence>());
+}
+
 /// Bad interleaving: publisher A stalls before it publishes place 0; B publishes place 1 and wakes a worker, who cannot reach it and sleeps
 /// again; A publishes and wakes one worker for two jobs.
 fn a_stalled_publisher_before_another<R: Rules + Send + Sync + 'static>() -> impl Fn() + Send + Sync + 'static {
@@ -391,6 +398,11 @@ fn a_timeout_that_ignores_the_waker_is_caught() {
         Bound::preemptions(3),
         timeout_against_waker::<BlindRetract>(),
     );
+}
+
+#[test]
+fn a_waker_that_does_not_hand_over_what_it_published_is_caught() {
+    must_die("parking.timeout.no_wake_edge", "whoever woke us had published", Bound::ALL, timeout_against_waker::<NoWakeEdge>());
 }
 
 // ---- targeted ----
