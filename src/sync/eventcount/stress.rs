@@ -191,7 +191,12 @@ fn cost_of_ringing_while_nobody_sleeps() {
         println!("{name}: {:.2} ns", began.elapsed().as_nanos() as f64 / f64::from(rounds));
     };
     time("notify_one", &|| (0..rounds).for_each(|_| std::hint::black_box(&events).notify_one()));
-    time("full_fence", &|| (0..rounds).for_each(|_| full_fence()));
+    time("full_fence", &|| {
+        (0..rounds).for_each(|round| {
+            std::hint::black_box(round);
+            full_fence();
+        })
+    });
     assert!(events.try_search(1));
     time("notify_one while one searches", &|| (0..rounds).for_each(|_| std::hint::black_box(&events).notify_one()));
 }
