@@ -68,3 +68,28 @@ pub fn must_fail(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'sta
 pub fn must_fail(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     let _ = &model;
 }
+
+/// As [`must_fail`], in a process of its own: for mutations that end in a deadlock while a thread waits on a condition variable. loom's
+/// report unwinds through the waiter's guard, panics again, and aborts the process. The output must hold `reason`.
+#[cfg(loom)]
+pub fn must_die(name: &str, reason: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    const TWIN: &str = "RINGMILL_TWIN";
+    if std::env::var(TWIN).as_deref() == Ok(name) {
+        return check(name, bound, model);
+    }
+    let test = std::thread::current().name().expect("a test's thread bears its name").to_owned();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([test.as_str(), "--exact", "--nocapture", "--test-threads=1"])
+        .env(TWIN, name)
+        .output()
+        .unwrap();
+    let output = format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    assert!(!child.status.success(), "{name}: the mutation was not caught, so its model proves nothing\n{output}");
+    assert!(output.contains(reason), "{name}: caught, but not for \"{reason}\"\n{output}");
+    println!("{name}: caught, {reason}");
+}
+
+#[cfg(not(loom))]
+pub fn must_die(_name: &str, _reason: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    let _ = &model;
+}

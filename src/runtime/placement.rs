@@ -3,14 +3,18 @@
 //! Planning is a pure function of the wish and the [`Topology`]. Pinning is done by each worker for itself, as the first thing it does (so that what it
 //! allocates afterwards lies near), is verified, and fails as a report: never by a panic. Nobody else's thread is ever pinned.
 
-use super::idle::Idle;
 use super::topology::{self, Cpu, CpuId, Topology};
 use crate::limits::SLEEPERS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+mod pin;
+mod report;
+
 pub use super::topology::ListError;
+pub use pin::{PinOutcome, pin_current};
+pub use report::{PlacementReport, WorkerPlacement, warnings};
 
 /// Where workers run.
 ///
@@ -254,216 +258,6 @@ fn in_order<K: Ord>(topology: &Topology, key: impl Fn(&Ranked) -> K) -> Vec<CpuI
         .collect();
     ranked.sort_by_key(|ranked| key(ranked));
     ranked.into_iter().map(|ranked| ranked.cpu.id).collect()
-}
-
-/// What became of a wish to pin a thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PinOutcome {
-    /// Pinned, and the system confirms it.
-    Pinned(CpuId),
-    /// The system took the wish and has no way to confirm it.
-    Unconfirmed(CpuId),
-    /// The system took the wish, yet the thread may run elsewhere.
-    Elsewhere {
-        /// The CPU asked for.
-        requested: CpuId,
-        /// Where the thread may run.
-        mask: Vec<CpuId>,
-    },
-    /// The system refused: the CPU is offline, outside the cpuset, or pinning is not permitted.
-    Refused(CpuId),
-    /// The number is beyond what the system interface can say.
-    OutOfRange {
-        /// The CPU asked for.
-        requested: CpuId,
-        /// The first number that cannot be said.
-        limit: usize,
-    },
-    /// This system does not pin threads.
-    Unsupported,
-}
-
-impl PinOutcome {
-    /// The CPU the thread is known, or believed, to run on.
-    pub fn cpu(&self) -> Option<CpuId> {
-        match self {
-            PinOutcome::Pinned(cpu) | PinOutcome::Unconfirmed(cpu) => Some(*cpu),
-            PinOutcome::Elsewhere { mask, .. } if mask.len() == 1 => Some(mask[0]),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for PinOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PinOutcome::Pinned(cpu) => write!(f, "pinned to CPU {cpu}"),
-            PinOutcome::Unconfirmed(cpu) => write!(f, "asked for CPU {cpu}; this system cannot confirm it"),
-            PinOutcome::Elsewhere { requested, mask } => {
-                write!(f, "asked for CPU {requested}, but may run on {}", joined(mask.iter()))
-            }
-            PinOutcome::Refused(cpu) => write!(f, "the system refused CPU {cpu}: offline, outside the cpuset, or not permitted"),
-            PinOutcome::OutOfRange { requested, limit } => {
-                write!(f, "CPU {requested} is beyond the {limit} this system's interface can name")
-            }
-            PinOutcome::Unsupported => f.write_str("this system does not pin threads"),
-        }
-    }
-}
-
-/// The first CPU number that core_affinity cannot say: it would index past the system's mask.
-const CPU_LIMIT: usize = if cfg!(windows) {
-    64
-} else if cfg!(any(target_os = "linux", target_os = "android")) {
-    1024
-} else {
-    128
-};
-
-/// Systems on which `get_core_ids` tells the mask of the calling thread.
-const CONFIRMS: bool = cfg!(any(target_os = "linux", target_os = "android"));
-/// Systems on which pinning does something.
-const PINS: bool = cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd", windows));
-
-/// Pins the current thread, and looks whether it worked. Never panics.
-pub fn pin_current(cpu: CpuId) -> PinOutcome {
-    if !PINS {
-        return PinOutcome::Unsupported;
-    }
-    if cpu.0 >= CPU_LIMIT {
-        return PinOutcome::OutOfRange { requested: cpu, limit: CPU_LIMIT };
-    }
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu.0 }) {
-        return PinOutcome::Refused(cpu);
-    }
-    if !CONFIRMS {
-        return PinOutcome::Unconfirmed(cpu);
-    }
-    match topology::allowed_now() {
-        Some(mask) if mask == [cpu] => PinOutcome::Pinned(cpu),
-        Some(mask) => PinOutcome::Elsewhere { requested: cpu, mask },
-        None => PinOutcome::Unconfirmed(cpu),
-    }
-}
-
-/// Where the workers really run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PlacementReport {
-    /// One entry per worker, by index.
-    pub workers: Vec<WorkerPlacement>,
-    /// What the user should know, in sentences.
-    pub warnings: Vec<String>,
-}
-
-/// Where one worker really runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkerPlacement {
-    /// The worker.
-    pub index: usize,
-    /// The CPU the plan gave it.
-    pub requested: Option<usize>,
-    /// The CPU it runs on; `None`: it may move.
-    pub actual: Option<usize>,
-    /// True if it runs where the plan wanted it, and stays there.
-    pub pinned: bool,
-    /// Other workers on the same CPU.
-    pub shared_with: Vec<usize>,
-    /// Anything else worth knowing, such as why pinning failed.
-    pub note: Option<String>,
-}
-
-impl PlacementReport {
-    /// What became of `plan`: `outcomes` holds what each worker's [`pin_current`] returned, `None` where it was not to be pinned.
-    ///
-    /// # Errors
-    ///
-    /// [`PinFailed`](PlacementError::PinFailed) for the first worker that is not where it should be, if `on_failure` is [`OnPinFailure::Error`].
-    pub fn new(
-        plan: &[Option<CpuId>],
-        outcomes: &[Option<PinOutcome>],
-        on_failure: OnPinFailure,
-        topology: &Topology,
-    ) -> Result<PlacementReport, PlacementError> {
-        let actual: Vec<Option<CpuId>> =
-            plan.iter().enumerate().map(|(index, _)| outcomes.get(index).and_then(Option::as_ref).and_then(PinOutcome::cpu)).collect();
-        let mut report = PlacementReport::default();
-        for (index, requested) in plan.iter().enumerate() {
-            let outcome = outcomes.get(index).and_then(Option::as_ref);
-            let pinned = requested.is_some() && actual[index] == *requested;
-            let others = |same: &dyn Fn(CpuId, CpuId) -> bool| -> Vec<usize> {
-                let Some(own) = actual[index] else { return Vec::new() };
-                (0..plan.len()).filter(|&other| other != index && actual[other].is_some_and(|other| same(own, other))).collect()
-            };
-            let core = |id| topology.cpu(id).map(|cpu| cpu.core);
-            let siblings = others(&|own, other| own != other && core(own).is_some() && core(own) == core(other));
-            let failure = requested.filter(|_| !pinned).map(|cpu| (cpu, outcome.map_or("not tried".to_owned(), PinOutcome::to_string)));
-            if let Some((cpu, reason)) = &failure {
-                match on_failure {
-                    OnPinFailure::Error => {
-                        return Err(PlacementError::PinFailed { worker: index, core: cpu.0, reason: reason.clone() });
-                    }
-                    OnPinFailure::Warn => report.warnings.push(format!("worker {index} is not pinned: {reason}")),
-                    OnPinFailure::Ignore => (),
-                }
-            }
-            let note = match (failure, outcome) {
-                (Some((_, reason)), _) => Some(reason),
-                (None, Some(outcome @ PinOutcome::Unconfirmed(_))) => Some(outcome.to_string()),
-                _ if !siblings.is_empty() => Some(format!("on one physical core with worker {}", joined(siblings.iter()))),
-                _ if requested.is_some_and(|id| topology.cpu(id).is_some_and(|cpu| cpu.isolated)) => Some("on an isolated CPU".to_owned()),
-                _ => None,
-            };
-            report.workers.push(WorkerPlacement {
-                index,
-                requested: requested.map(|cpu| cpu.0),
-                actual: actual[index].map(|cpu| cpu.0),
-                pinned,
-                shared_with: others(&|own, other| own == other),
-                note,
-            });
-        }
-        Ok(report)
-    }
-}
-
-/// What is unwise about waiting like `idle` on `plan`: spinning workers that take CPU time from each other, or from a quota.
-pub fn warnings(idle: Idle, plan: &[Option<CpuId>], topology: &Topology) -> Vec<String> {
-    let workers = plan.len();
-    let mut warnings = Vec::new();
-    if idle != Idle::BusySpin {
-        return warnings;
-    }
-    let mut on_cpu: BTreeMap<CpuId, Vec<usize>> = BTreeMap::new();
-    let mut on_core: BTreeMap<CpuId, BTreeSet<CpuId>> = BTreeMap::new();
-    for (index, cpu) in plan.iter().enumerate().filter_map(|(index, cpu)| cpu.map(|cpu| (index, cpu))) {
-        on_cpu.entry(cpu).or_default().push(index);
-        on_core.entry(topology.cpu(cpu).map_or(cpu, |cpu| cpu.core)).or_default().insert(cpu);
-    }
-    for (cpu, sharing) in on_cpu.iter().filter(|(_, sharing)| sharing.len() > 1) {
-        warnings.push(format!("workers {} spin on one CPU ({cpu}): each waits for the other's time slice", joined(sharing.iter())));
-    }
-    for cpus in on_core.values().filter(|cpus| cpus.len() > 1) {
-        warnings.push(format!("CPUs {} are one physical core: workers that spin there slow each other down", joined(cpus.iter())));
-    }
-    let usable = topology.usable().len();
-    if workers > usable {
-        warnings.push(format!("{workers} workers spin on {usable} CPUs: they take each other's time; use Adaptive or Park"));
-    } else if plan.iter().any(Option::is_none) {
-        warnings.push("workers spin unpinned: the scheduler may put two on one CPU; pin them, or use Adaptive".to_owned());
-    } else if workers == usable {
-        warnings.push(format!("{workers} workers spin on all {usable} CPUs: producers and the timer have none of their own"));
-    }
-    if let Some(quota) = topology.quota_milli().filter(|_| topology.quota_below(workers)) {
-        warnings.push(format!(
-            "{workers} workers spin under a CPU quota of {}.{:03}: the whole process is stopped when it is used up; use Park",
-            quota / 1000,
-            quota % 1000
-        ));
-    }
-    warnings
 }
 
 #[cfg(all(test, not(loom)))]

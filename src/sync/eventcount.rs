@@ -92,6 +92,9 @@ const SLEEPERS: u64 = (1 << SLEEPERS_MAX) - 1;
 /// One searcher.
 const SEARCHER: u64 = 1 << SLEEPERS_MAX;
 
+/// How often a sleeper sees work that nobody rings for, before it believes that a wake-up was lost.
+pub const SUSPICIONS: u32 = 8;
+
 const _: () = assert!(SLEEPERS_MAX < 64, "the searching count needs room above the sleepers");
 const _: () = assert!(SLEEPERS_MAX < 1 << (64 - SLEEPERS_MAX), "every seat may search at once");
 
@@ -104,6 +107,10 @@ pub trait Rules: fmt::Debug {
     const SLEEPER_FENCE: bool = true;
     /// The last searcher fences, looks again and wakes the next one.
     const LAST_SEARCHER: bool = true;
+    /// The last searcher fences before it looks again.
+    const SEARCHER_FENCE: bool = true;
+    /// Edge `park.wake` carries what the waker published.
+    const WAKE_EDGE: bool = true;
     /// A sleeper that takes back its announcement respects a waker that was faster.
     const RETRACT_ASKS: bool = true;
     /// A waker counts the seat it woke as searching.
@@ -147,7 +154,8 @@ pub enum Retracted {
 pub enum Woken {
     /// Somebody cleared the bit.
     Signalled,
-    /// Time was up. Work that is found now, and that was published long ago, is a lost wake-up.
+    /// Time was up: after [`EventCount::sleep`], any reason or none (work that is found now may be only just published); after
+    /// [`EventCount::sleep_watched`], a lost wake-up.
     TimedOut,
 }
 
@@ -176,6 +184,9 @@ impl Default for EventCount {
 }
 
 impl<R: Rules> EventCount<R> {
+    /// How a seat looks whether its bit was cleared: edge `park.wake`, acquire.
+    const WOKEN: Ordering = if R::WAKE_EDGE { Ordering::Acquire } else { Ordering::Relaxed };
+
     /// An eventcount under the rules `R`, for models.
     #[doc(hidden)]
     pub fn with_rules() -> Self {
@@ -282,9 +293,9 @@ impl<R: Rules> EventCount<R> {
                 return 0;
             }
             let counted = if R::WAKER_COUNTS { u64::from(chosen.count_ones()) * SEARCHER } else { 0 };
-            // edge park.wake, release: what the waker published, so that the woken need not search twice
-            // relaxed failure: re-evaluated, still after the caller's fence
-            match self.word.compare_exchange(word, (word & !chosen) + counted, Ordering::Release, Ordering::Relaxed) {
+            // edge park.wake, release by the caller's full fence: what the waker published, so that the woken finds it at its first look
+            // relaxed failure: re-evaluated, still after that fence
+            match self.word.compare_exchange(word, (word & !chosen) + counted, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     crate::crash_point!("park.wake.cleared");
                     self.unpark(chosen);
@@ -353,11 +364,11 @@ impl<R: Rules> EventCount<R> {
             return Retracted::InTime;
         }
         // edge park.wake, acquire: what the waker published
-        let mut word = self.word.load(Ordering::Acquire);
+        let mut word = self.word.load(Self::WOKEN);
         while word & seat.bit() != 0 {
             // relaxed success: the caller found its work by itself
             // edge park.wake, acquire on failure: as above
-            match self.word.compare_exchange(word, (word & !seat.bit()) + SEARCHER, Ordering::Relaxed, Ordering::Acquire) {
+            match self.word.compare_exchange(word, (word & !seat.bit()) + SEARCHER, Ordering::Relaxed, Self::WOKEN) {
                 Ok(_) => return Retracted::InTime,
                 Err(seen) => word = seen,
             }
@@ -384,11 +395,37 @@ impl<R: Rules> EventCount<R> {
         Woken::Signalled
     }
 
+    /// Sleeps until the bit is cleared. The caller is counted as searching afterwards.
+    ///
+    /// A lost wake-up is healed, and told as [`Woken::TimedOut`]: count it, for it must not happen. At every `heartbeat` the sleeper looks whether there is `work` and nobody
+    /// searches. That may be so for a moment, while a publisher stands between its publication and its look at the word, or a last searcher before its `more()`; so the
+    /// sleeper looks [`SUSPICIONS`] times more, over a second heartbeat, and lets them ring, before it believes it.
+    pub fn sleep_watched(&self, seat: &Seat, parker: &Parker, heartbeat: Duration, mut work: impl FnMut() -> bool) -> Woken {
+        let mut suspicions = 0;
+        while self.is_asleep(seat) {
+            let token = parker.park_timeout(if suspicions == 0 { heartbeat } else { heartbeat / SUSPICIONS });
+            // a token: woken, or stale
+            if token {
+                continue;
+            }
+            // relaxed: a hint, looked at again and again
+            if !work() || searching(self.word.load(Ordering::Relaxed)) > 0 {
+                suspicions = 0;
+                continue;
+            }
+            suspicions += 1;
+            if suspicions > SUSPICIONS && self.retract(seat) == Retracted::InTime {
+                return Woken::TimedOut;
+            }
+        }
+        Woken::Signalled
+    }
+
     /// True while the bit of `seat` is set: nobody has woken it since it announced itself.
     #[inline]
     pub fn is_asleep(&self, seat: &Seat) -> bool {
         // edge park.wake, acquire: what the waker published
-        self.word.load(Ordering::Acquire) & seat.bit() != 0
+        self.word.load(Self::WOKEN) & seat.bit() != 0
     }
 
     /// Ends a search that found work. The last searcher asks whether there is `more`, and wakes the next one if so.
@@ -404,7 +441,9 @@ impl<R: Rules> EventCount<R> {
         // The partner is `publisher_fence`, of a publisher that woke nobody because we searched.
         // If ours is first: the publisher's load of the word sees that we left, and it wakes somebody itself.
         // If the publisher's is first: `more` sees what it published.
-        full_fence();
+        if R::SEARCHER_FENCE {
+            full_fence();
+        }
         // relaxed: ordered by the fence; a waking CAS re-checks
         let word = self.word.load(Ordering::Relaxed);
         if wanted(word, 1) > 0 && more() {
@@ -456,5 +495,6 @@ fn lowest(word: u64, count: usize) -> u64 {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "eventcount/tests.rs"]
+mod stress;
+#[cfg(all(test, not(loom)))]
 mod tests;

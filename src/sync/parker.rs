@@ -73,6 +73,8 @@ impl Unparker {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    #![allow(clippy::disallowed_methods)]
+
     use super::*;
 
     #[test]

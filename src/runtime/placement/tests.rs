@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::*;
+use crate::runtime::idle::Idle;
 use std::time::Duration;
 
 fn cpu(id: usize, core: usize, cache: usize, node: usize) -> Cpu {

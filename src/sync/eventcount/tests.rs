@@ -124,3 +124,49 @@ fn everybody_wakes_at_the_end() {
     assert!(seats.iter().all(|(parker, seat)| events.sleep(seat, parker, None) == Woken::Signalled));
     assert_eq!(events.census(), (0, SLEEPERS_MAX as u32));
 }
+
+#[test]
+fn a_watched_sleep_heals_a_lost_wake_up_and_tells() {
+    let events = EventCount::new();
+    let (parker, seat) = seated(&events);
+    let beat = Duration::from_millis(4);
+    events.announce(&seat, false);
+    assert_eq!(events.sleep_watched(&seat, &parker, beat, || true), Woken::TimedOut);
+    assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn a_watched_sleep_is_not_alarmed_by_work_that_somebody_rings_for() {
+    let events = EventCount::new();
+    let (parker, seat) = seated(&events);
+    events.announce(&seat, false);
+    let mut looks = 0;
+    let slept = events.sleep_watched(&seat, &parker, Duration::from_millis(2), || {
+        looks += 1;
+        match looks {
+            // no work: sleep on; then a publisher that was slow to ring
+            1..4 => return false,
+            4..8 => (),
+            _ => events.notify_one(),
+        }
+        true
+    });
+    assert_eq!((slept, looks), (Woken::Signalled, 8));
+}
+
+#[test]
+fn a_watched_sleep_is_not_alarmed_by_work_that_somebody_searches_for() {
+    let events = EventCount::new();
+    let (parker, seat) = seated(&events);
+    events.announce(&seat, false);
+    assert!(events.try_search(1));
+    let mut looks = 0;
+    let slept = events.sleep_watched(&seat, &parker, Duration::from_millis(1), || {
+        looks += 1;
+        if looks == 3 * SUSPICIONS {
+            events.notify_seat(seat.index());
+        }
+        true
+    });
+    assert_eq!((slept, looks), (Woken::Signalled, 3 * SUSPICIONS));
+}
