@@ -319,7 +319,7 @@ mutation! {
             assert!(word.phase() == Phase::Doomed && word.epoch() == epoch);
             let next = word.with_phase(if word.holders() == 0 { Phase::Free } else { Phase::Zombie });
             if slot.raw().compare_exchange(word.raw(), next.raw(), Release, Relaxed).is_ok() {
-                return if word.holders() == 0 { Dispose::Owner(next) } else { Dispose::Left };
+                return if word.holders() == 0 { Dispose::Owner(next) } else { Dispose::Left(next) };
             }
         }
     }
@@ -329,7 +329,7 @@ mutation! {
     DisposeReclaims:
     fn dispose(slot: &SlotState, epoch: Epoch) -> Dispose {
         match slot.dispose(epoch) {
-            Dispose::Left => Dispose::Owner(peek(slot)),
+            Dispose::Left(_) => Dispose::Owner(peek(slot)),
             other => other,
         }
     }

@@ -350,7 +350,8 @@ impl QueueConfig {
         let check = |ok: bool, field: &'static str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
             if ok { Ok(()) } else { Err(ConfigError::new(scope(), field, value, allowed)) }
         };
-        let between = |field, value: u64, low: u64, high: u64| check((low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"));
+        let between =
+            |field, value: u64, low: u64, high: u64| check((low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"));
         let spans = |field, value: Duration, low: Duration, high: Duration| {
             check((low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
         };

@@ -8,8 +8,9 @@
 
 use crate::histogram::{Histogram, HistogramSnapshot};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::sync::{Arc, CachePadded, Mutex};
+use crate::sync::{CachePadded, Mutex};
 use std::fmt;
+use std::sync::Arc;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $variant:ident $field:ident,)*) => {

@@ -6,21 +6,25 @@ mod dead_letter;
 mod error;
 mod face;
 mod job;
-mod ledger;
+#[doc(hidden)]
+pub mod ledger;
 pub mod limits;
-mod queue;
+#[doc(hidden)]
+pub mod queue;
 mod verdict;
 
 pub use config::*;
-pub use error::*;
-pub use job::{Invalid, Job, Payload};
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
+pub use error::*;
 pub use face::*;
 pub use id::JobId;
+pub use job::{Invalid, Job, Payload};
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
 pub use retry::{Backoff, Jitter};
-pub use runtime::{CancelCause, Context, CoreList, Handler, Idle, OnPinFailure, Placement, PlacementReport, PoolConfig, PoolSnapshot, WorkerPlacement};
+pub use runtime::{
+    CancelCause, Context, CoreList, Handler, Idle, OnPinFailure, Placement, PlacementReport, PoolConfig, PoolSnapshot, WorkerPlacement,
+};
 pub use verdict::{ErrorClass, IntoVerdict, JobError, Verdict};
 
 // The rooms are reachable for the crate's own models, property tests and benchmarks. They are no part of the public interface: names and

@@ -7,16 +7,17 @@ use crate::config::{POOL_DEFAULT, QueueConfig, TICK};
 use crate::error::{BuildError, ConfigError};
 use crate::job::Payload;
 use crate::queue::Queue;
+use crate::runtime::PoolConfig;
 use crate::runtime::handler::Handler;
 use crate::runtime::inside::RuntimeId;
 use crate::runtime::pool::Pool;
 use crate::runtime::served::{PullQueue, PushQueue, Served};
 use crate::runtime::timer::Timer;
-use crate::runtime::PoolConfig;
+use crate::sync::EventCount;
 use crate::sync::atomic::{AtomicBool, AtomicU64};
-use crate::sync::{Arc, EventCount};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Collects queues and pools, then [builds](RuntimeBuilder::build) the runtime.
@@ -34,7 +35,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RuntimeBuilder {
-    clock: std::sync::Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     manual: bool,
     tick: Duration,
     freeze_after: Duration,
@@ -48,7 +49,7 @@ pub struct RuntimeBuilder {
 }
 
 struct Declared {
-    queue: std::sync::Arc<dyn Served>,
+    queue: Arc<dyn Served>,
     /// The pool that serves it, and its share; `None` for a pull queue.
     pool: Option<(String, u32)>,
 }
@@ -56,7 +57,7 @@ struct Declared {
 impl RuntimeBuilder {
     pub(super) fn new() -> Self {
         RuntimeBuilder {
-            clock: std::sync::Arc::new(SystemClock::new()),
+            clock: Arc::new(SystemClock::new()),
             manual: false,
             tick: TICK,
             freeze_after: Duration::from_secs(1),
@@ -72,7 +73,7 @@ impl RuntimeBuilder {
 
     /// Takes the time from `clock`.
     #[must_use]
-    pub fn clock(mut self, clock: std::sync::Arc<dyn Clock>) -> Self {
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
@@ -80,7 +81,7 @@ impl RuntimeBuilder {
     /// Starts no threads: workers and timer run in [`Runtime::turn`], on `clock`. For tests of timing rules; a gap between two turns then never counts as a
     /// frozen process.
     #[must_use]
-    pub fn manual(mut self, clock: std::sync::Arc<ManualClock>) -> Self {
+    pub fn manual(mut self, clock: Arc<ManualClock>) -> Self {
         self.clock = clock;
         self.manual = true;
         self.freeze_after = Duration::MAX;
@@ -121,11 +122,12 @@ impl RuntimeBuilder {
     pub fn queue<T: Payload, H: Handler<T>>(&mut self, config: QueueConfig, handler: H) -> Result<QueueHandle<T>, ConfigError> {
         let bell = self.bell(&config.pool);
         let queue = self.declare(&config, bell)?;
-        let handler = std::sync::Arc::new(handler);
+        let handler = Arc::new(handler);
         let seed = self.seed ^ (self.queues.len() as u64) << 32;
-        let push = PushQueue { queue: Arc::clone(&queue), handler: std::sync::Arc::clone(&handler), runtime: self.id, clock: std::sync::Arc::clone(&self.clock), seed };
-        self.queues.push(Declared { queue: std::sync::Arc::new(push), pool: Some((config.pool.clone(), config.weight)) });
-        Ok(QueueHandle::new(queue, std::sync::Arc::clone(&self.clock), self.id, Some(handler), None))
+        let push =
+            PushQueue { queue: Arc::clone(&queue), handler: Arc::clone(&handler), runtime: self.id, clock: Arc::clone(&self.clock), seed };
+        self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)) });
+        Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None))
     }
 
     /// Declares a queue whose jobs are received by hand, through [`QueueHandle::consumer`].
@@ -135,8 +137,8 @@ impl RuntimeBuilder {
     pub fn pull_queue<T: Payload>(&mut self, config: QueueConfig) -> Result<QueueHandle<T>, ConfigError> {
         let bell = Arc::new(EventCount::new());
         let queue = self.declare(&config, Arc::clone(&bell))?;
-        self.queues.push(Declared { queue: std::sync::Arc::new(PullQueue(Arc::clone(&queue))), pool: None });
-        Ok(QueueHandle::new(queue, std::sync::Arc::clone(&self.clock), self.id, None, Some(bell)))
+        self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None });
+        Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell)))
     }
 
     fn declare<T: Payload>(&mut self, config: &QueueConfig, bell: Arc<EventCount>) -> Result<Arc<Queue<T>>, ConfigError> {
@@ -156,10 +158,10 @@ impl RuntimeBuilder {
     /// # Errors
     /// When a queue names a pool that was not declared, a pool's workers cannot be placed, or a thread cannot be started. Nothing is left running.
     pub fn build(mut self) -> Result<Runtime, BuildError> {
-        let mut members: BTreeMap<String, Vec<(std::sync::Arc<dyn Served>, u32)>> = BTreeMap::new();
+        let mut members: BTreeMap<String, Vec<(Arc<dyn Served>, u32)>> = BTreeMap::new();
         for declared in &self.queues {
             if let Some((pool, weight)) = &declared.pool {
-                members.entry(pool.clone()).or_default().push((std::sync::Arc::clone(&declared.queue), *weight));
+                members.entry(pool.clone()).or_default().push((Arc::clone(&declared.queue), *weight));
             }
         }
         for pool in members.keys().filter(|pool| *pool != POOL_DEFAULT) {
@@ -172,13 +174,13 @@ impl RuntimeBuilder {
         for (name, queues) in members {
             let config = self.pools.remove(&name).unwrap_or_else(|| PoolConfig::new(name.as_str()));
             let bell = self.bell(&name);
-            pools.push(std::sync::Arc::new(Pool::new(config, bell, queues, std::sync::Arc::clone(&self.clock))?));
+            pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock))?));
         }
         let queues: Vec<_> = self.queues.into_iter().map(|declared| declared.queue).collect();
-        let timer = std::sync::Arc::new(Timer {
+        let timer = Arc::new(Timer {
             queues: queues.clone(),
             pools: pools.clone(),
-            clock: std::sync::Arc::clone(&self.clock),
+            clock: Arc::clone(&self.clock),
             bell: self.timer_bell,
             until: self.timer_until,
             stopping: AtomicBool::new(false),

@@ -6,12 +6,13 @@ use crate::error::{ExtendError, HandleError, RecvError, Stale};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Claimer, ClaimBlock, Lease, Look, Publisher};
+use crate::queue::{ClaimBlock, Claimer, Lease, Look, Publisher};
 use crate::rng::Rng;
-use crate::sync::{Arc, EventCount, Mutex, Parker, Seat, SpinWait, Woken};
+use crate::sync::{EventCount, Mutex, Parker, Seat, SpinWait, Woken};
 use crate::verdict::{JobError, Verdict};
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Receives the jobs of a pull queue as [`Delivery`]s. One per thread that waits.

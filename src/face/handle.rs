@@ -11,17 +11,18 @@ use crate::job::Payload;
 use crate::queue::{Pressure, Queue, Undone};
 use crate::runtime::handler::Handler;
 use crate::runtime::inside::RuntimeId;
-use crate::sync::{Arc, EventCount};
+use crate::sync::EventCount;
 use std::fmt;
+use std::sync::Arc;
 
 /// One queue of a runtime: makes producers and consumers, and operates it.
 ///
 /// Handles may outlive the runtime; publishes are refused then.
 pub struct QueueHandle<T> {
     pub(super) queue: Arc<Queue<T>>,
-    pub(super) clock: std::sync::Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: RuntimeId,
-    pub(super) handler: Option<std::sync::Arc<dyn Handler<T>>>,
+    pub(super) handler: Option<Arc<dyn Handler<T>>>,
     /// Of a pull queue: where its consumers sleep.
     pub(super) bell: Option<Arc<EventCount>>,
 }
@@ -30,7 +31,7 @@ impl<T> Clone for QueueHandle<T> {
     fn clone(&self) -> Self {
         QueueHandle {
             queue: Arc::clone(&self.queue),
-            clock: std::sync::Arc::clone(&self.clock),
+            clock: Arc::clone(&self.clock),
             runtime: self.runtime,
             handler: self.handler.clone(),
             bell: self.bell.clone(),
@@ -41,9 +42,9 @@ impl<T> Clone for QueueHandle<T> {
 impl<T: Payload> QueueHandle<T> {
     pub(super) fn new(
         queue: Arc<Queue<T>>,
-        clock: std::sync::Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         runtime: RuntimeId,
-        handler: Option<std::sync::Arc<dyn Handler<T>>>,
+        handler: Option<Arc<dyn Handler<T>>>,
         bell: Option<Arc<EventCount>>,
     ) -> Self {
         QueueHandle { queue, clock, runtime, handler, bell }
@@ -111,12 +112,12 @@ impl<T: Payload> QueueHandle<T> {
 
     /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread.
     pub fn on_pressure(&self, callback: impl Fn(Pressure) + Send + Sync + 'static) {
-        self.queue.on_pressure(std::sync::Arc::new(callback));
+        self.queue.on_pressure(Arc::new(callback));
     }
 
     /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.
     pub fn on_dead_letter_overflow(&self, callback: impl Fn(DeadLetter<T>) + Send + Sync + 'static) {
-        self.queue.on_dead_letter(std::sync::Arc::new(callback));
+        self.queue.on_dead_letter(Arc::new(callback));
     }
 
     /// The dead letters.

@@ -3,9 +3,9 @@
 //! A reserve is a range of slot indices that only its lane may occupy, so which pool a credit belongs to follows from its index: nothing is counted that
 //! could disagree.
 
+use crate::chain::{Chain, Links};
 use crate::config::LaneConfig;
 use crate::credit::{AccountId, CreditPool, WaitError};
-use crate::chain::{Chain, Links};
 use crate::limits::LANES_MAX;
 use std::time::Duration;
 

@@ -4,7 +4,10 @@ use super::Pressure;
 use crate::clock::Timestamp;
 use crate::job::Job;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering::{Acquire, Relaxed, Release}};
+use crate::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

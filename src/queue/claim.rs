@@ -15,12 +15,13 @@ use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
+use crate::sync::CachePadded;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::sync::{Arc, CachePadded};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How hard to look for a job.
@@ -239,9 +240,7 @@ impl<T> Queue<T> {
             ledger: self.ledger.open(lanes),
             block,
             rng: Rng::new(seed),
-            lanes: (0..lanes)
-                .map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); PREFETCH_MAX as usize], at: 0, end: 0 })
-                .collect(),
+            lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); PREFETCH_MAX as usize], at: 0, end: 0 }).collect(),
             picker: Some(picker),
             popped: Popped::new(),
             prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
@@ -440,10 +439,11 @@ impl<T> Claimer<T> {
         let range = self.block.prefetched..self.block.len();
         range.clone().chain(range).enumerate().find_map(|(turn, entry)| {
             let claim = self.block.claim(entry);
-            let free = claim.is_none() || turn >= self.deliveries && {
-                let word = self.queue.slab.state(claim.index()).load();
-                word.epoch() != claim.epoch() && !(word.phase() == Phase::Running && word.epoch() == claim.epoch().next())
-            };
+            let free = claim.is_none()
+                || turn >= self.deliveries && {
+                    let word = self.queue.slab.state(claim.index()).load();
+                    word.epoch() != claim.epoch() && !(word.phase() == Phase::Running && word.epoch() == claim.epoch().next())
+                };
             free.then_some(entry as u32)
         })
     }

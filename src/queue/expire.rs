@@ -12,10 +12,10 @@ use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
 use crate::ledger::{Block, Count};
 use crate::slab::{CancelStep, Claim, Epoch, Expire, Fate, Fire, Phase, Word};
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::wheel::{Advance, Wheel, tick_after, tick_reached};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the timer has seen of one claim entry.
@@ -372,7 +372,7 @@ impl<T> Queue<T> {
                 *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
                 // relaxed: the chore list's lock carries it
                 if period.owed.fetch_add(owed, Relaxed) == 0 {
-                    self.add_chore(Chore::Period(std::sync::Arc::clone(period)));
+                    self.add_chore(Chore::Period(Arc::clone(period)));
                 }
             }
             next = next.min(*due);

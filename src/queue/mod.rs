@@ -44,16 +44,17 @@ use crate::ledger::{Count, Ledger, Totals};
 use crate::ring::IndexRing;
 use crate::slab::{Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Arc, EventCount, Mutex};
+use crate::sync::{EventCount, Mutex};
 use accounts::Credits;
 use chores::Chores;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A function that takes the dead letters which find no room.
-pub type LetterCallback<T> = std::sync::Arc<dyn Fn(crate::dead_letter::DeadLetter<T>) + Send + Sync>;
+pub type LetterCallback<T> = Arc<dyn Fn(crate::dead_letter::DeadLetter<T>) + Send + Sync>;
 /// A function that hears of watermark crossings.
-pub type PressureCallback = std::sync::Arc<dyn Fn(Pressure) + Send + Sync>;
+pub type PressureCallback = Arc<dyn Fn(Pressure) + Send + Sync>;
 
 /// How full a queue is, with hysteresis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +70,7 @@ pub enum Pressure {
 #[derive(Debug)]
 pub struct Settings {
     /// The queue's name, shared with dead-letter records.
-    pub name: std::sync::Arc<str>,
+    pub name: Arc<str>,
     /// The lanes' names, most urgent first.
     pub lane_names: Vec<String>,
     /// What happens to a publish when the queue is full.
@@ -121,7 +122,7 @@ pub struct Queue<T> {
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
-    periods: Mutex<Vec<std::sync::Arc<chores::Period<T>>>>,
+    periods: Mutex<Vec<Arc<chores::Period<T>>>>,
     /// Set once, at shutdown: publishes are refused from here on.
     closed: AtomicBool,
     /// Set once, after the workers were told to stop: what comes back now is handed back.

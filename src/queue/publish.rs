@@ -13,9 +13,9 @@ use crate::job::{Job, Payload};
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
 use crate::slab::{Dispose, Fate};
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering::Relaxed;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When a published job becomes ready.
@@ -409,4 +409,3 @@ fn count_refusal(ledger: &Block, refusal: &Refusal) {
         _ => Count::RejectedOther,
     });
 }
-

@@ -96,7 +96,9 @@ impl<T> Claimer<T> {
             Plan::End(fate, error) => (Next::End { fate, spend_failure: false }, error, Duration::ZERO, false),
             Plan::Exhausted(error) => (Next::End { fate: Fate::Attempts, spend_failure: true }, Some(error), Duration::ZERO, false),
             // nobody would start it any more
-            Plan::Retry(error, _) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: true }, Some(error), Duration::ZERO, false),
+            Plan::Retry(error, _) if stopped => {
+                (Next::End { fate: Fate::HandedBack, spend_failure: true }, Some(error), Duration::ZERO, false)
+            }
             Plan::Snooze(_) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: false }, None, Duration::ZERO, false),
             Plan::Retry(error, Duration::ZERO) => (Next::Ready { spend_failure: true }, Some(error), Duration::ZERO, false),
             Plan::Snooze(Duration::ZERO) => (Next::Ready { spend_failure: false }, None, Duration::ZERO, true),

@@ -45,6 +45,6 @@ pub(crate) mod worker;
 
 pub use config::PoolConfig;
 pub use handler::{CancelCause, Context, Handler};
-pub use pool::PoolSnapshot;
 pub use idle::Idle;
 pub use placement::{CoreList, OnPinFailure, Placement, PlacementReport, WorkerPlacement};
+pub use pool::PoolSnapshot;

@@ -14,8 +14,9 @@ use crate::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::sync::{Arc, CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
+use crate::sync::{CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the workers of a pool share.
@@ -109,8 +110,8 @@ pub(crate) struct Pool {
     plan: Vec<Option<CpuId>>,
     idle: IdleState,
     pub(crate) shared: Arc<PoolShared>,
-    queues: Vec<(std::sync::Arc<dyn Served>, u32)>,
-    clock: std::sync::Arc<dyn Clock>,
+    queues: Vec<(Arc<dyn Served>, u32)>,
+    clock: Arc<dyn Clock>,
     report: Mutex<PlacementReport>,
     spares_started: AtomicUsize,
 }
@@ -119,8 +120,8 @@ impl Pool {
     pub(crate) fn new(
         config: PoolConfig,
         bell: Arc<EventCount>,
-        queues: Vec<(std::sync::Arc<dyn Served>, u32)>,
-        clock: std::sync::Arc<dyn Clock>,
+        queues: Vec<(Arc<dyn Served>, u32)>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, BuildError> {
         config.validate()?;
         let topology = Topology::machine();
@@ -153,13 +154,17 @@ impl Pool {
         let mut stations: Vec<Box<dyn Station>> = Vec::with_capacity(self.queues.len());
         for (queue, _) in &self.queues {
             stations.push(queue.seat(index).ok_or_else(|| {
-                BuildError::Placement(format!("queue `{}` has no account left for worker {index} of pool `{}`", queue.name(), self.config.name))
+                BuildError::Placement(format!(
+                    "queue `{}` has no account left for worker {index} of pool `{}`",
+                    queue.name(),
+                    self.config.name
+                ))
             })?);
         }
         if index < self.workers {
             self.shared.blocks.lock()[index] = stations.iter().map(|station| station.block()).collect();
         }
-        Ok(Worker::new(index, stations, schedule, Arc::clone(&self.shared), std::sync::Arc::clone(&self.clock), self.idle.clone()))
+        Ok(Worker::new(index, stations, schedule, Arc::clone(&self.shared), Arc::clone(&self.clock), self.idle.clone()))
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -168,16 +173,19 @@ impl Pool {
 
     /// Starts the workers, and waits until each knows where it runs.
     pub(crate) fn start(&self) -> Result<(), BuildError> {
-        let pins: std::sync::Arc<(Mutex<Vec<Option<Option<PinOutcome>>>>, Condvar)> =
-            std::sync::Arc::new((Mutex::new(vec![None; self.workers]), Condvar::new()));
+        let pins: Arc<(Mutex<Vec<Option<Option<PinOutcome>>>>, Condvar)> = Arc::new((Mutex::new(vec![None; self.workers]), Condvar::new()));
         for index in 0..self.workers {
             let worker = self.worker(index)?;
-            let (cpu, pins) = (self.plan[index], std::sync::Arc::clone(&pins));
-            self.spawn(worker, move || {
-                let outcome = cpu.map(placement::pin_current);
-                pins.0.lock()[index] = Some(outcome);
-                pins.1.notify_all();
-            }, || false)?;
+            let (cpu, pins) = (self.plan[index], Arc::clone(&pins));
+            self.spawn(
+                worker,
+                move || {
+                    let outcome = cpu.map(placement::pin_current);
+                    pins.0.lock()[index] = Some(outcome);
+                    pins.1.notify_all();
+                },
+                || false,
+            )?;
         }
         let mut outcomes = pins.0.lock();
         while outcomes.iter().any(Option::is_none) {
@@ -192,7 +200,12 @@ impl Pool {
         Ok(())
     }
 
-    fn spawn(&self, worker: Worker, first: impl FnOnce() + Send + 'static, retire: impl Fn() -> bool + Send + 'static) -> Result<(), BuildError> {
+    fn spawn(
+        &self,
+        worker: Worker,
+        first: impl FnOnce() + Send + 'static,
+        retire: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(), BuildError> {
         // 15 bytes are what Linux keeps of a thread's name
         let name: String = format!("rm-{}-{}", self.config.name, worker.index).chars().take(15).collect();
         *self.shared.alive.lock() += 1;

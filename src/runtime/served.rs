@@ -6,10 +6,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::job::Payload;
 use crate::ledger::{Count, Totals};
 use crate::queue::{ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
-use crate::sync::Arc;
 use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// One queue, whatever its payload.
 pub(crate) trait Served: Send + Sync + fmt::Debug {
@@ -53,9 +53,9 @@ pub(crate) trait Station: Send + fmt::Debug {
 /// What the erased queue and its seats share.
 pub(crate) struct PushQueue<T, H> {
     pub(crate) queue: Arc<Queue<T>>,
-    pub(crate) handler: std::sync::Arc<H>,
+    pub(crate) handler: Arc<H>,
     pub(crate) runtime: RuntimeId,
-    pub(crate) clock: std::sync::Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: u64,
 }
 
@@ -146,8 +146,8 @@ impl<T: Payload, H: Handler<T>> Served for PushQueue<T, H> {
             return None;
         };
         let block = Arc::clone(claimer.block());
-        let context = Context::of_worker(Arc::clone(&self.queue), std::sync::Arc::clone(&self.clock), worker, block);
-        Some(Box::new(Seat { claimer, publisher, handler: std::sync::Arc::clone(&self.handler), runtime: self.runtime, context }))
+        let context = Context::of_worker(Arc::clone(&self.queue), Arc::clone(&self.clock), worker, block);
+        Some(Box::new(Seat { claimer, publisher, handler: Arc::clone(&self.handler), runtime: self.runtime, context }))
     }
 }
 
@@ -164,7 +164,7 @@ struct Seat<T: Payload, H> {
     claimer: Claimer<T>,
     /// For the chores of this queue that publish.
     publisher: Publisher,
-    handler: std::sync::Arc<H>,
+    handler: Arc<H>,
     runtime: RuntimeId,
     context: Context<T>,
 }

@@ -4,14 +4,15 @@ use super::pool::Pool;
 use super::served::Served;
 use crate::clock::{Clock, Timestamp};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Arc, EventCount, Parker, full_fence};
+use crate::sync::{EventCount, Parker, full_fence};
 use std::fmt;
+use std::sync::Arc;
 
 /// What the timer looks after.
 pub(crate) struct Timer {
-    pub(crate) queues: Vec<std::sync::Arc<dyn Served>>,
-    pub(crate) pools: Vec<std::sync::Arc<Pool>>,
-    pub(crate) clock: std::sync::Arc<dyn Clock>,
+    pub(crate) queues: Vec<Arc<dyn Served>>,
+    pub(crate) pools: Vec<Arc<Pool>>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bell: Arc<EventCount>,
     /// When the timer looks again by itself. Written by the timer, read by whoever has an earlier wish.
     pub(crate) until: Arc<AtomicU64>,

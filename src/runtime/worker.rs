@@ -6,8 +6,9 @@ use super::served::Station;
 use crate::clock::{Clock, Timestamp};
 use crate::lanes::{Cursor, Schedule};
 use crate::queue::Look;
-use crate::sync::{Arc, Parker, Seat, Woken, pause, thread};
+use crate::sync::{Parker, Seat, Woken, pause, thread};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One worker: its seats at the pool's queues, and how it waits.
@@ -18,7 +19,7 @@ pub(crate) struct Worker {
     schedule: Schedule,
     cursor: Cursor,
     shared: Arc<PoolShared>,
-    clock: std::sync::Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     idle: IdleState,
     parker: Parker,
     seat: Option<Seat>,
@@ -41,7 +42,7 @@ impl Worker {
         stations: Vec<Box<dyn Station>>,
         schedule: Schedule,
         shared: Arc<PoolShared>,
-        clock: std::sync::Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         idle: IdleState,
     ) -> Self {
         let parker = Parker::new();
@@ -120,7 +121,8 @@ impl Worker {
         }
         self.shared.bell.announce(seat, self.searching);
         self.searching = true;
-        let more = |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look_strictly() || station.has_chores());
+        let more =
+            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look_strictly() || station.has_chores());
         if self.shared.is_stopping() || more(&mut self.stations) {
             self.shared.bell.retract(seat);
             return;

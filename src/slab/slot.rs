@@ -148,8 +148,7 @@ impl<T> Slab<T> {
     pub fn visibility(&self, index: u32) -> Option<Duration> {
         let slot = &self.slots[index as usize];
         // relaxed, both: carried by the state word
-        (slot.snoozes.load(Relaxed) & OWN_VISIBILITY != 0)
-            .then(|| Duration::from_nanos(self.cold[index as usize].visibility.load(Relaxed)))
+        (slot.snoozes.load(Relaxed) & OWN_VISIBILITY != 0).then(|| Duration::from_nanos(self.cold[index as usize].visibility.load(Relaxed)))
     }
 
     /// Gives the job a visibility timeout of its own. The caller owns `index` and has described the job.

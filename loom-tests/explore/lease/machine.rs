@@ -496,11 +496,11 @@ impl State {
                 let word = self.slots[at(slot)].view();
                 match next.slot(slot).run(|state| state.dispose(claim.epoch())) {
                     Dispose::Owner(_) => next.owns_dead(worker),
-                    Dispose::Left if config.is(Mutation::DisposeReclaims) => {
+                    Dispose::Left(_) if config.is(Mutation::DisposeReclaims) => {
                         next.slot(slot).word = word.with_phase(Phase::Free).raw();
                         next.owns_dead(worker);
                     }
-                    Dispose::Left | Dispose::Moved => next.next_claim(worker),
+                    Dispose::Left(_) | Dispose::Moved => next.next_claim(worker),
                 }
                 step("dispose", next);
             }
