@@ -144,34 +144,40 @@ trait Consume {
 /// Runs `pairs` producers and as many consumers over the numbers below `items`; `produce(from, to)` publishes a part of them.
 fn run<C: Consume>(pairs: u64, items: u64, produce: impl Fn(u64, u64) + Sync, consumer: impl Fn() -> C + Sync) -> Duration {
     let consumed = CachePadded::new(AtomicU64::new(0));
-    let start = Barrier::new(2 * pairs as usize + 1);
+    let start = Barrier::new(2 * pairs as usize);
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     // pinned only where nobody has to share
     let pin = |number: usize| pairs == 1 && cores.len() >= 2 && core_affinity::set_for_current(cores[number]);
     std::thread::scope(|scope| {
         let (produce, consumer, start, consumed, pin) = (&produce, &consumer, &start, &consumed, &pin);
-        let consumers: Vec<_> = (0..pairs)
+        let producers: Vec<_> = (0..pairs)
             .map(|pair| {
                 scope.spawn(move || {
                     pin(0);
                     start.wait();
+                    let began = Instant::now();
                     produce(items * pair / pairs, items * (pair + 1) / pairs);
-                });
+                    began
+                })
+            })
+            .collect();
+        let consumers: Vec<_> = (0..pairs)
+            .map(|_| {
                 scope.spawn(move || {
                     pin(1);
                     let mut consumer = consumer();
                     start.wait();
-                    consume_all(&mut consumer, consumed, items)
+                    (consume_all(&mut consumer, consumed, items), Instant::now())
                 })
             })
             .collect();
-        start.wait();
-        let began = Instant::now();
-        let sum: u64 = consumers.into_iter().map(|consumer| consumer.join().expect("a consumer panicked")).sum();
-        let elapsed = began.elapsed();
+        // by the threads' own clocks: whoever only waits for them may be scheduled late
+        let began = producers.into_iter().map(|producer| producer.join().expect("a producer panicked")).min();
+        let (sums, ends): (Vec<u64>, Vec<Instant>) =
+            consumers.into_iter().map(|consumer| consumer.join().expect("a consumer panicked")).unzip();
         assert_eq!(consumed.load(Relaxed), items, "lost or duplicated");
-        assert_eq!(sum, (0..items).sum::<u64>(), "something else came out than went in");
-        elapsed
+        assert_eq!(sums.into_iter().sum::<u64>(), (0..items).sum::<u64>(), "something else came out than went in");
+        ends.into_iter().max().zip(began).map(|(end, began)| end - began).unwrap_or_default()
     })
 }
 

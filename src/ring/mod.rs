@@ -72,7 +72,15 @@
 //! | `ring.advance` | every CAS on head | every read of head, CAS on head | that the tickets below are settled |
 //! | `ring.ticket` | every claim | every claim; the read of tail before Empty | what the claimer knew; that a completed push has its ticket below |
 //!
-//! TWO_NOTES
+//! Two edges are partly covered by others, and easily taken for superfluous:
+//! - **`ring.ticket`**: the acquire of a claim and the acquire of the tail read cover for each other. A consumer that learns of a completed push learns
+//!   through it, or through tail, of all earlier claims and so of the moves of head behind them; without either it may stand at a head one lap old, read
+//!   one-lap-old slots, and say Empty. Each alone can be weakened without any model noticing; both together are caught by model (m), and by no shorter one.
+//! - **`ring.give_up`**: no model notices when it goes, not even with all its ends relaxed; at their size other edges seem to carry the same. The
+//!   argument above does need it (step 1, when a ticket of the lap was given up), so it stays: argued, not shown.
+//!
+//! Two more ends are redundant by provenance, and left as they are since they cost nothing: a successful CAS on head acquires what the read of the same value
+//! already has, and a lost race for the tombstone reads head and slot again.
 //!
 //! # Where operations take effect
 //!
@@ -104,7 +112,7 @@
 //! # How it is checked
 //!
 //! `loom-tests/ring.rs` (orderings; each has a failing twin), `loom-tests/explore/ring.rs` (every interleaving of small clients; six bent rules caught),
-//! `tests/freeze.rs` beside this file (real threads frozen at every step), `proptests/ring.rs` (against a `VecDeque`).
+//! `src/ring/tests/freeze.rs` (real threads frozen at every step), `proptests/ring.rs` (against a `VecDeque`).
 
 mod popped;
 #[allow(clippy::module_inception, reason = "one file, one noun")]
