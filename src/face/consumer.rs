@@ -115,7 +115,6 @@ impl<T: Payload> Consumer<T> {
         let clock = &*self.handle.clock;
         let seat = self.seat.as_ref().expect("a live consumer has its seat");
         let mut searching = false;
-        let mut timed_out = false;
         loop {
             self.bell.announce(seat, searching);
             searching = true;
@@ -125,14 +124,14 @@ impl<T: Payload> Consumer<T> {
             if found.is_some() || over || now >= deadline {
                 self.bell.retract(seat);
                 self.bell.found_work(|| self.shared.lock().may_have_more());
-                if timed_out && found.is_some() && now < deadline {
-                    self.shared.lock().ledger().bump(Count::WakeRescued);
-                }
                 return found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut });
             }
-            let nap = clock.sleep_hint(deadline).min(HEARTBEAT);
-            let woken = self.bell.sleep(seat, &self.parker, Some(nap));
-            timed_out = woken == Woken::TimedOut && nap == HEARTBEAT;
+            let nap = clock.sleep_hint(deadline);
+            if nap < HEARTBEAT {
+                self.bell.sleep(seat, &self.parker, Some(nap));
+            } else if self.bell.sleep_watched(seat, &self.parker, HEARTBEAT, || self.shared.lock().may_have_more()) == Woken::TimedOut {
+                self.shared.lock().ledger().bump(Count::WakeRescued);
+            }
         }
     }
 
@@ -163,7 +162,7 @@ impl<T: Payload> Consumer<T> {
     }
 }
 
-/// A sleeper looks around this often even if nobody wakes it; finding work then means that a wake-up was lost.
+/// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 impl<T: Payload> Drop for Consumer<T> {

@@ -531,7 +531,7 @@ impl<T> Claimer<T> {
 
     /// A hint that more work waits: for the last searcher, who decides whether to wake a colleague.
     pub fn may_have_more(&self) -> bool {
-        self.has_claims() || self.queue.lanes.iter().any(|lane| lane.len_hint() > 0)
+        self.has_claims() || !self.queue.is_paused() && self.queue.lanes.iter().any(|lane| lane.len_hint() > 0)
     }
 
     /// What the timer left to do.

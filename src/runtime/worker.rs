@@ -33,7 +33,7 @@ pub(crate) struct Worker {
 
 /// Jobs of one queue that run before the worker looks at anything else.
 const BUDGET: u32 = 64;
-/// A sleeper looks around this often even if nobody wakes it; finding work then means that a wake-up was lost.
+/// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 impl Worker {
@@ -128,10 +128,10 @@ impl Worker {
             return;
         }
         self.shared.count_park(self.index);
-        if self.shared.bell.sleep(seat, &self.parker, Some(HEARTBEAT)) == Woken::TimedOut {
-            if let Some(rescued) = self.stations.iter_mut().position(|station| station.look_strictly()) {
-                self.stations[rescued].count_rescued();
-            }
+        let stations = &self.stations;
+        let work = || stations.iter().any(|station| station.may_have_more());
+        if self.shared.bell.sleep_watched(seat, &self.parker, HEARTBEAT, work) == Woken::TimedOut {
+            self.stations[0].count_rescued();
         }
     }
 
