@@ -3,6 +3,8 @@
 //! A waiter in these models spins on its own patience instead of parking (except where the parker is the point): whoever would sleep for ever
 //! then sees that everybody else is done, and says so.
 
+#![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
+
 use crate::support::{Bound, check, must_fail};
 use ringmill::chain::{Chain, LinkArray};
 use ringmill::credit::rules::{Rules, Sound};
@@ -205,7 +207,7 @@ fn owner_takes_while_another_revokes<R: Rules>() {
     let taken = world.acquire(&active);
     let idle = owner.join().unwrap();
     world.settle(&active, 2 - taken.iter().count() as u32);
-    drop(idle);
+    world.pool.close_account(&world.links, idle);
 }
 
 #[test]
@@ -322,6 +324,26 @@ fn a_deposit_wakes_a_parked_waiter() {
         world.release(&holder, index);
         waits.join().unwrap();
         world.settle(&holder, 0);
+    });
+}
+
+/// Bad: the deadline and the grant come together, and the waiter leaves without the credit, or uses it before the slot is its own.
+#[test]
+fn a_late_waiter_uses_the_grant_that_beat_it() {
+    check("credit: deposit / late waiter", Bound::ALL, || {
+        let world = World::<Caching>::new(1);
+        let (holder, waiter) = (world.open(), world.open());
+        let index = world.acquire(&holder).unwrap();
+        let waits = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let got = world.pool.wait(&world.links, &waiter, || None, || false);
+                got.inspect(|&index| world.slots.occupy(index)).is_ok()
+            })
+        };
+        world.release(&holder, index);
+        let used = waits.join().unwrap();
+        world.settle(&holder, u32::from(!used));
     });
 }
 

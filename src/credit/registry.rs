@@ -67,7 +67,8 @@ impl Registry {
             if bit == 64 || index as usize >= ACCOUNTS_MAX {
                 return None;
             }
-            // edge credit.id, acquire: the last owner left the account empty
+            // edge credit.id, acquire: the last owner left the account empty. (A CAS on a stale word would fail anyway; the edge is what makes
+            // "one owner at a time" a fact and not a race. No model misses it.)
             // relaxed on failure: CAS re-checks
             match bits.compare_exchange_weak(seen, seen | 1 << bit, Acquire, Relaxed) {
                 Ok(_) => return Some(index),

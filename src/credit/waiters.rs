@@ -103,7 +103,8 @@ impl Waiter {
     }
 
     fn decide(&self, verdict: u32) -> bool {
-        // edge credit.grant, release: the end of the last use of the slot
+        // edge credit.grant, release: the end of the last use of the slot. (Where a look led here its fence would carry that too, which is why
+        // the models do not miss this release; a grant passed on has no fence of its own.)
         // relaxed on failure: it left, and nothing of it is needed
         let decided = self.state.compare_exchange(WAITING, verdict, Release, Relaxed).is_ok();
         if decided {
