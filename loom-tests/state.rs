@@ -13,7 +13,8 @@ use protocol::*;
 use ringmill::inbox::{Flag, Inbox};
 use ringmill::slab::{CancelStep, Dispose, Epoch, Expire, Fate, Leave, Next, Phase, Settled, Stale, Start};
 use ringmill::sync::atomic::Ordering::Relaxed;
-use ringmill::sync::{Arc, UnsafeCell, thread};
+use ringmill::sync::{UnsafeCell, thread};
+use std::sync::Arc;
 use table::{Table, spawn};
 
 /// A model as a function of its protocol, checked as it is, and failing under each mutation.
