@@ -220,7 +220,7 @@ fn extend_or_expire<P: Protocol>() {
 }
 model! {
     /// The timer decided to expire the lease before the extension and carries it out after.
-    extend_or_expire, Bound::preemptions(4), fails: [ExtendWithoutBump as extend_without_bump]
+    extend_or_expire, Bound::preemptions(5), fails: [ExtendWithoutBump as extend_without_bump]
 }
 
 // ---- M10: stuck handler, expiry, redelivery, ack, refill ----
@@ -513,7 +513,7 @@ fn steal_or_start<P: Protocol>() {
 }
 model! {
     /// Owner, thief and timer all take the same claim for theirs.
-    steal_or_start, Bound::preemptions(3), fails: [StealWithoutBump as steal_without_bump, TakeBackWithoutBump as take_back_without_bump]
+    steal_or_start, Bound::preemptions(4), fails: [StealWithoutBump as steal_without_bump, TakeBackWithoutBump as take_back_without_bump]
 }
 
 fn batch_return<P: Protocol>() {
