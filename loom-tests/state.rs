@@ -3,6 +3,8 @@
 //! The models run the crate's own [`SlotState`] and [`Inbox`]; payload and link are cells whose races loom reports. A twin replaces one step of
 //! the protocol by a mutation of it ([`Protocol`]) and must fail.
 
+#![allow(clippy::disallowed_methods)]
+
 use crate::support::{Bound, check, must_fail};
 use ringmill::inbox::{Flag, Inbox};
 use ringmill::slab::{CancelStep, Dispose, Epoch, Expire, Fate, Fire, Leave, Next, Phase, Settled, SlotState, Stale, Start, Word};

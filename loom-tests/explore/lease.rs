@@ -3,6 +3,8 @@
 //! Found here and nowhere else: an index in two places, a payload under a reader, a lease that is short or overdue, a job that a stopped worker
 //! strands. The machine is in [`machine`]; each [`Mutation`] breaks one rule of the protocol and must be caught by the named configuration.
 
+#![allow(clippy::disallowed_methods, reason = "says how long it took")]
+
 mod machine;
 
 use machine::{State, Successors};

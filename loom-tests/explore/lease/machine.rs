@@ -174,8 +174,6 @@ pub struct State {
     sweeps_at_halt: u8,
 }
 
-/// What was done by whom.
-pub type Label = (&'static str, String);
 /// The successors of a state.
 pub type Successors = Vec<(&'static str, &'static str, State)>;
 /// A violated oracle.
