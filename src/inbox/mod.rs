@@ -1,4 +1,28 @@
 //! The timer's inbox: slots that want the timer's attention, each in it at most once.
+//!
+//! A bounded stack of indices: per slot two flags and a link of its own (the slot's link belongs to whoever owns the index, which a canceller
+//! does not). Whoever raises the first flag pushes the slot; whoever finds a flag raised knows that it is in the list, or will be. The timer swaps
+//! the whole list out, so the stack needs no tag: nothing is ever popped singly.
+//!
+//! Two flags, because two things are said. [`Handover`](Flag::Handover): *the index is yours*. [`Poke`](Flag::Poke): *look at the word again, if
+//! the index is yours already*. A nacker makes a slot Delayed and then hands it over; in between a canceller may doom it and poke. With one flag
+//! the timer would take the poke for the handover, and the index would be in two hands. With two, the timer does this:
+//!
+//! ```text
+//!   handed over, or in the wheel already?  no: nothing. The handover will come, and the word will be looked at then
+//!                                          yes: Doomed -> unlink, push into the lane; Delayed -> into the wheel
+//! ```
+//!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `inbox.flag` | post | drain, clearing the flags | the due time; the doomed word behind a poke |
+//! | `inbox.link` | drain, clearing the flags | post, raising the first flag | the timer has read the link: it may be written again |
+//! | `inbox.push` | post | drain, taking the list | the link |
+//!
+//! The timer reads the link of a slot *before* it clears the flags: from then on the slot may be pushed again.
+//!
+//! Progress: `drain` is wait-free per entry, `post` is lock-free. Between its flag and its push a stopped sender keeps its own slot from being
+//! posted, nobody else's.
 
 use crate::limits::INDEX_NONE;
 use crate::sync::CachePadded;

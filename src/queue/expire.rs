@@ -10,6 +10,7 @@
 use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
+use crate::credit::{Signal, Watermark};
 use crate::ledger::{Block, Count};
 use crate::slab::{CancelStep, Claim, Epoch, Expire, Fate, Fire, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -53,6 +54,7 @@ pub struct TimerSide {
     /// Time as leases see it: real time without frozen stretches.
     lease_now: u64,
     next_sweep: Timestamp,
+    watermark: Watermark,
     settled_before: u64,
     settled_at: Timestamp,
 }
@@ -61,7 +63,7 @@ pub struct TimerSide {
 const FIRE_BUDGET: usize = 256;
 
 impl TimerSide {
-    pub(super) fn new(capacity: u32, block: Arc<Block>) -> Self {
+    pub(super) fn new(capacity: u32, watermarks: (u32, u32), block: Arc<Block>) -> Self {
         TimerSide {
             wheel: Wheel::new(capacity, 0),
             watches: HashMap::new(),
@@ -71,6 +73,7 @@ impl TimerSide {
             last: Timestamp::ZERO,
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
+            watermark: Watermark::new(watermarks.0, watermarks.1),
             settled_before: 0,
             settled_at: Timestamp::ZERO,
         }
@@ -322,18 +325,14 @@ impl<T> Queue<T> {
 
     /// Watermarks, the age of dead letters, the pace of settlements.
     fn watch_depth(self: &Arc<Self>, side: &mut TimerSide, now: Timestamp) {
-        let depth = self.occupied();
-        let (low, high) = self.settings.watermarks;
-        let was = self.pressure();
-        let is = match was {
-            Pressure::Low if depth > high => Pressure::High,
-            Pressure::High if depth <= low => Pressure::Low,
-            same => same,
-        };
-        if is != was {
+        if let Some(signal) = side.watermark.update(self.occupied()) {
+            let pressure = match signal {
+                Signal::High => Pressure::High,
+                Signal::Low => Pressure::Low,
+            };
             // relaxed: statistics
-            self.pressure.store(is == Pressure::High, Relaxed);
-            self.add_chore(Chore::Pressure(is));
+            self.pressure.store(pressure == Pressure::High, Relaxed);
+            self.add_chore(Chore::Pressure(pressure));
         }
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);
@@ -341,7 +340,7 @@ impl<T> Queue<T> {
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
         }
-        let counts = self.ledger.totals().counts;
+        let counts = self.ledger.counts();
         let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;
         if settled > side.settled_before {
             let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);

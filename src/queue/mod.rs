@@ -91,8 +91,6 @@ pub struct Settings {
     pub tick: Duration,
     /// A gap between two sweeps longer than this counts as a frozen process.
     pub freeze_after: Duration,
-    /// Watermarks, in jobs.
-    pub watermarks: (u32, u32),
 }
 
 /// A queue.
@@ -173,6 +171,8 @@ impl<T> Queue<T> {
         let house_accounts = credits.open().expect("the first handle of a queue finds an account");
         let house = House { accounts: house_accounts, block: ledger.open(0) };
         let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
+        let low = jobs(config.watermarks.0);
+        let watermarks = (low, jobs(config.watermarks.1).max(low + 1));
         Ok(Queue {
             settings: Settings {
                 name: config.name.as_str().into(),
@@ -186,7 +186,6 @@ impl<T> Queue<T> {
                 prefetch: config.prefetch,
                 tick,
                 freeze_after,
-                watermarks: (jobs(config.watermarks.0), jobs(config.watermarks.1)),
             },
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
@@ -200,7 +199,7 @@ impl<T> Queue<T> {
             letter_callback: Mutex::new(None),
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
-            timer: Mutex::new(TimerSide::new(capacity, ledger.open(0))),
+            timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
             periods: Mutex::new(Vec::new()),
             ledger,
             house: Mutex::new(house),

@@ -413,7 +413,7 @@ impl SlotState {
         let (next, done) = match expected.phase() {
             Phase::Ready => (expected.with_phase(Phase::Doomed).with_fate(fate), CancelStep::Doomed),
             Phase::Delayed => (expected.with_phase(Phase::Doomed).with_fate(fate), CancelStep::DoomedDelayed),
-            Phase::Running if expected.is_cancelled() => return CancelStep::Flagged,
+            // also when the flag is up already: only the CAS proves that the job still runs
             Phase::Running => (expected.with_cancelled(true), CancelStep::Flagged),
             Phase::Free | Phase::Doomed | Phase::Zombie | Phase::Held => return CancelStep::Gone,
         };
