@@ -19,6 +19,7 @@ pub use error::*;
 pub use face::*;
 pub use id::JobId;
 pub use job::{Invalid, Job, Payload};
+pub use histogram::HistogramSnapshot;
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
 pub use retry::{Backoff, Jitter};

@@ -342,7 +342,7 @@ impl<T> Queue<T> {
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
         }
-        let counts = self.ledger.totals().counts;
+        let counts = self.ledger.counts();
         let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;
         if settled > side.settled_before {
             let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);

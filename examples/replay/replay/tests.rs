@@ -221,7 +221,6 @@ fn files_that_cannot_be_made_or_read_are_named() {
 }
 
 #[test]
-#[ignore = "the temporary executor has no leases"]
 fn a_stall_past_the_visibility_timeout_is_redelivered_and_its_ack_is_stale() {
     let trace = temp("stall.jsonl");
     std::fs::write(&trace, "{\"at_us\":0,\"stall_ms\":400}\n{\"at_us\":1}\n").unwrap();
