@@ -6,8 +6,8 @@ use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
+use crate::sync::contain;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// User code that is left to run after an act, outside of every lock.
 #[must_use = "the user code that an act leaves over must be run"]
@@ -27,9 +27,9 @@ impl<T> Aftermath<T> {
     pub fn run(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
-            Aftermath::Garbage(payload) => catch_unwind(AssertUnwindSafe(|| drop(payload))),
-            Aftermath::Evicted(letter) => catch_unwind(AssertUnwindSafe(|| drop(letter))),
-            Aftermath::Callback(letter, callback) => catch_unwind(AssertUnwindSafe(|| callback(letter))),
+            Aftermath::Garbage(payload) => contain(|| drop(payload)),
+            Aftermath::Evicted(letter) => contain(|| drop(letter)),
+            Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
@@ -103,7 +103,7 @@ impl<T> Queue<T> {
             if in_place {
                 if std::mem::needs_drop::<T>()
                     // SAFETY: the caller owns the payload
-                    && catch_unwind(AssertUnwindSafe(|| unsafe { self.slab.drop_in_place(index) })).is_err()
+                    && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
                 {
                     ledger.bump(Count::DropPanics);
                 }
@@ -117,6 +117,14 @@ impl<T> Queue<T> {
         };
         self.credits.release(&self.slab, accounts, index);
         aftermath
+    }
+
+    /// Drops something of the user's that went nowhere.
+    #[cold]
+    pub fn discard<U>(&self, unwanted: U) {
+        if contain(|| drop(unwanted)).is_err() {
+            self.count_house(Count::DropPanics);
+        }
     }
 
     /// Writes the letter of a dead job, or holds it in its slot (`None`).
@@ -197,19 +205,25 @@ impl<T> Queue<T> {
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
             let index = {
+                let house = self.house.lock();
                 let mut dead = self.dead.lock();
                 let Some(index) = dead.next_held() else { return };
                 let word = self.slab.state(index).load();
                 let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
                 let letter = self.write_letter(index, word, reason, now);
                 self.slab.state(index).unhold();
-                count_death(&self.house.lock().block, reason);
+                count_death(&house.block, reason);
                 let stored = dead.store(letter, now);
                 debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
                 index
             };
             self.credits.release(&self.slab, &self.house.lock().accounts, index);
         }
+    }
+
+    /// True when a job that died now would keep its slot.
+    pub(super) fn would_hold(&self) -> bool {
+        self.holds_dead() && self.letter_callback.lock().is_none() && self.dead.lock().is_full()
     }
 
     fn holds_dead(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::sync::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -53,13 +53,13 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
+        let house = self.house.lock();
         let mut dead = self.dead.lock();
         let taken = match job {
             Some(job) => dead.remove(job),
             None => dead.pop(),
         };
         let Some((since, letter)) = taken else { return Ok(false) };
-        let house = self.house.lock();
         let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
             dead.put_back((since, letter));
             return Err(crate::error::Refusal::Full { retry_after: None });
@@ -73,8 +73,8 @@ impl<T> Queue<T> {
         self.slab.state(index).fill(lane as u8);
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
-        drop(house);
         drop(dead);
+        drop(house);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {
@@ -144,7 +144,7 @@ impl<T: Payload> Queue<T> {
             Chore::Pressure(pressure) => {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback
-                    && catch_unwind(AssertUnwindSafe(|| callback(pressure))).is_err()
+                    && contain(|| callback(pressure)).is_err()
                 {
                     self.count_house(Count::DropPanics);
                 }
@@ -161,11 +161,11 @@ impl<T: Payload> Queue<T> {
             if period.stopped.load(Relaxed) {
                 return;
             }
-            let published = match catch_unwind(AssertUnwindSafe(|| (period.make)())) {
-                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
-                Err(_) => false,
+            let published = match contain(|| (period.make)()) {
+                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
+                Err(_) => Err(()),
             };
-            if !published {
+            if published.is_err() {
                 publisher.ledger.bump(Count::PeriodsMissed);
             }
         }

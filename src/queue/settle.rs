@@ -14,8 +14,8 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
+use crate::sync::contain;
 use crate::verdict::{JobError, Verdict};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
                     let delay = retry.backoff.delay(lease.failures(), previous, rng);
                     Plan::Retry(error, delay)
                 }
-                Some(decide) => match catch_unwind(AssertUnwindSafe(|| decide(lease.failures(), &error))) {
+                Some(decide) => match contain(|| decide(lease.failures(), &error)) {
                     Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
                     Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
                     Ok(RetryDecision::Discard) => Plan::End(Fate::Discarded, Some(error)),
@@ -143,11 +143,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(lease.entry);
+                self.clear_delivery(&lease);
                 return Err((stale, aftermath));
             }
         };
-        self.clear_delivery(lease.entry);
+        self.clear_delivery(&lease);
         Ok(aftermath)
     }
 
@@ -167,7 +167,6 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let settled = state.settle(lease.epoch.get(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
-        let entry = lease.entry;
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
@@ -177,7 +176,7 @@ impl<T> Claimer<T> {
                     Aftermath::Garbage(unsafe { queue.slab.take(lease.index) })
                 } else {
                     // SAFETY: as above
-                    if catch_unwind(AssertUnwindSafe(|| unsafe { queue.slab.drop_in_place(lease.index) })).is_err() {
+                    if contain(|| unsafe { queue.slab.drop_in_place(lease.index) }).is_err() {
                         self.ledger.bump(Count::DropPanics);
                     }
                     Aftermath::Nothing
@@ -193,16 +192,16 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(entry);
+                self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));
             }
         };
-        self.clear_delivery(entry);
+        self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
-        let has_ttl = next.ttl.is_some();
+        let ttl = next.ttl;
         queue.slab.slot(index).describe(id, now, next.ttl.map_or(Timestamp::MAX, |ttl| now + ttl));
         if let Some(visibility) = next.visibility {
             queue.slab.set_visibility(index, visibility.max(queue.settings.tick));
@@ -212,8 +211,10 @@ impl<T> Claimer<T> {
         queue.slab.state(index).fill(lane as u8);
         queue.lanes[lane].push(Chain::one(index));
         self.ledger.bump(Count::Accepted);
-        if has_ttl {
-            queue.inbox.post(index, Flag::Poke);
+        if let Some(ttl) = ttl
+            && queue.inbox.post(index, Flag::Poke)
+        {
+            queue.wake_timer((now + ttl).as_nanos());
         }
         queue.ring_bell(1);
         if queue.is_stopped() {

@@ -5,7 +5,7 @@ use super::word::Phase;
 use crate::chain::Links;
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::sync::UnsafeCell;
+use crate::sync::{UnsafeCell, contain};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -258,10 +258,10 @@ impl<T> Drop for Slab<T> {
             };
             if occupied {
                 // a payload whose drop panics must not keep the others from being dropped
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _ = contain(|| {
                     // SAFETY: `&mut self`: nobody else can reach the slot, and an occupied slot holds a payload
                     unsafe { self.drop_in_place(index) }
-                }));
+                });
             }
         }
     }

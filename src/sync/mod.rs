@@ -23,11 +23,13 @@ mod backend;
 mod backend;
 
 pub mod chaos;
+mod contain;
 pub mod eventcount;
 mod parker;
 mod spin;
 
 pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
+pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use parker::{Parker, Unparker};
