@@ -226,7 +226,7 @@ impl<T> Queue<T> {
     /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
     /// `detached` claimer's deliveries leave it before they are settled.
     pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         let lanes = self.lanes.len();
         let deliveries = if detached { DELIVERIES } else { 0 };
         let block = Arc::new(ClaimBlock::new(lanes, deliveries));
