@@ -8,6 +8,8 @@
 mod protocol;
 mod table;
 
+#![allow(clippy::disallowed_methods)]
+
 use crate::support::{Bound, check, must_fail};
 use protocol::*;
 use ringmill::inbox::{Flag, Inbox};

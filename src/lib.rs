@@ -124,6 +124,8 @@ pub mod ledger;
 pub mod limits;
 #[doc(hidden)]
 pub mod queue;
+#[cfg(all(test, not(loom)))]
+mod tidy;
 mod verdict;
 
 pub use config::*;

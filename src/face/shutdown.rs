@@ -4,6 +4,7 @@ use super::runtime::Runtime;
 use super::snapshot::{self, QueueSnapshot, Snapshot};
 use crate::clock::Timestamp;
 use crate::id::JobId;
+use crate::job::Payload;
 use crate::queue::Undone;
 use crate::runtime::served::Served;
 use crate::sync::{Condvar, Mutex};
@@ -83,10 +84,7 @@ impl ShutdownReport {
     }
 
     /// The undone jobs of `queue`, by value. Empty when they were taken before.
-    pub fn take_undone<T: 'static>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>>
-    where
-        T: crate::Payload,
-    {
+    pub fn take_undone<T: Payload>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>> {
         let Some((boxed, count)) = self.undone.remove(queue.name()) else { return Vec::new() };
         match boxed.downcast::<Vec<Undone<T>>>() {
             Ok(undone) => *undone,

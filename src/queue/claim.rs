@@ -226,7 +226,7 @@ impl<T> Queue<T> {
     /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
     /// `detached` claimer's deliveries leave it before they are settled.
     pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         let lanes = self.lanes.len();
         let deliveries = if detached { DELIVERIES } else { 0 };
         let block = Arc::new(ClaimBlock::new(lanes, deliveries));
@@ -501,7 +501,7 @@ impl<T> Claimer<T> {
         if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
             self.prefetch = jobs_ahead(self.run_estimate);
         }
-        if self.runs % 64 == 0 || nanos > AHEAD_NANOS {
+        if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {
             // relaxed: a hint
             self.queue.run_estimate.store(self.run_estimate, Relaxed);
         }

@@ -299,12 +299,10 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) {
-            if let Some((_, _)) = self.slab.state(index).take_back(claim.epoch()) {
-                // the claimer finds the epoch changed and forgets the index
-                let word = self.slab.state(index).load();
-                self.return_to_lane(index, word);
-            }
+        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) && self.slab.state(index).take_back(claim.epoch()).is_some() {
+            // the claimer finds the epoch changed and forgets the index
+            let word = self.slab.state(index).load();
+            self.return_to_lane(index, word);
         }
         false
     }

@@ -156,7 +156,7 @@ impl<T> Claimer<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
-    #[allow(clippy::type_complexity, reason = "two ways to get the follow-up back, both spelled out above")]
+    #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(
         &mut self,
         lease: Lease,
