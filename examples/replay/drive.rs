@@ -129,7 +129,10 @@ pub fn drive(
     publisher.finish(runtime, interrupted)
 }
 
-fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, QueueHandle<Arc<Record>>), Box<dyn std::error::Error>> {
+/// The runtime, and its one queue.
+type Started = (Runtime, QueueHandle<Arc<Record>>);
+
+fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<Started, Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
     let backoff = Backoff::Exponential { base: ms(2), factor: 2, cap: ms(50), jitter: Jitter::Full };
     let config = QueueConfig::new(QUEUE)
