@@ -19,6 +19,8 @@ pub enum Chore<T> {
     Deferred,
     /// A periodic job is due: make and publish it.
     Period(Arc<Period<T>>),
+    /// A periodic job was stopped: drop it, and what its closure holds.
+    Forget(Arc<Period<T>>),
 }
 
 /// A job that is published again and again.
@@ -78,6 +80,7 @@ impl<T> fmt::Debug for Chore<T> {
             Chore::RetireLetters => "RetireLetters",
             Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
+            Chore::Forget(_) => "Forget",
         })
     }
 }

@@ -196,6 +196,8 @@ impl<T> Queue<T> {
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
+            // the house before the dead, as everywhere
+            let house = self.house.lock();
             let index = {
                 let mut dead = self.dead.lock();
                 let Some(index) = dead.next_held() else { return };
@@ -203,12 +205,12 @@ impl<T> Queue<T> {
                 let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
                 let letter = self.write_letter(index, word, reason, now);
                 self.slab.state(index).unhold();
-                count_death(&self.house.lock().block, reason);
+                count_death(&house.block, reason);
                 let stored = dead.store(letter, now);
                 debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
                 index
             };
-            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+            self.credits.release(&self.slab, &house.accounts, index);
         }
     }
 

@@ -358,8 +358,15 @@ impl<T> Queue<T> {
     /// Hands due periods to whoever does chores. Says when the next one is due.
     fn start_periods(&self, now: Timestamp) -> Timestamp {
         let mut periods = self.periods.lock();
-        // relaxed: a stopped period may fire once more
-        periods.retain(|period| !period.stopped.load(Relaxed));
+        periods.retain(|period| {
+            // relaxed: a stopped period may fire once more
+            let stopped = period.stopped.load(Relaxed);
+            if stopped {
+                // dropping what its closure holds is user code
+                self.add_chore(Chore::Forget(Arc::clone(period)));
+            }
+            !stopped
+        });
         let mut next = Timestamp::MAX;
         for period in periods.iter() {
             let mut due = period.next.lock();

@@ -53,13 +53,14 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
+        // the house before the dead, as everywhere
+        let house = self.house.lock();
         let mut dead = self.dead.lock();
         let taken = match job {
             Some(job) => dead.remove(job),
             None => dead.pop(),
         };
         let Some((since, letter)) = taken else { return Ok(false) };
-        let house = self.house.lock();
         let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
             dead.put_back((since, letter));
             return Err(crate::error::Refusal::Full { retry_after: None });
@@ -73,8 +74,8 @@ impl<T> Queue<T> {
         self.slab.state(index).fill(lane as u8);
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
-        drop(house);
         drop(dead);
+        drop(house);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {
@@ -149,7 +150,18 @@ impl<T: Payload> Queue<T> {
                     self.count_house(Count::DropPanics);
                 }
             }
-            Chore::Period(period) => self.run_period(publisher, &period, clock),
+            Chore::Period(period) => {
+                self.run_period(publisher, &period, clock);
+                self.forget(period);
+            }
+            Chore::Forget(period) => self.forget(period),
+        }
+    }
+
+    /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
+    fn forget(&self, period: Arc<Period<T>>) {
+        if catch_unwind(AssertUnwindSafe(|| drop(period))).is_err() {
+            self.count_house(Count::DropPanics);
         }
     }
 
@@ -177,3 +189,6 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
