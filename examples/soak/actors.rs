@@ -2,7 +2,10 @@
 
 use crate::oracle::{End, Oracle, Parcel, Reading, Trace, chance, roll};
 use ringmill::rng::Rng;
-use ringmill::{Consumer, Context, Delivery, Job, JobError, JobId, Producer, PublishError, QueueHandle, RecvError, Runtime, ShutdownOptions, ShutdownReport, Verdict};
+use ringmill::{
+    Consumer, Context, Delivery, Job, JobError, JobId, Producer, PublishError, QueueHandle, RecvError, Runtime, ShutdownOptions,
+    ShutdownReport, Verdict,
+};
 use std::cell::RefCell;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,

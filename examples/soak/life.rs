@@ -263,7 +263,8 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
 
 /// Everything that was given to the outside comes back, everything else is gone; then the books must add up.
 fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(Arc<Stage>, Queue); 2], shape: String) -> Outcome {
-    let mut outcome = Outcome { shape, jobs: 0, deliveries: 0, expired: 0, stale: 0, panics: 0, dead: 0, handed_back: 0, violations: Vec::new() };
+    let mut outcome =
+        Outcome { shape, jobs: 0, deliveries: 0, expired: 0, stale: 0, panics: 0, dead: 0, handed_back: 0, violations: Vec::new() };
     let deadline = Instant::now() + Duration::from_secs(10);
     while threads() > threads_before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(200));

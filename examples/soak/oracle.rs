@@ -86,7 +86,12 @@ impl Oracle {
     pub fn make(self: &Arc<Self>) -> Option<Parcel> {
         let id = self.made.fetch_add(1, Relaxed);
         if (id as usize) < self.cells.len() {
-            return Some(Parcel { id: id as usize, magic: id ^ MAGIC, end: AtomicUsize::new(End::Inside as usize), oracle: Arc::clone(self) });
+            return Some(Parcel {
+                id: id as usize,
+                magic: id ^ MAGIC,
+                end: AtomicUsize::new(End::Inside as usize),
+                oracle: Arc::clone(self),
+            });
         }
         self.made.fetch_sub(1, Relaxed);
         self.over.store(true, Relaxed);

@@ -135,8 +135,8 @@ impl<T> Queue<T> {
         self.count_house(Count::HandedBack);
     }
 
-    /// Claims that a stuck worker has not started go back to their lanes.
-    fn recall_claimed(&self) {
+    /// Claims that were not started go back to their lanes.
+    pub(super) fn recall_claimed(&self) {
         let blocks = self.claims.lock();
         for block in blocks.iter() {
             for entry in 0..block.len() {
