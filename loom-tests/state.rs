@@ -8,8 +8,6 @@
 mod protocol;
 mod table;
 
-#![allow(clippy::disallowed_methods)]
-
 use crate::support::{Bound, check, must_fail};
 use protocol::*;
 use ringmill::inbox::{Flag, Inbox};

@@ -292,7 +292,12 @@ impl<T> DeadLetters<T> {
         self.held.push_back(index);
     }
 
-    /// The longest-waiting held slot, if there is room for it now.
+    /// The longest-waiting held slot.
+    pub fn first_held(&self) -> Option<u32> {
+        self.held.front().copied()
+    }
+
+    /// Takes out the longest-waiting held slot, if there is room for it now.
     pub fn next_held(&mut self) -> Option<u32> {
         if self.is_full() { None } else { self.held.pop_front() }
     }
@@ -316,11 +321,6 @@ impl<T> DeadLetters<T> {
     /// Takes out the oldest letter.
     pub fn pop(&mut self) -> Option<(Timestamp, DeadLetter<T>)> {
         self.letters.pop_front()
-    }
-
-    /// Puts a letter back that could not be redriven.
-    pub fn put_back(&mut self, letter: (Timestamp, DeadLetter<T>)) {
-        self.letters.push_front(letter);
     }
 
     /// When the oldest letter reaches its age, if letters do.

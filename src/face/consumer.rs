@@ -144,6 +144,10 @@ impl<T: Payload> Consumer<T> {
 
     /// One look; runs user code that is due on the way.
     fn look(&self, look: Look) -> Option<Delivery<T>> {
+        if self.handle.queue.has_chores() {
+            // one of them may publish what this look is for
+            self.run_errands(Vec::new());
+        }
         let (found, left) = self.take(look);
         self.run_errands(left);
         found

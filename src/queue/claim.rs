@@ -20,7 +20,7 @@ use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,6 +186,13 @@ struct LaneClaims {
     end: usize,
 }
 
+impl LaneClaims {
+    /// The job that is started next. It may be somebody else's by now.
+    fn head(&self) -> Option<u32> {
+        (self.at < self.end).then(|| self.held[self.at].0)
+    }
+}
+
 #[derive(Debug)]
 enum Picker {
     Weighted(Cursor),
@@ -309,11 +316,13 @@ impl<T> Claimer<T> {
         let picked = match &mut picker {
             Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
             Picker::Strict(strict) => {
+                // both look at the claims
+                let this = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
-                    let index = queue.lanes[lane].peek()?;
+                    let index = this.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
                     Some(now.since(queue.slab.slot(index).published()))
                 };
-                strict.pick(now, head_age, |lane| self.start_from(lane, look, now))
+                strict.pick(now, head_age, |lane| this.borrow_mut().start_from(lane, look, now))
             }
         };
         self.picker = Some(picker);

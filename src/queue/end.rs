@@ -1,8 +1,8 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
-use super::{Accounts, LetterCallback, Queue};
+use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
-use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
@@ -204,21 +204,24 @@ impl<T> Queue<T> {
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
-            let index = {
-                let house = self.house.lock();
-                let mut dead = self.dead.lock();
-                let Some(index) = dead.next_held() else { return };
-                let word = self.slab.state(index).load();
-                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-                let letter = self.write_letter(index, word, reason, now);
-                self.slab.state(index).unhold();
-                count_death(&house.block, reason);
-                let stored = dead.store(letter, now);
-                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-                index
-            };
-            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+            // the house before the dead, as everywhere
+            let house = self.house.lock();
+            let Some(index) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
+            self.credits.release(&self.slab, &house.accounts, index);
         }
+    }
+
+    /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's.
+    pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<u32> {
+        let index = dead.next_held()?;
+        let word = self.slab.state(index).load();
+        let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+        let letter = self.write_letter(index, word, reason, now);
+        self.slab.state(index).unhold();
+        count_death(&house.block, reason);
+        let stored = dead.store(letter, now);
+        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+        Some(index)
     }
 
     /// True when a job that died now would keep its slot.

@@ -1,7 +1,7 @@
 //! Shutdown: every undone job comes out by value.
 
-use super::{Aftermath, Queue};
 use super::end::ends_at_once;
+use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::id::JobId;
@@ -138,8 +138,8 @@ impl<T> Queue<T> {
         self.count_house(Count::HandedBack);
     }
 
-    /// Claims that a stuck worker has not started go back to their lanes.
-    fn recall_claimed(&self) {
+    /// Claims that were not started go back to their lanes.
+    pub(super) fn recall_claimed(&self) {
         let blocks = self.claims.lock();
         for block in blocks.iter() {
             for entry in 0..block.len() {

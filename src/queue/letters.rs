@@ -53,17 +53,19 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
+        // the house before the dead, as everywhere
         let house = self.house.lock();
         let mut dead = self.dead.lock();
-        let taken = match job {
-            Some(job) => dead.remove(job),
-            None => dead.pop(),
-        };
-        let Some((since, letter)) = taken else { return Ok(false) };
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
-            dead.put_back((since, letter));
+        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
+        let Some((wanted, lane)) = wanted else { return Ok(false) };
+        // the slot first: a letter that finds none keeps its place
+        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
+        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
-        };
+        }
+        let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
+        // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
+        let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
@@ -83,8 +85,9 @@ impl<T> Queue<T> {
         Ok(true)
     }
 
-    /// Drops every waiting job. Says how many.
+    /// Drops every waiting job, claimed ones too. Says how many.
     pub fn purge(&self, now: Timestamp) -> usize {
+        self.recall_claimed();
         let mut purged = 0;
         let mut popped = Popped::new();
         for ring in &self.lanes {
@@ -149,8 +152,17 @@ impl<T: Payload> Queue<T> {
                     self.count_house(Count::DropPanics);
                 }
             }
-            Chore::Period(period) => self.run_period(publisher, &period, clock),
+            Chore::Period(period) => {
+                self.run_period(publisher, &period, clock);
+                self.forget(period);
+            }
+            Chore::Forget(period) => self.forget(period),
         }
+    }
+
+    /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
+    fn forget(&self, period: Arc<Period<T>>) {
+        self.discard(period);
     }
 
     fn run_period(&self, publisher: &Publisher, period: &Period<T>, clock: &dyn Clock) {
@@ -177,3 +189,6 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -141,7 +141,6 @@ impl Worker {
             self.stations[0].count_rescued();
         }
     }
-
 }
 
 /// A worker gives everything back when it goes, however it goes: one that stayed counted as searching would keep everybody else asleep.

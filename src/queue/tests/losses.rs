@@ -65,3 +65,27 @@ fn a_run_as_long_as_time_itself_is_no_overflow() {
     let mut worker = bare.worker();
     (0..3).for_each(|_| worker.ran(0, Duration::MAX));
 }
+
+#[test]
+fn a_letter_is_redriven_from_a_queue_that_is_full_of_the_dead() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(clock);
+    let config = q(2).dead_letters(DeadLetterConfig::new().capacity(1));
+    let queue = builder.pull_queue::<u32>(config).unwrap();
+    let runtime = builder.build().unwrap();
+    let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    for n in 1..=3 {
+        producer.publish(n).unwrap();
+        consumer.try_recv().unwrap().reject("no").unwrap();
+    }
+    assert!(producer.publish(4).unwrap_err().is_full(), "one letter, two held");
+    let mut again = Vec::new();
+    while let Ok(true) = queue.dead_letters().redrive() {
+        let delivery = consumer.try_recv().unwrap();
+        again.push(*delivery);
+        delivery.ack().unwrap();
+    }
+    assert_eq!(again, [1, 2, 3]);
+    assert!(runtime.snapshot().queue("q").unwrap().ledger_balances());
+    assert_eq!(queue.depth(), 0);
+}

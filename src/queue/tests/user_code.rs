@@ -97,7 +97,9 @@ fn redrive_and_purge_take_their_locks_in_one_order() {
     });
 }
 
-fn push(handler: impl Fn(&OnDrop, &Context<OnDrop>) -> Verdict + Send + Sync + 'static) -> (Arc<ManualClock>, QueueHandle<OnDrop>, Runtime) {
+fn push(
+    handler: impl Fn(&OnDrop, &Context<OnDrop>) -> Verdict + Send + Sync + 'static,
+) -> (Arc<ManualClock>, QueueHandle<OnDrop>, Runtime) {
     let clock = Arc::new(ManualClock::new());
     let mut builder = Runtime::builder().manual(Arc::clone(&clock));
     let queue = builder.queue(q(2), handler).unwrap();
