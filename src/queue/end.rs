@@ -160,7 +160,7 @@ impl<T> Queue<T> {
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
-        let letter = DeadLetter { payload, job, lane, record };
+        let letter = DeadLetter { payload, job, lane, fencing: 0, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -190,7 +190,7 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
-        DeadLetter { payload, job, lane: usize::from(word.lane()), record }
+        DeadLetter { payload, job, lane: usize::from(word.lane()), fencing: word.epoch().raw(), record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.

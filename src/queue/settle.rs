@@ -143,11 +143,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(lease.entry);
+                self.clear_delivery(&lease);
                 return Err((stale, aftermath));
             }
         };
-        self.clear_delivery(lease.entry);
+        self.clear_delivery(&lease);
         Ok(aftermath)
     }
 
@@ -167,7 +167,6 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let settled = state.settle(lease.epoch.get(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
-        let entry = lease.entry;
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
@@ -193,11 +192,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(entry);
+                self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));
             }
         };
-        self.clear_delivery(entry);
+        self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
         let lane = next.lane;

@@ -39,7 +39,7 @@ struct Cold {
     due: AtomicU64,
     /// The job's own visibility timeout in nanoseconds, if the slot says that it has one. Owner of the index.
     visibility: AtomicU64,
-    /// The length of an extended lease: the low bits of its epoch and milliseconds. Written by the holder before it re-leases.
+    /// The length of an extended lease: the low bits of its epoch and milliseconds. Written by the holder once it has re-leased, before its new claim.
     extension: AtomicU64,
 }
 
