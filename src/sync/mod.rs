@@ -32,6 +32,10 @@ pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use parker::{Parker, Unparker};
 pub use spin::{SpinWait, pause};
+/// Counters that nothing is decided by. loom does not see them: a model of a queue would spend its executions on how old a statistic is.
+pub mod statistics {
+    pub use std::sync::atomic::AtomicU64;
+}
 /// A value made on first use. loom does not see it: a model fills it before its threads start.
 pub use std::sync::OnceLock;
 
@@ -59,6 +63,15 @@ pub fn peek_u64(word: &AtomicU64) -> u64 {
     #[cfg(not(loom))]
     // relaxed: CAS re-checks
     word.load(Ordering::Relaxed)
+}
+
+/// The look at a word that the same thread may go on to change by CAS: under loom an RMW, for the reason that [`peek_u64`] gives.
+#[inline]
+pub fn look_u64(word: &AtomicU64, order: Ordering) -> u64 {
+    #[cfg(loom)]
+    return word.fetch_or(0, order);
+    #[cfg(not(loom))]
+    word.load(order)
 }
 
 /// As [`peek_u64`], for 32 bits.
