@@ -61,8 +61,8 @@ fn one_of_two_deliveries_is_current_twin_no_readers() {
 fn slot_wanted_under_a_stale_reader() {
     let world = World::new(&config(1));
     let (mut stuck, mut colleague) = (world.claimer(), world.claimer());
-    let publisher = world.publisher();
     let lease = delivered(&world, &mut stuck);
+    let publisher = world.publisher();
     world.turn(VISIBILITY);
     let holding = thread::spawn({
         let world = world.clone();

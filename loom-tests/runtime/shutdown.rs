@@ -139,14 +139,14 @@ fn a_published_job_is_run_or_handed_back_twin() {
 /// (M19) One job is with a worker and its lease runs out, another is on its way in, and all is shut down: the books do not balance.
 fn shut_down_in_full_swing() {
     let world = World::new(&config(2));
-    let (first, second) = (world.publisher(), world.publisher());
+    let publisher = world.publisher();
     let (claimer, mut worker) = (world.claimer(), world.claimer());
-    world.publish(&first, 0).unwrap();
+    world.publish(&publisher, 0).unwrap();
     let lease = worker.next(Look::Strict, world.now()).unwrap();
     world.turn(TICK);
     let producing = thread::spawn({
         let world = world.clone();
-        move || world.publish(&second, 1)
+        move || world.publish(&publisher, 1)
     });
     let working = thread::spawn({
         let world = world.clone();

@@ -212,28 +212,38 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
 /// Checks a model, then that it fails with each of `bends` (one that makes a sleeper sleep for ever dies in a process of its own).
 #[track_caller]
 pub fn model(name: &str, bound: Bound, model: fn()) {
-    bend(None);
+    let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);
 }
 
 /// The model must fail with one step bent.
 pub fn twin(name: &str, bent: Bend, bound: Bound, model: fn()) {
-    let _straight = Straighten;
-    bend(Some(bent));
+    let _straight = Straighten::bent(Some(bent));
     must_fail(&format!("runtime/{name} with {bent:?}"), bound, model);
 }
 
 /// The model must end in a deadlock with one step bent.
 pub fn hangs(name: &str, bent: Bend, bound: Bound, model: fn()) {
-    let _straight = Straighten;
-    bend(Some(bent));
+    let _straight = Straighten::bent(Some(bent));
     must_die(&format!("runtime/{name} with {bent:?}"), "deadlock", bound, model);
 }
 
+/// Thorough and bent while it lives.
 struct Straighten;
+
+impl Straighten {
+    fn bent(bent: Option<Bend>) -> Self {
+        bend(bent);
+        #[cfg(loom)]
+        ringmill::sync::thorough(true);
+        Straighten
+    }
+}
 
 impl Drop for Straighten {
     fn drop(&mut self) {
         bend(None);
+        #[cfg(loom)]
+        ringmill::sync::thorough(false);
     }
 }

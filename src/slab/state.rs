@@ -6,7 +6,7 @@ use crate::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use crate::sync::{look_u64, peek_u64, store_exclusive};
+use crate::sync::store_exclusive;
 
 /// The state word of one slot.
 ///
@@ -153,14 +153,14 @@ impl SlotState {
     #[inline]
     pub fn load(&self) -> Word {
         // edge slot.fill, acquire: the job id that belongs to this epoch
-        Word::from_raw(look_u64(&self.word, Acquire))
+        Word::from_raw(self.word.load(Acquire))
     }
 
     /// The word now, as the starting point of a CAS.
     #[inline]
     fn peek(&self) -> Word {
         // relaxed: CAS re-checks
-        Word::from_raw(peek_u64(&self.word))
+        Word::from_raw(self.word.load(Relaxed))
     }
 
     /// The word now, for its exclusive owner: nobody else can change it.

@@ -27,6 +27,8 @@ pub mod eventcount;
 mod parker;
 mod spin;
 
+#[cfg(loom)]
+pub use backend::thorough;
 pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
@@ -63,15 +65,6 @@ pub fn peek_u64(word: &AtomicU64) -> u64 {
     #[cfg(not(loom))]
     // relaxed: CAS re-checks
     word.load(Ordering::Relaxed)
-}
-
-/// The look at a word that the same thread may go on to change by CAS: under loom an RMW, for the reason that [`peek_u64`] gives.
-#[inline]
-pub fn look_u64(word: &AtomicU64, order: Ordering) -> u64 {
-    #[cfg(loom)]
-    return word.fetch_or(0, order);
-    #[cfg(not(loom))]
-    word.load(order)
 }
 
 /// As [`peek_u64`], for 32 bits.
