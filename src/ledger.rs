@@ -7,7 +7,8 @@
 //! `accepted = acked + dead_lettered + dropped + handed_back + held`.
 
 use crate::histogram::{Histogram, HistogramSnapshot};
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::statistics::AtomicU64;
 use crate::sync::{CachePadded, Mutex};
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
@@ -115,7 +116,9 @@ impl<T> Queue<T> {
                 Aftermath::Nothing
             }
         };
-        self.credits.release(&self.slab, accounts, index);
+        if !is_bent(Bend::KeepCredit) {
+            self.credits.release(&self.slab, accounts, index);
+        }
         aftermath
     }
 

@@ -7,6 +7,7 @@
 //! *Frozen process.* When two sweeps are further apart than `freeze_after`, the workers stood still as well: lease ages then grow by two sweeps at the most.
 //! Delays and schedules go by real time.
 
+use super::bent::{Bend, is_bent};
 use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
@@ -301,7 +302,10 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) && self.slab.state(index).take_back(claim.epoch()).is_some() {
+        if waits
+            && now.saturating_sub(seen.stamp) >= nanos(self.patience())
+            && (is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some())
+        {
             // the claimer finds the epoch changed and forgets the index
             let word = self.slab.state(index).load();
             self.return_to_lane(index, word);
