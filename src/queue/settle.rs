@@ -254,7 +254,7 @@ impl<T> Claimer<T> {
 impl<T> Queue<T> {
     /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
     ///
-    /// An extension is a re-lease: the holder announces the length and the new claim, then bumps the epoch. So it races settle and expiry through the same
+    /// An extension is a re-lease: the holder announces the length, bumps the epoch, and moves its claim along. So it races settle and expiry through the same
     /// word, and the timer sees a fresh lease, aged from the moment it sees it.
     ///
     /// # Errors
