@@ -318,11 +318,6 @@ impl<T> DeadLetters<T> {
         self.letters.pop_front()
     }
 
-    /// Puts a letter back that could not be redriven.
-    pub fn put_back(&mut self, letter: (Timestamp, DeadLetter<T>)) {
-        self.letters.push_front(letter);
-    }
-
     /// When the oldest letter reaches its age, if letters do.
     pub fn next_retirement(&self) -> Option<Timestamp> {
         let retention = self.config.retention?;

@@ -53,7 +53,12 @@ impl<T> Chores<T> {
     }
 
     pub(super) fn add(&self, chore: Chore<T>) {
-        self.list.lock().push(chore);
+        let mut list = self.list.lock();
+        // a queue that nobody looks at must not pile up what need be done only once
+        let once = matches!(chore, Chore::RetireLetters | Chore::Deferred);
+        if !once || !list.iter().any(|waiting| std::mem::discriminant(waiting) == std::mem::discriminant(&chore)) {
+            list.push(chore);
+        }
         // relaxed: the list is guarded by its lock; before a sleep, the bell's fence orders the flag
         self.waiting.store(true, Relaxed);
     }

@@ -20,7 +20,7 @@ use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,6 +186,13 @@ struct LaneClaims {
     end: usize,
 }
 
+impl LaneClaims {
+    /// The job that is started next. It may be somebody else's by now.
+    fn head(&self) -> Option<u32> {
+        (self.at < self.end).then(|| self.held[self.at].0)
+    }
+}
+
 #[derive(Debug)]
 enum Picker {
     Weighted(Cursor),
@@ -226,7 +233,7 @@ impl<T> Queue<T> {
     /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
     /// `detached` claimer's deliveries leave it before they are settled.
     pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         let lanes = self.lanes.len();
         let deliveries = if detached { DELIVERIES } else { 0 };
         let block = Arc::new(ClaimBlock::new(lanes, deliveries));
@@ -305,11 +312,13 @@ impl<T> Claimer<T> {
         let picked = match &mut picker {
             Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
             Picker::Strict(strict) => {
+                // both look at the claims
+                let this = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
-                    let index = queue.lanes[lane].peek()?;
+                    let index = this.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
                     Some(now.since(queue.slab.slot(index).published()))
                 };
-                strict.pick(now, head_age, |lane| self.start_from(lane, look, now))
+                strict.pick(now, head_age, |lane| this.borrow_mut().start_from(lane, look, now))
             }
         };
         self.picker = Some(picker);

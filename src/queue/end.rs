@@ -60,6 +60,12 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
     }
 }
 
+/// True for fates that end a job at once, even if a stale holder still reads it: it lingers then. The others need its payload, so the job ends, and is
+/// counted, when the last holder has left.
+pub(super) fn ends_at_once(fate: Fate) -> bool {
+    death_of(fate).is_none() && fate != Fate::HandedBack
+}
+
 impl<T> Queue<T> {
     /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
     #[inline]
@@ -76,7 +82,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads.
     pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
         self.count_fate(ledger, fate);
-        if death_of(fate).is_none() {
+        if ends_at_once(fate) {
             ledger.bump(Count::Lingering);
         }
     }

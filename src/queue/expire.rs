@@ -372,10 +372,10 @@ impl<T> Queue<T> {
             let mut due = period.next.lock();
             if *due <= now {
                 let late = now.since(*due).as_nanos() / nanos(period.every).max(1) as u128;
-                let owed = if period.catch_up { late as u64 + 1 } else { 1 };
                 *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
                 // relaxed: the chore list's lock carries it
-                if period.owed.fetch_add(owed, Relaxed) == 0 {
+                let owed = if period.catch_up { period.owed.fetch_add(late as u64 + 1, Relaxed) } else { period.owed.swap(1, Relaxed) };
+                if owed == 0 {
                     self.add_chore(Chore::Period(Arc::clone(period)));
                 }
             }

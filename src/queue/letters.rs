@@ -56,15 +56,13 @@ impl<T> Queue<T> {
         // the house before the dead, as everywhere
         let house = self.house.lock();
         let mut dead = self.dead.lock();
-        let taken = match job {
-            Some(job) => dead.remove(job),
-            None => dead.pop(),
-        };
-        let Some((since, letter)) = taken else { return Ok(false) };
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
-            dead.put_back((since, letter));
+        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
+        let Some((wanted, lane)) = wanted else { return Ok(false) };
+        // the slot first: a letter that finds none keeps its place
+        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, lane) else {
             return Err(crate::error::Refusal::Full { retry_after: None });
         };
+        let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
@@ -84,8 +82,9 @@ impl<T> Queue<T> {
         Ok(true)
     }
 
-    /// Drops every waiting job. Says how many.
+    /// Drops every waiting job, claimed ones too. Says how many.
     pub fn purge(&self, now: Timestamp) -> usize {
+        self.recall_claimed();
         let mut purged = 0;
         let mut popped = Popped::new();
         for ring in &self.lanes {

@@ -59,10 +59,10 @@ pub type PressureCallback = Arc<dyn Fn(Pressure) + Send + Sync>;
 /// How full a queue is, with hysteresis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pressure {
-    /// The depth has not been above the high watermark since it was last below the low one.
+    /// The depth has not reached the high watermark since it was last at or below the low one.
     #[default]
     Low,
-    /// The depth went above the high watermark and has not yet come down to the low one.
+    /// The depth reached the high watermark and has not yet come down to the low one.
     High,
 }
 
@@ -168,7 +168,7 @@ impl<T> Queue<T> {
         let slab = Slab::new(capacity);
         let credits = Credits::new(&slab, capacity, &config.lanes);
         let ledger = Ledger::new(config.lanes.len());
-        let house_accounts = credits.open().expect("the first handle of a queue finds an account");
+        let house_accounts = credits.open(&slab).expect("the first handle of a queue finds an account");
         let house = House { accounts: house_accounts, block: ledger.open(0) };
         let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
         let low = jobs(config.watermarks.0);

@@ -227,7 +227,7 @@ impl<T> Claimer<T> {
         match self.queue.slab.state(lease.index).leave() {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
-                if super::end::death_of(word.fate()).is_none() {
+                if super::end::ends_at_once(word.fate()) {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {
@@ -254,21 +254,22 @@ impl<T> Claimer<T> {
 impl<T> Queue<T> {
     /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
     ///
-    /// An extension is a re-lease: the holder announces the length, bumps the epoch, and moves its claim along. So it races settle and expiry through the same
-    /// word, and the timer sees a fresh lease, aged from the moment it sees it.
+    /// An extension is a re-lease: the holder bumps the epoch, then announces the length and the new claim. So it races settle and expiry through the same
+    /// word, and the timer sees a fresh lease, aged from the moment it sees it. The length comes after the epoch: announced before, by a holder whose lease is
+    /// gone, it would be that of the job's next delivery, which has the same epoch.
     ///
     /// # Errors
     /// When the lease had run out, or `max_lease` is used up.
     pub fn extend(&self, block: &super::ClaimBlock, lease: &Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
         let left = (lease.started + self.settings.max_lease).since(now);
         let granted = length.min(left);
-        if granted.is_zero() {
-            return Err(ExtendError::Capped);
-        }
         let state = self.slab.state(lease.index);
-        self.slab.set_extension(lease.index, lease.epoch.get().next().raw(), granted);
+        if granted.is_zero() {
+            return Err(if self.is_current(lease) { ExtendError::Capped } else { ExtendError::Stale(Self::became(state.load())) });
+        }
         match state.extend(lease.epoch.get()) {
             Ok(epoch) => {
+                self.slab.set_extension(lease.index, epoch.raw(), granted);
                 block.reclaim(lease, epoch);
                 lease.epoch.set(epoch);
                 lease.extended.set(now);

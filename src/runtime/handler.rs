@@ -174,13 +174,16 @@ impl<T> Context<T> {
         }
     }
 
-    /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict.
+    /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict. A lane that the queue does
+    /// not have becomes its last one.
     ///
     /// If a handler that overran its lease still reads the old payload, `next` needs a slot of its own; when none is free it
     /// is published as soon as one is, or handed back at shutdown.
     #[must_use = "the follow-up is published when the handler returns this verdict"]
     pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
-        self.follow_up.set(Some(next.into()));
+        let mut next = next.into();
+        next.lane = next.lane.min(self.queue.lane_count() - 1);
+        self.follow_up.set(Some(next));
         Verdict::Ack
     }
 }

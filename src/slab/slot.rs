@@ -176,18 +176,28 @@ impl<T> Slab<T> {
 
     /// The length of the lease `epoch`, if it came about by extension.
     pub fn extension(&self, index: u32, epoch: u64) -> Option<Duration> {
-        // relaxed: written before the re-lease that the reader has seen in the state word
+        // relaxed: a reader that comes too early takes the lease to be as long as any other, and looks again before that is over
         let packed = self.cold[index as usize].extension.load(Relaxed);
         let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
         (packed != 0 && packed >> EXTENSION_MS_BITS == tag).then(|| Duration::from_millis(packed & ((1 << EXTENSION_MS_BITS) - 1)))
     }
 
-    /// Announces the length of the lease `epoch` that the caller, its holder, is about to take. Rounded up to milliseconds.
+    /// Announces the length of the lease `epoch`, which the caller has just taken by extension. Rounded up to milliseconds. A holder that was
+    /// overtaken meanwhile leaves the note of its successor alone.
     pub fn set_extension(&self, index: u32, epoch: u64, length: Duration) {
         let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, (1 << EXTENSION_MS_BITS) - 1);
-        let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
-        // relaxed: the re-lease that follows releases it
-        self.cold[index as usize].extension.store(tag << EXTENSION_MS_BITS | millis, Relaxed);
+        let tags = u64::MAX >> EXTENSION_MS_BITS;
+        let (tag, cell) = (epoch & tags, &self.cold[index as usize].extension);
+        // relaxed: CAS re-checks
+        let mut packed = cell.load(Relaxed);
+        // tags go round: less than half a round ahead is later
+        while packed == 0 || tag.wrapping_sub(packed >> EXTENSION_MS_BITS) & tags <= tags / 2 {
+            // relaxed, both: a reader that misses it looks again
+            match cell.compare_exchange(packed, tag << EXTENSION_MS_BITS | millis, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => packed = now,
+            }
+        }
     }
 }
 
