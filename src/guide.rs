@@ -20,7 +20,3 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/benchmarks.md")]
 pub mod benchmarks {}
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-pub mod readme {}
