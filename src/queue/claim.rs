@@ -91,7 +91,7 @@ impl ClaimBlock {
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
     pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
-        let old = Claim::new(lease.index, lease.epoch.get().previous());
+        let old = lease.claim();
         let new = Claim::new(lease.index, epoch.previous());
         for entry in 0..self.len() {
             // relaxed: only this claimer writes its entries
@@ -103,7 +103,7 @@ impl ClaimBlock {
 
     /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
     pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
-        let claim = Claim::new(lease.index, lease.epoch.get().previous());
+        let claim = lease.claim();
         // relaxed: only this claimer writes its entries
         self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
     }
@@ -137,6 +137,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The claim under which the timer observes it.
+    fn claim(&self) -> Claim {
+        Claim::new(self.index, self.epoch.get().previous())
+    }
+
     /// The job.
     pub fn job_id(&self) -> JobId {
         self.job
@@ -256,6 +261,13 @@ impl<T> Queue<T> {
     pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
         // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
         unsafe { self.slab.get(lease.index) }
+    }
+
+    /// Entries of claim blocks that watch a consumer's delivery.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn watched_deliveries(&self) -> usize {
+        let watched = |block: &ClaimBlock| (block.prefetched..block.len()).filter(|&entry| !block.claim(entry).is_none()).count();
+        self.claims.lock().iter().map(|block| watched(block)).sum()
     }
 
     /// An index of the lowest lane that has one, in the caller's hand.
@@ -412,11 +424,13 @@ impl<T> Claimer<T> {
                 Some(lease)
             }
             Start::Doomed => {
+                self.clear_entry(entry);
                 let disposed = slot.state.dispose(epoch);
                 self.dispose(index, disposed, now);
                 None
             }
             Start::Moved => {
+                self.clear_entry(entry);
                 self.ledger.bump(Count::TakenBack);
                 None
             }
@@ -448,8 +462,16 @@ impl<T> Claimer<T> {
         })
     }
 
-    /// The delivery of `entry` is settled.
-    pub(super) fn clear_delivery(&self, entry: Option<u32>) {
+    /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.
+    pub(super) fn clear_delivery(&self, lease: &Lease) {
+        if let Some(entry) = lease.entry
+            && self.block.claim(entry as usize) == lease.claim()
+        {
+            self.clear_entry(Some(entry));
+        }
+    }
+
+    fn clear_entry(&self, entry: Option<u32>) {
         if let Some(entry) = entry {
             self.block.publish(entry as usize, Claim::NONE);
         }

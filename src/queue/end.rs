@@ -60,6 +60,12 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
     }
 }
 
+/// True when a job of this fate is counted as ended although a stale holder still reads it. The others end when they are given away: to the dead letters, or
+/// back to the user; until then they are held.
+pub(super) fn lingers(fate: Fate) -> bool {
+    death_of(fate).is_none() && fate != Fate::HandedBack
+}
+
 impl<T> Queue<T> {
     /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
     #[inline]
@@ -76,7 +82,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads.
     pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
         self.count_fate(ledger, fate);
-        if death_of(fate).is_none() {
+        if lingers(fate) {
             ledger.bump(Count::Lingering);
         }
     }
@@ -154,7 +160,7 @@ impl<T> Queue<T> {
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
-        let letter = DeadLetter { payload, job, lane, record };
+        let letter = DeadLetter { payload, job, lane, fencing: 0, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -184,25 +190,25 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
-        DeadLetter { payload, job, lane: usize::from(word.lane()), record }
+        DeadLetter { payload, job, lane: usize::from(word.lane()), fencing: word.epoch().raw(), record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
-            let index = {
-                let mut dead = self.dead.lock();
-                let Some(index) = dead.next_held() else { return };
-                let word = self.slab.state(index).load();
-                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-                let letter = self.write_letter(index, word, reason, now);
-                self.slab.state(index).unhold();
-                count_death(&self.house.lock().block, reason);
-                let stored = dead.store(letter, now);
-                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-                index
-            };
-            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+            // the house before the dead, as everywhere
+            let house = self.house.lock();
+            let mut dead = self.dead.lock();
+            let Some(index) = dead.next_held() else { return };
+            let word = self.slab.state(index).load();
+            let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+            let letter = self.write_letter(index, word, reason, now);
+            self.slab.state(index).unhold();
+            count_death(&house.block, reason);
+            let stored = dead.store(letter, now);
+            debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+            drop(dead);
+            self.credits.release(&self.slab, &house.accounts, index);
         }
     }
 

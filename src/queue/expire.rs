@@ -49,6 +49,7 @@ pub struct TimerSide {
     seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
     block: Arc<Block>,
     fired: Vec<u32>,
+    poked: Vec<u32>,
     /// The time of the last turn; clocks that step back are clamped to it.
     last: Timestamp,
     /// Time as leases see it: real time without frozen stretches.
@@ -70,6 +71,7 @@ impl TimerSide {
             seen: Vec::new(),
             block,
             fired: Vec::with_capacity(FIRE_BUDGET),
+            poked: Vec::with_capacity(FIRE_BUDGET),
             last: Timestamp::ZERO,
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
@@ -138,7 +140,7 @@ impl<T> Queue<T> {
             return;
         }
         let mut mail = std::mem::take(&mut side.fired);
-        let mut poked = Vec::new();
+        let mut poked = std::mem::take(&mut side.poked);
         self.inbox.drain(|index, flags| if flags.handover() { mail.push(index) } else { poked.push(index) });
         for index in mail.drain(..) {
             // the index is ours now; a watch that was left behind speaks of an earlier delivery
@@ -146,7 +148,7 @@ impl<T> Queue<T> {
             side.wheel.cancel(index);
             self.keep(side, index);
         }
-        for index in poked {
+        for index in poked.drain(..) {
             if side.owns(index) {
                 side.wheel.cancel(index);
                 self.keep(side, index);
@@ -154,7 +156,7 @@ impl<T> Queue<T> {
                 self.watch(side, index, clock);
             }
         }
-        side.fired = mail;
+        (side.fired, side.poked) = (mail, poked);
     }
 
     /// Files a delayed job that the timer owns, or passes it on if it was cancelled.

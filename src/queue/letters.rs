@@ -9,7 +9,7 @@ use crate::id::JobId;
 use crate::job::Payload;
 use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Fate};
+use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -53,28 +53,29 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
+        // the house before the dead, as everywhere
+        let house = self.house.lock();
         let mut dead = self.dead.lock();
         let taken = match job {
             Some(job) => dead.remove(job),
             None => dead.pop(),
         };
         let Some((since, letter)) = taken else { return Ok(false) };
-        let house = self.house.lock();
         let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
             dead.put_back((since, letter));
             return Err(crate::error::Refusal::Full { retry_after: None });
         };
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, record } = letter;
+        let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
         // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
         unsafe { self.slab.write(index, payload) };
         self.histories.restore(index, job, record.last_error, record.deaths);
-        self.slab.state(index).fill(lane as u8);
+        self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
-        drop(house);
         drop(dead);
+        drop(house);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {

@@ -116,7 +116,7 @@ pub struct Queue<T> {
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
     /// Counts by everyone.
     pub ledger: Ledger,
-    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back.
+    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back. Taken before `dead` where both are needed.
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,

@@ -143,11 +143,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(lease.entry);
+                self.clear_delivery(&lease);
                 return Err((stale, aftermath));
             }
         };
-        self.clear_delivery(lease.entry);
+        self.clear_delivery(&lease);
         Ok(aftermath)
     }
 
@@ -167,7 +167,6 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let settled = state.settle(lease.epoch.get(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
-        let entry = lease.entry;
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
@@ -193,11 +192,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(entry);
+                self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));
             }
         };
-        self.clear_delivery(entry);
+        self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
         let lane = next.lane;
@@ -227,7 +226,7 @@ impl<T> Claimer<T> {
         match self.queue.slab.state(lease.index).leave() {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
-                if super::end::death_of(word.fate()).is_none() {
+                if super::end::lingers(word.fate()) {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {
@@ -254,7 +253,7 @@ impl<T> Claimer<T> {
 impl<T> Queue<T> {
     /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
     ///
-    /// An extension is a re-lease: the holder announces the length and the new claim, then bumps the epoch. So it races settle and expiry through the same
+    /// An extension is a re-lease: the holder bumps the epoch, then writes down the length and publishes the new claim. So it races settle and expiry through the same
     /// word, and the timer sees a fresh lease, aged from the moment it sees it.
     ///
     /// # Errors
@@ -266,9 +265,11 @@ impl<T> Queue<T> {
             return Err(ExtendError::Capped);
         }
         let state = self.slab.state(lease.index);
-        self.slab.set_extension(lease.index, lease.epoch.get().next().raw(), granted);
         match state.extend(lease.epoch.get()) {
             Ok(epoch) => {
+                // only the winner writes: what a stale holder announced would be read as the next delivery's, which has the same number.
+                // The timer does not age the new lease before it sees the new claim
+                self.slab.set_extension(lease.index, epoch.raw(), granted);
                 block.reclaim(lease, epoch);
                 lease.epoch.set(epoch);
                 lease.extended.set(now);

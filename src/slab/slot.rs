@@ -39,7 +39,7 @@ struct Cold {
     due: AtomicU64,
     /// The job's own visibility timeout in nanoseconds, if the slot says that it has one. Owner of the index.
     visibility: AtomicU64,
-    /// The length of an extended lease: the low bits of its epoch and milliseconds. Written by the holder before it re-leases.
+    /// The length of an extended lease: the low bits of its epoch and milliseconds. Written by the holder once it has re-leased, before its new claim.
     extension: AtomicU64,
 }
 
@@ -161,17 +161,17 @@ impl<T> Slab<T> {
 
     /// The length of the lease `epoch`, if it came about by extension.
     pub fn extension(&self, index: u32, epoch: u64) -> Option<Duration> {
-        // relaxed: written before the re-lease that the reader has seen in the state word
+        // relaxed: carried by the claim or the inbox
         let packed = self.cold[index as usize].extension.load(Relaxed);
         let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
         (packed != 0 && packed >> EXTENSION_MS_BITS == tag).then(|| Duration::from_millis(packed & ((1 << EXTENSION_MS_BITS) - 1)))
     }
 
-    /// Announces the length of the lease `epoch` that the caller, its holder, is about to take. Rounded up to milliseconds.
+    /// Writes down the length of the lease `epoch` that the caller has just taken by extension. Rounded up to milliseconds.
     pub fn set_extension(&self, index: u32, epoch: u64, length: Duration) {
         let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, (1 << EXTENSION_MS_BITS) - 1);
         let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
-        // relaxed: the re-lease that follows releases it
+        // relaxed: the claim (or the inbox entry) that follows releases it
         self.cold[index as usize].extension.store(tag << EXTENSION_MS_BITS | millis, Relaxed);
     }
 }
