@@ -2,7 +2,10 @@
 
 use crate::oracle::{End, Oracle, Parcel, Reading, Trace, chance, roll};
 use ringmill::rng::Rng;
-use ringmill::{Consumer, Context, Delivery, Job, JobError, JobId, Producer, PublishError, QueueHandle, RecvError, Runtime, ShutdownOptions, ShutdownReport, Verdict};
+use ringmill::{
+    Consumer, Context, Delivery, Job, JobError, JobId, Producer, PublishError, QueueHandle, RecvError, Runtime, ShutdownOptions,
+    ShutdownReport, Verdict,
+};
 use std::cell::RefCell;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -177,7 +180,7 @@ fn decide(stage: &Stage, reading: &Reading<'_>, context: &Context<Parcel>, rng: 
         700..750 => return Verdict::RetryAfter(JobError::transient("soon"), Duration::ZERO),
         750..760 => std::thread::sleep(stage.visibility * (2 + roll(rng, 2) as u32)),
         760..860 => {
-            if context.extend(stage.visibility).is_ok() {
+            if context.job_id().is_some() && context.extend(stage.visibility).is_ok() {
                 reading.extended(context.fencing());
             }
         }
@@ -261,7 +264,7 @@ fn finish(stage: &Stage, mut delivery: Delivery<Parcel>, rng: &mut Rng) {
         61..81 => return chain(stage, delivery, &trace, rng),
         _ => return acked(&trace, delivery.ack().is_ok()),
     };
-    drop(settled);
+    let _ = settled;
 }
 
 fn acked(trace: &Trace, ok: bool) {

@@ -20,7 +20,11 @@ pub struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} jobs, {} deliveries, {} leases expired, {} stale", self.shape, self.jobs, self.deliveries, self.expired, self.stale)?;
+        write!(
+            f,
+            "{}: {} jobs, {} deliveries, {} leases expired, {} stale",
+            self.shape, self.jobs, self.deliveries, self.expired, self.stale
+        )?;
         for violation in &self.violations {
             write!(f, "\n  VIOLATION {violation}")?;
         }
@@ -72,8 +76,11 @@ pub fn check_rest(oracle: &Oracle, when: &str, queue: &QueueSnapshot) {
     if queue.counts.wake_rescued > 0 {
         oracle.violation(format_args!("{} wake-ups were lost {when}", queue.counts.wake_rescued));
     }
-    let letters =
-        queue.letters_redriven + queue.letters_purged + queue.letters_dropped_oldest + queue.letters_dropped_by_age + queue.dead_letters as u64;
+    let letters = queue.letters_redriven
+        + queue.letters_purged
+        + queue.letters_dropped_oldest
+        + queue.letters_dropped_by_age
+        + queue.dead_letters as u64;
     let buried = letters + oracle.callback.load(Relaxed);
     if queue.counts.dead_lettered != buried {
         oracle.violation(format_args!("{} dead letters were counted and {buried} are known {when}", queue.counts.dead_lettered));
@@ -105,7 +112,8 @@ pub fn check_end(oracle: &Oracle, queue: &QueueSnapshot, undone: u64, is_pull: b
     // follow-ups of stale deliveries are dropped by the worker, or came back from the delivery
     let Some(lost) = oracle.made().checked_sub(fresh + refused).filter(|lost| *lost <= counts.stale_settles) else {
         let made = oracle.made();
-        return oracle.violation(format_args!("{made} jobs were made, {fresh} accepted, {refused} refused, {} stale", counts.stale_settles));
+        return oracle
+            .violation(format_args!("{made} jobs were made, {fresh} accepted, {refused} refused, {} stale", counts.stale_settles));
     };
     let letters = queue.letters_dropped_oldest + queue.letters_dropped_by_age + queue.letters_purged + oracle.callback.load(Relaxed);
     let dropped = counts.acked + queue.dropped() + letters + lost - oracle.ended(End::Letter) - oracle.ended(End::FollowUp);

@@ -5,8 +5,8 @@ use crate::books::{Outcome, check_end, check_rest};
 use crate::oracle::{End, Oracle, chance, roll};
 use ringmill::rng::Rng;
 use ringmill::{
-    Backoff, DeadLetterConfig, DeadLetterOverflow, Discipline, Idle, LaneConfig, Overflow, Placement, PoolConfig, QueueConfig, QueueHandle,
-    RetryPolicy, Runtime, ShutdownOptions, ShutdownReport,
+    Backoff, DeadLetterConfig, DeadLetterOverflow, Discipline, Idle, Jitter, LaneConfig, Overflow, Placement, PoolConfig, QueueConfig,
+    QueueHandle, RetryPolicy, Runtime, ShutdownOptions, ShutdownReport,
 };
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex};
@@ -121,12 +121,10 @@ fn queue_config(name: &str, rng: &mut Rng) -> ((QueueConfig, usize), Duration) {
         3 | 4 => Overflow::Block(Duration::from_micros(roll(rng, 20_000))),
         _ => Overflow::Reject,
     };
-    let retry = RetryPolicy::new()
-        .max_attempts(1 + roll(rng, 5) as u32)
-        .max_expiries(roll(rng, 3) as u32)
-        .backoff(Backoff::exponential(Duration::from_micros(roll(rng, 2_000)), Duration::from_millis(5)));
+    let retry = RetryPolicy::new().max_attempts(1 + roll(rng, 5) as u32).max_expiries(roll(rng, 3) as u32).backoff(backoff(rng));
     let letters = DeadLetterConfig::new()
-        .capacity(roll(rng, 64) as u32)
+        // with 0 and Hold nothing but the shutdown frees a slot
+        .capacity(1 + roll(rng, 63) as u32)
         .overflow(if chance(rng, 500) { DeadLetterOverflow::Hold } else { DeadLetterOverflow::DropOldest })
         .retention(if chance(rng, 300) { Duration::from_millis(10) } else { Duration::MAX });
     let reserve = if capacity > 8 && chance(rng, 300) { 2 } else { 0 };
@@ -144,6 +142,14 @@ fn queue_config(name: &str, rng: &mut Rng) -> ((QueueConfig, usize), Duration) {
         config = config.prefetch(1 + roll(rng, 31) as u32);
     }
     ((config, lanes), visibility)
+}
+
+fn backoff(rng: &mut Rng) -> Backoff {
+    let base = Duration::from_micros(1 + roll(rng, 2_000));
+    match roll(rng, 2) {
+        0 => Backoff::fixed(base),
+        _ => Backoff::Exponential { base, factor: 2, cap: Duration::from_millis(5), jitter: Jitter::Full },
+    }
 }
 
 type Actors = Vec<std::thread::JoinHandle<()>>;
@@ -187,7 +193,9 @@ fn finish(ending: Ending, runtime: Runtime, stages: [(&Arc<Stage>, &Queue); 2], 
             let handle = runtime.shutdown_handle();
             wind_down();
             handle.request();
-            stages.iter().for_each(|(_, queue)| drop(queue.purge()));
+            for (_, queue) in stages {
+                queue.purge();
+            }
             drop(runtime);
             None
         }
@@ -263,7 +271,8 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
 
 /// Everything that was given to the outside comes back, everything else is gone; then the books must add up.
 fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(Arc<Stage>, Queue); 2], shape: String) -> Outcome {
-    let mut outcome = Outcome { shape, jobs: 0, deliveries: 0, expired: 0, stale: 0, panics: 0, dead: 0, handed_back: 0, violations: Vec::new() };
+    let mut outcome =
+        Outcome { shape, jobs: 0, deliveries: 0, expired: 0, stale: 0, panics: 0, dead: 0, handed_back: 0, violations: Vec::new() };
     let deadline = Instant::now() + Duration::from_secs(10);
     while threads() > threads_before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(200));
@@ -284,7 +293,7 @@ fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(
         // letters that were taken out made room for held ones; they are gone with the hand-back, and what was held came back by value
         let count = undone.len() as u64;
         undone.into_iter().for_each(|undone| undone.payload.end(End::HandedBack));
-        let now = ringmill::QueueSnapshot::of(queue);
+        let now = queue.snapshot();
         if report.is_some() {
             check_end(&stage.oracle, &now, count, queue.name() == "pull");
         } else {
