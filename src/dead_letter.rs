@@ -266,16 +266,6 @@ impl<T> DeadLetters<T> {
         self.letters.len()
     }
 
-    /// True when there is none.
-    pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
-    }
-
-    /// How many dead jobs are held in their slots.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
     /// True when another letter would have to be held.
     pub fn is_full(&self) -> bool {
         self.letters.len() >= self.config.capacity as usize

@@ -87,6 +87,9 @@ impl Replay {
         let outcome = drive(&self.trace.records, &options, &aggregate, stop, &mut listeners);
         line.clear();
         let outcome = outcome.map_err(ReplayError::Drive)?;
+        for warning in &outcome.warnings {
+            eprintln!("warning: {warning}");
+        }
 
         let report = Report::new(&self.trace, args.loops, outcome, &aggregate, unit(args.format));
         print(&report, args.report, out).map_err(ReplayError::Output)?;

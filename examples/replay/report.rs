@@ -25,6 +25,8 @@ pub struct Report {
     pub dead_lettered: u64,
     pub dropped: u64,
     pub handed_back: u64,
+    /// Jobs that were still with a handler when the shutdown gave up waiting.
+    pub running: u64,
     /// Records that an interrupted replay no longer offered.
     pub unpublished: u64,
     pub redelivered: u64,
@@ -75,6 +77,7 @@ impl Report {
             dead_lettered,
             dropped,
             handed_back,
+            running,
             unpublished,
             redelivered,
             expired_leases,
@@ -92,6 +95,7 @@ impl Report {
             dead_lettered,
             dropped,
             handed_back,
+            running,
             unpublished,
             redelivered,
             expired_leases,

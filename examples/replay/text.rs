@@ -30,6 +30,7 @@ fn counts(report: &Report) -> String {
         last("    dead-lettered", report.dead_lettered),
         last("    dropped", report.dropped),
         last("    handed back", report.handed_back),
+        last("    still running", report.running),
     ]
     .concat()
 }

@@ -8,6 +8,7 @@ use crate::dead_letter::DeadLetter;
 use crate::error::HandleError;
 use crate::id::JobId;
 use crate::job::Payload;
+use crate::ledger::Counts;
 use crate::queue::{Pressure, Queue, Undone};
 use crate::runtime::handler::Handler;
 use crate::runtime::inside::RuntimeId;
@@ -63,6 +64,15 @@ impl<T: Payload> QueueHandle<T> {
     /// How many slots are occupied. May change at any time; exact while nothing is in motion.
     pub fn depth(&self) -> u32 {
         self.queue.occupied()
+    }
+
+    /// Everything that was counted since the start, without the gauges and histograms of a [snapshot](crate::Runtime::snapshot). May grow at any time; exact while
+    /// nothing is in motion.
+    ///
+    /// # Complexity
+    /// O(producers, workers and consumers).
+    pub fn counts(&self) -> Counts {
+        self.queue.ledger.counts()
     }
 
     /// A producer: one per publishing thread.

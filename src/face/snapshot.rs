@@ -94,13 +94,12 @@ impl QueueSnapshot {
 
     /// Jobs that were dropped, for whatever reason.
     pub fn dropped(&self) -> u64 {
-        self.counts.dropped_discarded + self.counts.dropped_cancelled + self.counts.dropped_purged
+        self.counts.dropped()
     }
 
     /// The ledger: `accepted = acked + dead-lettered + dropped + handed back + held`. True at every moment at which nothing is in motion.
     pub fn ledger_balances(&self) -> bool {
-        let ended = self.counts.acked + self.counts.dead_lettered + self.dropped() + self.counts.handed_back;
-        self.counts.accepted == ended + self.held()
+        self.counts.accepted == self.counts.ended() + self.held()
     }
 }
 

@@ -510,7 +510,7 @@ impl<T> Claimer<T> {
         if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
             self.prefetch = jobs_ahead(self.run_estimate);
         }
-        if self.runs % 64 == 0 || nanos > AHEAD_NANOS {
+        if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {
             // relaxed: a hint
             self.queue.run_estimate.store(self.run_estimate, Relaxed);
         }

@@ -60,6 +60,12 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
     }
 }
 
+/// True for fates that end a job at once, even if a stale holder still reads it: it lingers then. The others need its payload, so the job ends, and is
+/// counted, when the last holder has left.
+pub(super) fn ends_at_once(fate: Fate) -> bool {
+    death_of(fate).is_none() && fate != Fate::HandedBack
+}
+
 impl<T> Queue<T> {
     /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
     #[inline]
@@ -76,7 +82,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads.
     pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
         self.count_fate(ledger, fate);
-        if death_of(fate).is_none() {
+        if ends_at_once(fate) {
             ledger.bump(Count::Lingering);
         }
     }
@@ -190,6 +196,8 @@ impl<T> Queue<T> {
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
+            // the house before the dead, as everywhere
+            let house = self.house.lock();
             let index = {
                 let mut dead = self.dead.lock();
                 let Some(index) = dead.next_held() else { return };
@@ -197,12 +205,12 @@ impl<T> Queue<T> {
                 let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
                 let letter = self.write_letter(index, word, reason, now);
                 self.slab.state(index).unhold();
-                count_death(&self.house.lock().block, reason);
+                count_death(&house.block, reason);
                 let stored = dead.store(letter, now);
                 debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
                 index
             };
-            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+            self.credits.release(&self.slab, &house.accounts, index);
         }
     }
 

@@ -299,12 +299,10 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) {
-            if let Some((_, _)) = self.slab.state(index).take_back(claim.epoch()) {
-                // the claimer finds the epoch changed and forgets the index
-                let word = self.slab.state(index).load();
-                self.return_to_lane(index, word);
-            }
+        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) && self.slab.state(index).take_back(claim.epoch()).is_some() {
+            // the claimer finds the epoch changed and forgets the index
+            let word = self.slab.state(index).load();
+            self.return_to_lane(index, word);
         }
         false
     }
@@ -342,7 +340,7 @@ impl<T> Queue<T> {
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
         }
-        let counts = self.ledger.totals().counts;
+        let counts = self.ledger.counts();
         let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;
         if settled > side.settled_before {
             let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);
@@ -360,8 +358,15 @@ impl<T> Queue<T> {
     /// Hands due periods to whoever does chores. Says when the next one is due.
     fn start_periods(&self, now: Timestamp) -> Timestamp {
         let mut periods = self.periods.lock();
-        // relaxed: a stopped period may fire once more
-        periods.retain(|period| !period.stopped.load(Relaxed));
+        periods.retain(|period| {
+            // relaxed: a stopped period may fire once more
+            let stopped = period.stopped.load(Relaxed);
+            if stopped {
+                // dropping what its closure holds is user code
+                self.add_chore(Chore::Forget(Arc::clone(period)));
+            }
+            !stopped
+        });
         let mut next = Timestamp::MAX;
         for period in periods.iter() {
             let mut due = period.next.lock();

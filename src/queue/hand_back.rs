@@ -1,6 +1,7 @@
 //! Shutdown: every undone job comes out by value.
 
 use super::Queue;
+use super::end::ends_at_once;
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::id::JobId;
@@ -75,12 +76,19 @@ impl<T> Queue<T> {
         self.bell.notify_all();
     }
 
-    /// The jobs that are with a handler or consumer now.
-    pub fn running(&self) -> Vec<(JobId, Word)> {
+    /// The jobs that are with a handler or consumer now and have not ended, with the number of their latest delivery. A job whose lease ran out is among
+    /// them once it cannot be delivered again: it is over when its last holder has left.
+    pub fn running(&self) -> Vec<(JobId, u32)> {
         (0..self.capacity())
             .filter_map(|index| {
                 let word = self.slab.state(index).load();
-                (word.phase() == Phase::Running).then(|| (self.slab.slot(index).job_id(), word))
+                let failed = word.failures() + word.expiries();
+                let attempt = match word.phase() {
+                    Phase::Running => failed + 1,
+                    Phase::Zombie if word.holders() > 0 && !ends_at_once(word.fate()) => failed,
+                    _ => return None,
+                };
+                Some((self.slab.slot(index).job_id(), attempt))
             })
             .collect()
     }

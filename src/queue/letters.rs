@@ -53,10 +53,11 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
+        // the house before the dead, as everywhere
+        let house = self.house.lock();
         let mut dead = self.dead.lock();
         let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
         let Some((wanted, lane)) = wanted else { return Ok(false) };
-        let house = self.house.lock();
         // the slot first: a letter that finds none keeps its place
         let Some(index) = self.credits.acquire(&self.slab, &house.accounts, lane) else {
             return Err(crate::error::Refusal::Full { retry_after: None });
@@ -71,8 +72,8 @@ impl<T> Queue<T> {
         self.slab.state(index).fill(lane as u8);
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
-        drop(house);
         drop(dead);
+        drop(house);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {
@@ -148,7 +149,18 @@ impl<T: Payload> Queue<T> {
                     self.count_house(Count::DropPanics);
                 }
             }
-            Chore::Period(period) => self.run_period(publisher, &period, clock),
+            Chore::Period(period) => {
+                self.run_period(publisher, &period, clock);
+                self.forget(period);
+            }
+            Chore::Forget(period) => self.forget(period),
+        }
+    }
+
+    /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
+    fn forget(&self, period: Arc<Period<T>>) {
+        if catch_unwind(AssertUnwindSafe(|| drop(period))).is_err() {
+            self.count_house(Count::DropPanics);
         }
     }
 
@@ -176,3 +188,6 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -155,7 +155,7 @@ impl<T> Claimer<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
-    #[allow(clippy::type_complexity, reason = "two ways to get the follow-up back, both spelled out above")]
+    #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(
         &mut self,
         lease: Lease,
@@ -226,7 +226,7 @@ impl<T> Claimer<T> {
         match self.queue.slab.state(lease.index).leave() {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
-                if super::end::death_of(word.fate()).is_none() {
+                if super::end::ends_at_once(word.fate()) {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {

@@ -54,20 +54,20 @@ pub fn store_exclusive(word: &AtomicU64, value: u64, order: Ordering) {
 /// schedule in which the RMW comes first is never tried: a model of "look" against "load, CAS" has *one* execution. So there it is an RMW.
 #[inline]
 pub fn peek_u64(word: &AtomicU64) -> u64 {
+    // relaxed, both: CAS re-checks
     #[cfg(loom)]
     return word.fetch_or(0, Ordering::Relaxed);
     #[cfg(not(loom))]
-    // relaxed: CAS re-checks
     word.load(Ordering::Relaxed)
 }
 
 /// As [`peek_u64`], for 32 bits.
 #[inline]
 pub fn peek_u32(word: &AtomicU32) -> u32 {
+    // relaxed, both: CAS re-checks
     #[cfg(loom)]
     return word.fetch_or(0, Ordering::Relaxed);
     #[cfg(not(loom))]
-    // relaxed: CAS re-checks
     word.load(Ordering::Relaxed)
 }
 
