@@ -7,8 +7,8 @@ use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
+use crate::verdict::contain;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// User code that is left to run after an act, outside of every lock.
 #[must_use = "the user code that an act leaves over must be run"]
@@ -28,9 +28,9 @@ impl<T> Aftermath<T> {
     pub fn run(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
-            Aftermath::Garbage(payload) => catch_unwind(AssertUnwindSafe(|| drop(payload))),
-            Aftermath::Evicted(letter) => catch_unwind(AssertUnwindSafe(|| drop(letter))),
-            Aftermath::Callback(letter, callback) => catch_unwind(AssertUnwindSafe(|| callback(letter))),
+            Aftermath::Garbage(payload) => contain(|| drop(payload)),
+            Aftermath::Evicted(letter) => contain(|| drop(letter)),
+            Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
@@ -104,7 +104,7 @@ impl<T> Queue<T> {
             if in_place {
                 if std::mem::needs_drop::<T>()
                     // SAFETY: the caller owns the payload
-                    && catch_unwind(AssertUnwindSafe(|| unsafe { self.slab.drop_in_place(index) })).is_err()
+                    && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
                 {
                     ledger.bump(Count::DropPanics);
                 }

@@ -11,7 +11,7 @@ use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::verdict::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -144,7 +144,7 @@ impl<T: Payload> Queue<T> {
             Chore::Pressure(pressure) => {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback
-                    && catch_unwind(AssertUnwindSafe(|| callback(pressure))).is_err()
+                    && contain(|| callback(pressure)).is_err()
                 {
                     self.count_house(Count::DropPanics);
                 }
@@ -172,7 +172,7 @@ impl<T: Payload> Queue<T> {
             if period.stopped.load(Relaxed) {
                 return;
             }
-            let published = match catch_unwind(AssertUnwindSafe(|| (period.make)())) {
+            let published = match contain(|| (period.make)()) {
                 Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
                 Err(_) => false,
             };

@@ -15,8 +15,7 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
-use crate::verdict::{JobError, Verdict};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::verdict::{JobError, Verdict, contain};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -49,7 +48,7 @@ impl<T> Queue<T> {
                     let delay = retry.backoff.delay(lease.failures(), previous, rng);
                     Plan::Retry(error, delay)
                 }
-                Some(decide) => match catch_unwind(AssertUnwindSafe(|| decide(lease.failures(), &error))) {
+                Some(decide) => match contain(|| decide(lease.failures(), &error)) {
                     Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
                     Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
                     Ok(RetryDecision::Discard) => Plan::End(Fate::Discarded, Some(error)),
@@ -181,7 +180,7 @@ impl<T> Claimer<T> {
                     Aftermath::Garbage(unsafe { queue.slab.take(lease.index) })
                 } else {
                     // SAFETY: as above
-                    if catch_unwind(AssertUnwindSafe(|| unsafe { queue.slab.drop_in_place(lease.index) })).is_err() {
+                    if contain(|| unsafe { queue.slab.drop_in_place(lease.index) }).is_err() {
                         self.ledger.bump(Count::DropPanics);
                     }
                     Aftermath::Nothing

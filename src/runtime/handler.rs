@@ -6,7 +6,7 @@ use crate::error::ExtendError;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::queue::{ClaimBlock, Lease, Queue};
-use crate::verdict::{IntoVerdict, Verdict};
+use crate::verdict::{IntoVerdict, Verdict, contain};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
@@ -203,11 +203,5 @@ pub(crate) fn call<T, H: Handler<T> + ?Sized>(
     runtime: inside::RuntimeId,
 ) -> Result<Verdict, String> {
     let _inside = inside::enter(runtime);
-    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(payload, context)));
-    verdict.map_err(|panic| {
-        let message = crate::verdict::panic_message(&*panic).to_owned();
-        // the panic's own payload may panic when it is dropped
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(panic)));
-        message
-    })
+    contain(|| handler.handle(payload, context))
 }
