@@ -62,6 +62,8 @@ pub struct DeadLetter<T> {
     pub(crate) payload: T,
     pub(crate) job: JobId,
     pub(crate) lane: usize,
+    /// The last fencing number it was delivered under, or one that is larger.
+    pub(crate) fencing: u64,
     pub(crate) record: DeathRecord,
 }
 
@@ -85,7 +87,7 @@ pub struct DeathRecord {
 
 impl<T: Clone> DeadLetter<T> {
     pub(crate) fn copy(&self) -> Self {
-        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, record: self.record.clone() }
+        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, fencing: self.fencing, record: self.record.clone() }
     }
 }
 

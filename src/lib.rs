@@ -118,6 +118,8 @@ mod config;
 mod dead_letter;
 mod error;
 mod face;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod job;
 #[doc(hidden)]
 pub mod ledger;

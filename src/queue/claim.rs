@@ -3,6 +3,7 @@
 //! A claim is published in the claimer's own block *before* the job is started: from then on the timer can see it, age it, expire it or take it back,
 //! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, Aftermath, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
@@ -35,7 +36,7 @@ pub enum Look {
 
 /// The claims of one worker or consumer, where the timer and thieves see them.
 ///
-/// The first entries are prefetched jobs, [`PREFETCH_MAX`] per lane; behind them, for a consumer, are the deliveries in its user's hands.
+/// The first entries are prefetched jobs, `AHEAD_MAX` per lane; behind them, for a consumer, are the deliveries in its user's hands.
 #[derive(Debug)]
 pub struct ClaimBlock {
     /// A [`Claim`] each. Written (stores only) by the claimer, or by the settler of the delivery the entry belongs to; read by the timer and by thieves.
@@ -50,7 +51,7 @@ pub struct ClaimBlock {
 
 impl ClaimBlock {
     fn new(lanes: usize, deliveries: usize) -> Self {
-        let prefetched = lanes * PREFETCH_MAX as usize;
+        let prefetched = lanes * AHEAD_MAX;
         ClaimBlock {
             entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
             ahead: AtomicU32::new(0),
@@ -91,7 +92,7 @@ impl ClaimBlock {
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
     pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
-        let old = Claim::new(lease.index, lease.epoch.get().previous());
+        let old = lease.claim();
         let new = Claim::new(lease.index, epoch.previous());
         for entry in 0..self.len() {
             // relaxed: only this claimer writes its entries
@@ -103,7 +104,7 @@ impl ClaimBlock {
 
     /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
     pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
-        let claim = Claim::new(lease.index, lease.epoch.get().previous());
+        let claim = lease.claim();
         // relaxed: only this claimer writes its entries
         self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
     }
@@ -137,6 +138,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The claim under which the timer observes it.
+    fn claim(&self) -> Claim {
+        Claim::new(self.index, self.epoch.get().previous())
+    }
+
     /// The job.
     pub fn job_id(&self) -> JobId {
         self.job
@@ -181,7 +187,7 @@ impl Lease {
 /// Prefetched jobs of one lane, in order.
 #[derive(Debug)]
 struct LaneClaims {
-    held: [(u32, Epoch); PREFETCH_MAX as usize],
+    held: [(u32, Epoch); AHEAD_MAX],
     at: usize,
     end: usize,
 }
@@ -223,7 +229,9 @@ pub struct Claimer<T> {
 /// About this much work is claimed ahead.
 const AHEAD_NANOS: u64 = 100_000;
 /// Deliveries of one consumer that the timer observes; more are promoted into the wheel one by one.
-pub(super) const DELIVERIES: usize = 32;
+pub(super) const DELIVERIES: usize = if cfg!(loom) { 2 } else { 32 };
+/// Entries for prefetched jobs of one lane. A model has no chains longer than two, and the timer reads every entry.
+const AHEAD_MAX: usize = if cfg!(loom) { 2 } else { PREFETCH_MAX as usize };
 
 /// How many jobs of `run_nanos` each make up the work a worker claims ahead.
 #[inline]
@@ -249,7 +257,7 @@ impl<T> Queue<T> {
             ledger: self.ledger.open(lanes),
             block,
             rng: Rng::new(seed),
-            lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); PREFETCH_MAX as usize], at: 0, end: 0 }).collect(),
+            lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); AHEAD_MAX], at: 0, end: 0 }).collect(),
             picker: Some(picker),
             popped: Popped::new(),
             prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
@@ -266,6 +274,13 @@ impl<T> Queue<T> {
     pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
         // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
         unsafe { self.slab.get(lease.index) }
+    }
+
+    /// Entries of claim blocks that watch a consumer's delivery.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn watched_deliveries(&self) -> usize {
+        let watched = |block: &ClaimBlock| (block.prefetched..block.len()).filter(|&entry| !block.claim(entry).is_none()).count();
+        self.claims.lock().iter().map(|block| watched(block)).sum()
     }
 
     /// An index of the lowest lane that has one, in the caller's hand.
@@ -330,7 +345,7 @@ impl<T> Claimer<T> {
     }
 
     /// True when a job is at hand without looking further.
-    fn has_claims(&self) -> bool {
+    pub fn has_claims(&self) -> bool {
         self.lanes.iter().any(|lane| lane.at < lane.end)
     }
 
@@ -383,7 +398,9 @@ impl<T> Claimer<T> {
         for chain in self.popped.chains() {
             for index in chain.iter(&queue.slab) {
                 let epoch = queue.slab.state(index).load().epoch();
-                self.block.publish(lane * PREFETCH_MAX as usize + end, Claim::new(index, epoch));
+                if !is_bent(Bend::ClaimsUnseen) {
+                    self.block.publish(lane * AHEAD_MAX + end, Claim::new(index, epoch));
+                }
                 self.lanes[lane].held[end] = (index, epoch);
                 end += 1;
             }
@@ -432,11 +449,13 @@ impl<T> Claimer<T> {
                 Some(lease)
             }
             Start::Doomed => {
+                self.clear_entry(entry);
                 let disposed = slot.state.dispose(epoch);
                 self.dispose(index, disposed, now);
                 None
             }
             Start::Moved => {
+                self.clear_entry(entry);
                 self.ledger.bump(Count::TakenBack);
                 None
             }
@@ -471,11 +490,17 @@ impl<T> Claimer<T> {
         })
     }
 
-    /// The delivery is settled: its entry is free, unless it was stale and another delivery has the entry already.
+    /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.
     pub(super) fn clear_delivery(&self, lease: &Lease) {
         if let Some(entry) = lease.entry
-            && self.block.claim(entry as usize) == Claim::new(lease.index, lease.epoch.get().previous())
+            && self.block.claim(entry as usize) == lease.claim()
         {
+            self.clear_entry(Some(entry));
+        }
+    }
+
+    fn clear_entry(&self, entry: Option<u32>) {
+        if let Some(entry) = entry {
             self.block.publish(entry as usize, Claim::NONE);
         }
     }
@@ -518,7 +543,7 @@ impl<T> Claimer<T> {
                 }
                 if let Some(epoch) = state.steal(claim.epoch()) {
                     let lane = usize::from(word.lane());
-                    self.block.publish(lane * PREFETCH_MAX as usize, Claim::new(claim.index(), epoch));
+                    self.block.publish(lane * AHEAD_MAX, Claim::new(claim.index(), epoch));
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
                     return true;

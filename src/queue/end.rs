@@ -1,12 +1,13 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
-use crate::sync::contain;
+use crate::verdict::contain;
 use std::fmt;
 
 /// User code that is left to run after an act, outside of every lock.
@@ -115,7 +116,9 @@ impl<T> Queue<T> {
                 Aftermath::Nothing
             }
         };
-        self.credits.release(&self.slab, accounts, index);
+        if !is_bent(Bend::KeepCredit) {
+            self.credits.release(&self.slab, accounts, index);
+        }
         aftermath
     }
 
@@ -168,7 +171,7 @@ impl<T> Queue<T> {
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
-        let letter = DeadLetter { payload, job, lane, record };
+        let letter = DeadLetter { payload, job, lane, fencing: 0, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -198,7 +201,7 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
-        DeadLetter { payload, job, lane: usize::from(word.lane()), record }
+        DeadLetter { payload, job, lane: usize::from(word.lane()), fencing: word.epoch().raw(), record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.

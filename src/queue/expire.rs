@@ -7,6 +7,7 @@
 //! *Frozen process.* When two sweeps are further apart than `freeze_after`, the workers stood still as well: lease ages then grow by two sweeps at the most.
 //! Delays and schedules go by real time.
 
+use super::bent::{Bend, is_bent};
 use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
@@ -49,6 +50,7 @@ pub struct TimerSide {
     seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
     block: Arc<Block>,
     fired: Vec<u32>,
+    poked: Vec<u32>,
     /// The time of the last turn; clocks that step back are clamped to it.
     last: Timestamp,
     /// Time as leases see it: real time without frozen stretches.
@@ -70,6 +72,7 @@ impl TimerSide {
             seen: Vec::new(),
             block,
             fired: Vec::with_capacity(FIRE_BUDGET),
+            poked: Vec::with_capacity(FIRE_BUDGET),
             last: Timestamp::ZERO,
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
@@ -138,7 +141,7 @@ impl<T> Queue<T> {
             return;
         }
         let mut mail = std::mem::take(&mut side.fired);
-        let mut poked = Vec::new();
+        let mut poked = std::mem::take(&mut side.poked);
         self.inbox.drain(|index, flags| if flags.handover() { mail.push(index) } else { poked.push(index) });
         for index in mail.drain(..) {
             // the index is ours now; a watch that was left behind speaks of an earlier delivery
@@ -146,7 +149,7 @@ impl<T> Queue<T> {
             side.wheel.cancel(index);
             self.keep(side, index);
         }
-        for index in poked {
+        for index in poked.drain(..) {
             if side.owns(index) {
                 side.wheel.cancel(index);
                 self.keep(side, index);
@@ -154,7 +157,7 @@ impl<T> Queue<T> {
                 self.watch(side, index, clock);
             }
         }
-        side.fired = mail;
+        (side.fired, side.poked) = (mail, poked);
     }
 
     /// Files a delayed job that the timer owns, or passes it on if it was cancelled.
@@ -299,7 +302,10 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) && self.slab.state(index).take_back(claim.epoch()).is_some() {
+        if waits
+            && now.saturating_sub(seen.stamp) >= nanos(self.patience())
+            && (is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some())
+        {
             // the claimer finds the epoch changed and forgets the index
             let word = self.slab.state(index).load();
             self.return_to_lane(index, word);

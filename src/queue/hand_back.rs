@@ -1,5 +1,6 @@
 //! Shutdown: every undone job comes out by value.
 
+use super::bent::{Bend, is_bent};
 use super::end::ends_at_once;
 use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
@@ -62,7 +63,9 @@ impl<T> Queue<T> {
         // relaxed: the fence orders it
         self.closed.store(true, Relaxed);
         full_fence();
-        self.credits.close_waiters();
+        if !is_bent(Bend::CloseUntold) {
+            self.credits.close_waiters();
+        }
         self.bell.notify_all();
     }
 
@@ -72,6 +75,9 @@ impl<T> Queue<T> {
     pub fn stop(&self) {
         // relaxed: the fence orders it
         self.stopped.store(true, Relaxed);
+        if is_bent(Bend::StopUnfenced) {
+            return;
+        }
         full_fence();
         self.bell.notify_all();
     }

@@ -9,9 +9,9 @@ use crate::id::JobId;
 use crate::job::Payload;
 use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Fate};
+use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::contain;
+use crate::verdict::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -67,12 +67,12 @@ impl<T> Queue<T> {
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
         let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, record } = letter;
+        let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
         // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
         unsafe { self.slab.write(index, payload) };
         self.histories.restore(index, job, record.last_error, record.deaths);
-        self.slab.state(index).fill(lane as u8);
+        self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
         drop(dead);

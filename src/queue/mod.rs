@@ -17,6 +17,7 @@
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
+mod bent;
 mod chores;
 mod claim;
 mod end;
@@ -29,6 +30,8 @@ mod settle;
 mod tests;
 
 pub use accounts::Accounts;
+#[doc(hidden)]
+pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};
 pub use claim::{ClaimBlock, Claimer, Lease, Look};
 pub use end::Aftermath;
@@ -48,6 +51,7 @@ use crate::slab::{Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{EventCount, Mutex};
 use accounts::Credits;
+use bent::is_bent;
 use chores::Chores;
 use std::fmt;
 use std::sync::Arc;
@@ -119,7 +123,7 @@ pub struct Queue<T> {
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
     /// Counts by everyone.
     pub ledger: Ledger,
-    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back.
+    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back. Taken before `dead` where both are needed.
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
@@ -286,6 +290,9 @@ impl<T> Queue<T> {
     /// Wakes whoever sleeps for want of `jobs` jobs.
     #[inline]
     fn ring_bell(&self, jobs: usize) {
+        if is_bent(Bend::SilentPush) {
+            return;
+        }
         self.bell.notify_many(jobs);
     }
 

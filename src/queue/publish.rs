@@ -1,5 +1,6 @@
 //! A job is taken in: a credit, a slot, a lane.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, Queue, Undone};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
@@ -252,7 +253,7 @@ impl<T: Payload> Queue<T> {
         }
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
-        if self.is_stopped() {
+        if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
             return self.recall(id).map_or(Ok(id), |(payload, lane)| {
                 // it was counted as accepted and handed back: it was
                 Err(PublishError::new(Job { payload, lane, ttl, visibility }, Refusal::Closed))

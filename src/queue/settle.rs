@@ -3,6 +3,7 @@
 //! Two steps, so that user code never runs inside the protocol: [`Queue::plan`] asks the retry function what to do, then [`Claimer::settle`] does it with
 //! one CAS. Whoever loses that CAS is stale: it leaves the slot and touches nothing.
 
+use super::bent::{Bend, is_bent};
 use super::{Aftermath, Claimer, Lease, Queue, Undone};
 use crate::chain::Chain;
 use crate::clock::Timestamp;
@@ -14,8 +15,7 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
-use crate::sync::contain;
-use crate::verdict::{JobError, Verdict};
+use crate::verdict::{JobError, Verdict, contain};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -109,11 +109,15 @@ impl<T> Claimer<T> {
             // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
-        let settled = state.settle(lease.epoch.get(), |word| match next {
+        let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch.get() };
+        let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
         });
         let aftermath = match settled {
+            Ok(Settled::Left(word)) if is_bent(Bend::EndUnderReaders) => {
+                queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
+            }
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
                 if word.fate() == Fate::HandedBack {
@@ -325,7 +329,7 @@ impl<T> Queue<T> {
             match slot.state.cancel(word, Fate::Cancelled) {
                 crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => return true,
                 crate::slab::CancelStep::DoomedDelayed => {
-                    if self.inbox.post(index, Flag::Poke) {
+                    if !is_bent(Bend::CancelUntold) && self.inbox.post(index, Flag::Poke) {
                         self.wake_timer(0);
                     }
                     return true;

@@ -193,6 +193,15 @@ impl SlotState {
         self.fill_as(Phase::Ready, lane)
     }
 
+    /// As [`fill`](Self::fill), for a job that was delivered before, in another slot and up to the epoch `last`: its fencing numbers go on growing.
+    pub fn fill_beyond(&self, lane: u8, last: Epoch) -> Epoch {
+        let before = self.owned();
+        debug_assert!(before.is_vacant(), "filled while {before:?}");
+        let epoch = if before.epoch().raw() < last.raw() { last.next() } else { before.epoch().next() };
+        self.publish(Word::FREE.with_phase(Phase::Ready).with_lane(lane).with_epoch(epoch));
+        epoch
+    }
+
     /// As [`fill`](Self::fill), but Delayed: the caller hands the index to the timer next.
     #[inline]
     pub fn fill_delayed(&self, lane: u8) -> Epoch {

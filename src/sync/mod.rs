@@ -23,17 +23,21 @@ mod backend;
 mod backend;
 
 pub mod chaos;
-mod contain;
 pub mod eventcount;
 mod parker;
 mod spin;
 
+#[cfg(loom)]
+pub use backend::thorough;
 pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
-pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use parker::{Parker, Unparker};
 pub use spin::{SpinWait, pause};
+/// Counters that nothing is decided by. loom does not see them: a model of a queue would spend its executions on how old a statistic is.
+pub mod statistics {
+    pub use std::sync::atomic::AtomicU64;
+}
 /// A value made on first use. loom does not see it: a model fills it before its threads start.
 pub use std::sync::OnceLock;
 

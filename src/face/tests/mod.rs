@@ -71,7 +71,7 @@ impl Door {
 }
 
 /// Counts the payloads that live.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Census(Arc<AtomicI64>);
 
 impl Census {
@@ -86,6 +86,7 @@ impl Census {
 }
 
 /// A payload that is counted, to show that nothing is lost or dropped twice.
+#[derive(Debug)]
 struct Counted {
     number: u32,
     census: Census,
