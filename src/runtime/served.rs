@@ -35,8 +35,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
 pub(crate) trait Station: Send + fmt::Debug {
     /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, read again first if it is `stale`, and is moved on. Says how many ran.
     fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32;
-    /// Claims what is there, missing nothing. True if there is something to run.
-    fn look_strictly(&mut self) -> bool;
+    /// Claims what is there. True if there is something to run.
+    fn look(&mut self, look: Look) -> bool;
     /// Takes a job that a colleague has claimed and not started.
     fn steal(&mut self) -> bool;
     /// A hint that more work waits.
@@ -222,8 +222,8 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
         ran
     }
 
-    fn look_strictly(&mut self) -> bool {
-        self.claimer.look(Look::Strict)
+    fn look(&mut self, look: Look) -> bool {
+        self.claimer.look(look)
     }
 
     fn steal(&mut self) -> bool {

@@ -55,6 +55,10 @@ impl Worker {
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
     pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
         while !self.shared.is_stopping() && !retire() {
+            // while somebody searches, publishers wake nobody: the search is over before a handler runs, who knows for how long
+            if self.searching && self.stations.iter_mut().any(|station| station.look(Look::Weak) || station.has_chores()) {
+                self.found_work();
+            }
             if self.round(Look::Weak) {
                 self.found_work();
             } else {
@@ -122,7 +126,7 @@ impl Worker {
         self.shared.bell.announce(seat, self.searching);
         self.searching = true;
         let more =
-            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look_strictly() || station.has_chores());
+            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look(Look::Strict) || station.has_chores());
         if self.shared.is_stopping() || more(&mut self.stations) {
             self.shared.bell.retract(seat);
             return;
