@@ -345,7 +345,7 @@ impl<T> Claimer<T> {
     }
 
     /// True when a job is at hand without looking further.
-    fn has_claims(&self) -> bool {
+    pub fn has_claims(&self) -> bool {
         self.lanes.iter().any(|lane| lane.at < lane.end)
     }
 
