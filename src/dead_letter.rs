@@ -268,16 +268,6 @@ impl<T> DeadLetters<T> {
         self.letters.len()
     }
 
-    /// True when there is none.
-    pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
-    }
-
-    /// How many dead jobs are held in their slots.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
     /// True when another letter would have to be held.
     pub fn is_full(&self) -> bool {
         self.letters.len() >= self.config.capacity as usize
@@ -328,11 +318,6 @@ impl<T> DeadLetters<T> {
     /// Takes out the oldest letter.
     pub fn pop(&mut self) -> Option<(Timestamp, DeadLetter<T>)> {
         self.letters.pop_front()
-    }
-
-    /// Puts a letter back that could not be redriven.
-    pub fn put_back(&mut self, letter: (Timestamp, DeadLetter<T>)) {
-        self.letters.push_front(letter);
     }
 
     /// When the oldest letter reaches its age, if letters do.

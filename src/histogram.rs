@@ -14,7 +14,8 @@
 //! Each thread has its own histogram and is its only writer: a load and a store per counter, no RMW, no shared line. Whoever reads takes a
 //! [`snapshot`](Histogram::snapshot) of each and merges them.
 
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::statistics::AtomicU64;
 use std::fmt;
 
 /// Bits of a value that name the bucket within its power of two.

@@ -7,7 +7,8 @@
 //! `accepted = acked + dead_lettered + dropped + handed_back + held`.
 
 use crate::histogram::{Histogram, HistogramSnapshot};
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::statistics::AtomicU64;
 use crate::sync::{CachePadded, Mutex};
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ counts! {
     Accepted accepted,
     /// Jobs that ended well.
     Acked acked,
-    /// Jobs that went to the dead letters (or were held for want of room there).
+    /// Jobs that went to the dead letters. A job held for want of room there is counted once it moves in.
     DeadLettered dead_lettered,
     /// Dropped because the handler said so.
     Discarded dropped_discarded,

@@ -48,6 +48,9 @@ pub struct RuntimeBuilder {
     bells: BTreeMap<String, Arc<EventCount>>,
 }
 
+/// A queue of a pool, and its share of it.
+type Member = (Arc<dyn Served>, u32);
+
 struct Declared {
     queue: Arc<dyn Served>,
     /// The pool that serves it, and its share; `None` for a pull queue.
@@ -158,7 +161,7 @@ impl RuntimeBuilder {
     /// # Errors
     /// When a queue names a pool that was not declared, a pool's workers cannot be placed, or a thread cannot be started. Nothing is left running.
     pub fn build(mut self) -> Result<Runtime, BuildError> {
-        let mut members: BTreeMap<String, Vec<(Arc<dyn Served>, u32)>> = BTreeMap::new();
+        let mut members: BTreeMap<String, Vec<Member>> = BTreeMap::new();
         for declared in &self.queues {
             if let Some((pool, weight)) = &declared.pool {
                 members.entry(pool.clone()).or_default().push((Arc::clone(&declared.queue), *weight));

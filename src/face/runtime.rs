@@ -58,9 +58,7 @@ impl Runtime {
             }
             runtime.manual = Some(Mutex::new(workers));
         } else {
-            let timer = Arc::clone(&runtime.timer);
-            let spawned = thread::spawn_named("rm-timer".to_owned(), move || timer.run());
-            runtime.timer_thread = Some(spawned.map_err(BuildError::Spawn)?);
+            runtime.timer_thread = Some(runtime.timer.start().map_err(BuildError::Spawn)?);
             for pool in &runtime.pools {
                 pool.start()?;
             }

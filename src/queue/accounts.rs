@@ -44,10 +44,17 @@ impl Credits {
     }
 
     /// Accounts for a new handle; `None` when there are `ACCOUNTS_MAX` handles.
-    pub(super) fn open(&self) -> Option<Accounts> {
+    pub(super) fn open(&self, links: &impl Links) -> Option<Accounts> {
         let mut ids = Vec::with_capacity(self.pools.len());
-        for pool in &self.pools {
-            ids.push(pool.open_account()?);
+        for (at, pool) in self.pools.iter().enumerate() {
+            match pool.open_account() {
+                Some(id) => ids.push(id),
+                None => {
+                    // fresh accounts hold nothing
+                    self.pools[..at].iter().zip(ids).for_each(|(pool, id)| pool.close_account(links, id));
+                    return None;
+                }
+            }
         }
         Some(Accounts { ids })
     }

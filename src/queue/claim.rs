@@ -3,6 +3,7 @@
 //! A claim is published in the claimer's own block *before* the job is started: from then on the timer can see it, age it, expire it or take it back,
 //! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, Aftermath, Chore, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::Timestamp;
@@ -20,7 +21,7 @@ use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub enum Look {
 
 /// The claims of one worker or consumer, where the timer and thieves see them.
 ///
-/// The first entries are prefetched jobs, [`PREFETCH_MAX`] per lane; behind them, for a consumer, are the deliveries in its user's hands.
+/// The first entries are prefetched jobs, `AHEAD_MAX` per lane; behind them, for a consumer, are the deliveries in its user's hands.
 #[derive(Debug)]
 pub struct ClaimBlock {
     /// A [`Claim`] each. Written (stores only) by the claimer, or by the settler of the delivery the entry belongs to; read by the timer and by thieves.
@@ -50,7 +51,7 @@ pub struct ClaimBlock {
 
 impl ClaimBlock {
     fn new(lanes: usize, deliveries: usize) -> Self {
-        let prefetched = lanes * PREFETCH_MAX as usize;
+        let prefetched = lanes * AHEAD_MAX;
         ClaimBlock {
             entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
             ahead: AtomicU32::new(0),
@@ -186,9 +187,16 @@ impl Lease {
 /// Prefetched jobs of one lane, in order.
 #[derive(Debug)]
 struct LaneClaims {
-    held: [(u32, Epoch); PREFETCH_MAX as usize],
+    held: [(u32, Epoch); AHEAD_MAX],
     at: usize,
     end: usize,
+}
+
+impl LaneClaims {
+    /// The job that is started next. It may be somebody else's by now.
+    fn head(&self) -> Option<u32> {
+        (self.at < self.end).then(|| self.held[self.at].0)
+    }
 }
 
 #[derive(Debug)]
@@ -219,7 +227,9 @@ pub struct Claimer<T> {
 /// About this much work is claimed ahead.
 const AHEAD_NANOS: u64 = 100_000;
 /// Deliveries of one consumer that the timer observes; more are promoted into the wheel one by one.
-pub(super) const DELIVERIES: usize = 32;
+pub(super) const DELIVERIES: usize = if cfg!(loom) { 2 } else { 32 };
+/// Entries for prefetched jobs of one lane. A model has no chains longer than two, and the timer reads every entry.
+const AHEAD_MAX: usize = if cfg!(loom) { 2 } else { PREFETCH_MAX as usize };
 
 /// How many jobs of `run_nanos` each make up the work a worker claims ahead.
 #[inline]
@@ -231,7 +241,7 @@ impl<T> Queue<T> {
     /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
     /// `detached` claimer's deliveries leave it before they are settled.
     pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         let lanes = self.lanes.len();
         let deliveries = if detached { DELIVERIES } else { 0 };
         let block = Arc::new(ClaimBlock::new(lanes, deliveries));
@@ -245,7 +255,7 @@ impl<T> Queue<T> {
             ledger: self.ledger.open(lanes),
             block,
             rng: Rng::new(seed),
-            lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); PREFETCH_MAX as usize], at: 0, end: 0 }).collect(),
+            lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); AHEAD_MAX], at: 0, end: 0 }).collect(),
             picker: Some(picker),
             popped: Popped::new(),
             prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
@@ -317,11 +327,13 @@ impl<T> Claimer<T> {
         let picked = match &mut picker {
             Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
             Picker::Strict(strict) => {
+                // both look at the claims
+                let this = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
-                    let index = queue.lanes[lane].peek()?;
+                    let index = this.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
                     Some(now.since(queue.slab.slot(index).published()))
                 };
-                strict.pick(now, head_age, |lane| self.start_from(lane, look, now))
+                strict.pick(now, head_age, |lane| this.borrow_mut().start_from(lane, look, now))
             }
         };
         self.picker = Some(picker);
@@ -377,7 +389,9 @@ impl<T> Claimer<T> {
         for chain in self.popped.chains() {
             for index in chain.iter(&queue.slab) {
                 let epoch = queue.slab.state(index).load().epoch();
-                self.block.publish(lane * PREFETCH_MAX as usize + end, Claim::new(index, epoch));
+                if !is_bent(Bend::ClaimsUnseen) {
+                    self.block.publish(lane * AHEAD_MAX + end, Claim::new(index, epoch));
+                }
                 self.lanes[lane].held[end] = (index, epoch);
                 end += 1;
             }
@@ -502,7 +516,7 @@ impl<T> Claimer<T> {
                 if let Some(epoch) = state.steal(claim.epoch()) {
                     let lane = usize::from(word.lane());
                     debug_assert!(self.lanes[lane].at == self.lanes[lane].end, "only the idle steal");
-                    self.block.publish(lane * PREFETCH_MAX as usize, Claim::new(claim.index(), epoch));
+                    self.block.publish(lane * AHEAD_MAX, Claim::new(claim.index(), epoch));
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
                     return true;
@@ -523,7 +537,7 @@ impl<T> Claimer<T> {
         if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
             self.prefetch = jobs_ahead(self.run_estimate);
         }
-        if self.runs % 64 == 0 || nanos > AHEAD_NANOS {
+        if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {
             // relaxed: a hint
             self.queue.run_estimate.store(self.run_estimate, Relaxed);
         }

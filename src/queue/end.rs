@@ -1,13 +1,14 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
+use crate::verdict::contain;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// User code that is left to run after an act, outside of every lock.
 #[must_use = "the user code that an act leaves over must be run"]
@@ -27,9 +28,9 @@ impl<T> Aftermath<T> {
     pub fn run(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
-            Aftermath::Garbage(payload) => catch_unwind(AssertUnwindSafe(|| drop(payload))),
-            Aftermath::Evicted(letter) => catch_unwind(AssertUnwindSafe(|| drop(letter))),
-            Aftermath::Callback(letter, callback) => catch_unwind(AssertUnwindSafe(|| callback(letter))),
+            Aftermath::Garbage(payload) => contain(|| drop(payload)),
+            Aftermath::Evicted(letter) => contain(|| drop(letter)),
+            Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
@@ -60,9 +61,9 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
     }
 }
 
-/// True when a job of this fate is counted as ended although a stale holder still reads it. The others end when they are given away: to the dead letters, or
-/// back to the user; until then they are held.
-pub(super) fn lingers(fate: Fate) -> bool {
+/// True for fates that end a job at once, even if a stale holder still reads it: it lingers then. The others need its payload, so the job ends, and is
+/// counted, when the last holder has left.
+pub(super) fn ends_at_once(fate: Fate) -> bool {
     death_of(fate).is_none() && fate != Fate::HandedBack
 }
 
@@ -82,7 +83,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads.
     pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
         self.count_fate(ledger, fate);
-        if lingers(fate) {
+        if ends_at_once(fate) {
             ledger.bump(Count::Lingering);
         }
     }
@@ -103,7 +104,7 @@ impl<T> Queue<T> {
             if in_place {
                 if std::mem::needs_drop::<T>()
                     // SAFETY: the caller owns the payload
-                    && catch_unwind(AssertUnwindSafe(|| unsafe { self.slab.drop_in_place(index) })).is_err()
+                    && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
                 {
                     ledger.bump(Count::DropPanics);
                 }
@@ -115,7 +116,9 @@ impl<T> Queue<T> {
                 Aftermath::Nothing
             }
         };
-        self.credits.release(&self.slab, accounts, index);
+        if !is_bent(Bend::KeepCredit) {
+            self.credits.release(&self.slab, accounts, index);
+        }
         aftermath
     }
 
@@ -198,16 +201,18 @@ impl<T> Queue<T> {
         loop {
             // the house before the dead, as everywhere
             let house = self.house.lock();
-            let mut dead = self.dead.lock();
-            let Some(index) = dead.next_held() else { return };
-            let word = self.slab.state(index).load();
-            let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-            let letter = self.write_letter(index, word, reason, now);
-            self.slab.state(index).unhold();
-            count_death(&house.block, reason);
-            let stored = dead.store(letter, now);
-            debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-            drop(dead);
+            let index = {
+                let mut dead = self.dead.lock();
+                let Some(index) = dead.next_held() else { return };
+                let word = self.slab.state(index).load();
+                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+                let letter = self.write_letter(index, word, reason, now);
+                self.slab.state(index).unhold();
+                count_death(&house.block, reason);
+                let stored = dead.store(letter, now);
+                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+                index
+            };
             self.credits.release(&self.slab, &house.accounts, index);
         }
     }

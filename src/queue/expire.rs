@@ -7,6 +7,7 @@
 //! *Frozen process.* When two sweeps are further apart than `freeze_after`, the workers stood still as well: lease ages then grow by two sweeps at the most.
 //! Delays and schedules go by real time.
 
+use super::bent::{Bend, is_bent};
 use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
@@ -301,12 +302,13 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) {
-            if let Some((_, _)) = self.slab.state(index).take_back(claim.epoch()) {
-                // the claimer finds the epoch changed and forgets the index
-                let word = self.slab.state(index).load();
-                self.return_to_lane(index, word);
-            }
+        if waits
+            && now.saturating_sub(seen.stamp) >= nanos(self.patience())
+            && (is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some())
+        {
+            // the claimer finds the epoch changed and forgets the index
+            let word = self.slab.state(index).load();
+            self.return_to_lane(index, word);
         }
         false
     }
@@ -364,17 +366,24 @@ impl<T> Queue<T> {
     /// Hands due periods to whoever does chores. Says when the next one is due.
     fn start_periods(&self, now: Timestamp) -> Timestamp {
         let mut periods = self.periods.lock();
-        // relaxed: a stopped period may fire once more
-        periods.retain(|period| !period.stopped.load(Relaxed));
+        periods.retain(|period| {
+            // relaxed: a stopped period may fire once more
+            let stopped = period.stopped.load(Relaxed);
+            if stopped {
+                // dropping what its closure holds is user code
+                self.add_chore(Chore::Forget(Arc::clone(period)));
+            }
+            !stopped
+        });
         let mut next = Timestamp::MAX;
         for period in periods.iter() {
             let mut due = period.next.lock();
             if *due <= now {
                 let late = now.since(*due).as_nanos() / nanos(period.every).max(1) as u128;
-                let owed = if period.catch_up { late as u64 + 1 } else { 1 };
                 *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
                 // relaxed: the chore list's lock carries it
-                if period.owed.fetch_add(owed, Relaxed) == 0 {
+                let owed = if period.catch_up { period.owed.fetch_add(late as u64 + 1, Relaxed) } else { period.owed.swap(1, Relaxed) };
+                if owed == 0 {
                     self.add_chore(Chore::Period(Arc::clone(period)));
                 }
             }

@@ -1,6 +1,8 @@
 //! Shutdown: every undone job comes out by value.
 
 use super::Queue;
+use super::bent::{Bend, is_bent};
+use super::end::ends_at_once;
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::id::JobId;
@@ -61,7 +63,9 @@ impl<T> Queue<T> {
         // relaxed: the fence orders it
         self.closed.store(true, Relaxed);
         full_fence();
-        self.credits.close_waiters();
+        if !is_bent(Bend::CloseUntold) {
+            self.credits.close_waiters();
+        }
         self.bell.notify_all();
     }
 
@@ -71,16 +75,26 @@ impl<T> Queue<T> {
     pub fn stop(&self) {
         // relaxed: the fence orders it
         self.stopped.store(true, Relaxed);
+        if is_bent(Bend::StopUnfenced) {
+            return;
+        }
         full_fence();
         self.bell.notify_all();
     }
 
-    /// The jobs that are with a handler or consumer now.
-    pub fn running(&self) -> Vec<(JobId, Word)> {
+    /// The jobs that are with a handler or consumer now and have not ended, with the number of their latest delivery. A job whose lease ran out is among
+    /// them once it cannot be delivered again: it is over when its last holder has left.
+    pub fn running(&self) -> Vec<(JobId, u32)> {
         (0..self.capacity())
             .filter_map(|index| {
                 let word = self.slab.state(index).load();
-                (word.phase() == Phase::Running).then(|| (self.slab.slot(index).job_id(), word))
+                let failed = word.failures() + word.expiries();
+                let attempt = match word.phase() {
+                    Phase::Running => failed + 1,
+                    Phase::Zombie if word.holders() > 0 && !ends_at_once(word.fate()) => failed,
+                    _ => return None,
+                };
+                Some((self.slab.slot(index).job_id(), attempt))
             })
             .collect()
     }
@@ -127,8 +141,8 @@ impl<T> Queue<T> {
         self.count_house(Count::HandedBack);
     }
 
-    /// Claims that a stuck worker has not started go back to their lanes.
-    fn recall_claimed(&self) {
+    /// Claims that were not started go back to their lanes.
+    pub(super) fn recall_claimed(&self) {
         let blocks = self.claims.lock();
         for block in blocks.iter() {
             for entry in 0..block.len() {

@@ -11,7 +11,7 @@ use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::verdict::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -56,15 +56,13 @@ impl<T> Queue<T> {
         // the house before the dead, as everywhere
         let house = self.house.lock();
         let mut dead = self.dead.lock();
-        let taken = match job {
-            Some(job) => dead.remove(job),
-            None => dead.pop(),
-        };
-        let Some((since, letter)) = taken else { return Ok(false) };
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
-            dead.put_back((since, letter));
+        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
+        let Some((wanted, lane)) = wanted else { return Ok(false) };
+        // the slot first: a letter that finds none keeps its place
+        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, lane) else {
             return Err(crate::error::Refusal::Full { retry_after: None });
         };
+        let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
@@ -84,8 +82,9 @@ impl<T> Queue<T> {
         Ok(true)
     }
 
-    /// Drops every waiting job. Says how many.
+    /// Drops every waiting job, claimed ones too. Says how many.
     pub fn purge(&self, now: Timestamp) -> usize {
+        self.recall_claimed();
         let mut purged = 0;
         let mut popped = Popped::new();
         for ring in &self.lanes {
@@ -145,12 +144,23 @@ impl<T: Payload> Queue<T> {
             Chore::Pressure(pressure) => {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback
-                    && catch_unwind(AssertUnwindSafe(|| callback(pressure))).is_err()
+                    && contain(|| callback(pressure)).is_err()
                 {
                     self.count_house(Count::DropPanics);
                 }
             }
-            Chore::Period(period) => self.run_period(publisher, &period, clock),
+            Chore::Period(period) => {
+                self.run_period(publisher, &period, clock);
+                self.forget(period);
+            }
+            Chore::Forget(period) => self.forget(period),
+        }
+    }
+
+    /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
+    fn forget(&self, period: Arc<Period<T>>) {
+        if catch_unwind(AssertUnwindSafe(|| drop(period))).is_err() {
+            self.count_house(Count::DropPanics);
         }
     }
 
@@ -162,7 +172,7 @@ impl<T: Payload> Queue<T> {
             if period.stopped.load(Relaxed) {
                 return;
             }
-            let published = match catch_unwind(AssertUnwindSafe(|| (period.make)())) {
+            let published = match contain(|| (period.make)()) {
                 Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
                 Err(_) => false,
             };
@@ -178,3 +188,6 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -17,6 +17,7 @@
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
+mod bent;
 mod chores;
 mod claim;
 mod end;
@@ -27,6 +28,8 @@ mod publish;
 mod settle;
 
 pub use accounts::Accounts;
+#[doc(hidden)]
+pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};
 pub use claim::{ClaimBlock, Claimer, Lease, Look};
 pub use end::Aftermath;
@@ -46,6 +49,7 @@ use crate::slab::{Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{EventCount, Mutex};
 use accounts::Credits;
+use bent::is_bent;
 use chores::Chores;
 use std::fmt;
 use std::sync::Arc;
@@ -59,10 +63,10 @@ pub type PressureCallback = Arc<dyn Fn(Pressure) + Send + Sync>;
 /// How full a queue is, with hysteresis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pressure {
-    /// The depth has not been above the high watermark since it was last below the low one.
+    /// The depth has not reached the high watermark since it was last at or below the low one.
     #[default]
     Low,
-    /// The depth went above the high watermark and has not yet come down to the low one.
+    /// The depth reached the high watermark and has not yet come down to the low one.
     High,
 }
 
@@ -168,7 +172,7 @@ impl<T> Queue<T> {
         let slab = Slab::new(capacity);
         let credits = Credits::new(&slab, capacity, &config.lanes);
         let ledger = Ledger::new(config.lanes.len());
-        let house_accounts = credits.open().expect("the first handle of a queue finds an account");
+        let house_accounts = credits.open(&slab).expect("the first handle of a queue finds an account");
         let house = House { accounts: house_accounts, block: ledger.open(0) };
         let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
         let low = jobs(config.watermarks.0);
@@ -283,6 +287,9 @@ impl<T> Queue<T> {
     /// Wakes whoever sleeps for want of `jobs` jobs.
     #[inline]
     fn ring_bell(&self, jobs: usize) {
+        if is_bent(Bend::SilentPush) {
+            return;
+        }
         self.bell.notify_many(jobs);
     }
 

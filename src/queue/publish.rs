@@ -1,5 +1,6 @@
 //! A job is taken in: a credit, a slot, a lane.
 
+use super::bent::{Bend, is_bent};
 use super::{Accounts, Queue, Undone};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
@@ -36,13 +37,20 @@ pub struct Publisher {
     ids: Cell<(u64, u64)>,
 }
 
+impl Publisher {
+    /// Counts a refusal that its publisher is told of.
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        count_refusal(&self.ledger, refusal);
+    }
+}
+
 /// Job ids are taken from the queue in blocks of this size.
 const ID_BLOCK: u64 = 1024;
 
 impl<T: Payload> Queue<T> {
     /// A new publisher, or `None` when the queue has as many handles as it can have.
     pub fn open_publisher(&self) -> Option<Publisher> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)) })
     }
 
@@ -53,13 +61,18 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Publishes without waiting; overflow policies that need no waiting and no handler are applied here.
+    #[inline]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.check(publisher, job)
-            .and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
-                Some(index) => self.admit(publisher, index, job, when, now),
-                None => self.overflow(publisher, job, when, now),
-            })
-            .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+        self.attempt(publisher, job, when, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
+    }
+
+    /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
+    #[inline]
+    pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.check(publisher, job).and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+            Some(index) => self.admit(publisher, index, job, when, now),
+            None => self.overflow(publisher, job, when, now),
+        })
     }
 
     /// Publishes, waiting for a slot until `deadline`.
@@ -238,7 +251,7 @@ impl<T: Payload> Queue<T> {
         }
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
-        if self.is_stopped() {
+        if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
             return self.recall(publisher, id);
         }
         Ok(id)
@@ -275,6 +288,10 @@ impl<T: Payload> Queue<T> {
 
     /// How many jobs may travel as one chain: about what a worker takes on at a time.
     fn chain_limit(&self) -> u32 {
+        if self.settings.overflow == Overflow::DropOldest {
+            // a chain can only be taken as a whole, and an evictor that wants one would have to put the rest back behind younger jobs
+            return 1;
+        }
         // relaxed: a hint
         match self.run_estimate.load(Relaxed) {
             0 => CHAIN_MAX,
@@ -300,14 +317,14 @@ impl<T: Payload> Queue<T> {
             }
             Overflow::DropNew => {
                 let id = self.next_id(publisher);
-                let lane = job.lane;
-                match self.bury_new(id, lane, job.into_payload(), DeathReason::OverLength, now, &publisher.ledger) {
+                let Job { payload, lane, ttl, visibility } = job;
+                match self.bury_new(id, lane, payload, DeathReason::OverLength, now, &publisher.ledger) {
                     Ok(aftermath) => {
                         publisher.ledger.bump(Count::Accepted);
                         aftermath.run(self);
                         Ok(id)
                     }
-                    Err(payload) => Err(PublishError::new(Job::new(payload).lane(lane), self.full())),
+                    Err(payload) => Err(PublishError::new(Job { payload, lane, ttl, visibility }, self.full())),
                 }
             }
             _ => Err(PublishError::new(job, self.full())),

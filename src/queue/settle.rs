@@ -3,6 +3,7 @@
 //! Two steps, so that user code never runs inside the protocol: [`Queue::plan`] asks the retry function what to do, then [`Claimer::settle`] does it with
 //! one CAS. Whoever loses that CAS is stale: it leaves the slot and touches nothing.
 
+use super::bent::{Bend, is_bent};
 use super::{Aftermath, Claimer, Lease, Queue, Undone};
 use crate::chain::Chain;
 use crate::clock::Timestamp;
@@ -14,8 +15,7 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
-use crate::verdict::{JobError, Verdict};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::verdict::{JobError, Verdict, contain};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
                     let delay = retry.backoff.delay(lease.failures(), previous, rng);
                     Plan::Retry(error, delay)
                 }
-                Some(decide) => match catch_unwind(AssertUnwindSafe(|| decide(lease.failures(), &error))) {
+                Some(decide) => match contain(|| decide(lease.failures(), &error)) {
                     Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
                     Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
                     Ok(RetryDecision::Discard) => Plan::End(Fate::Discarded, Some(error)),
@@ -109,11 +109,15 @@ impl<T> Claimer<T> {
             // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
-        let settled = state.settle(lease.epoch.get(), |word| match next {
+        let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch.get() };
+        let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
         });
         let aftermath = match settled {
+            Ok(Settled::Left(word)) if is_bent(Bend::EndUnderReaders) => {
+                queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
+            }
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
                 if word.fate() == Fate::HandedBack {
@@ -156,7 +160,7 @@ impl<T> Claimer<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
-    #[allow(clippy::type_complexity, reason = "two ways to get the follow-up back, both spelled out above")]
+    #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(
         &mut self,
         lease: Lease,
@@ -176,7 +180,7 @@ impl<T> Claimer<T> {
                     Aftermath::Garbage(unsafe { queue.slab.take(lease.index) })
                 } else {
                     // SAFETY: as above
-                    if catch_unwind(AssertUnwindSafe(|| unsafe { queue.slab.drop_in_place(lease.index) })).is_err() {
+                    if contain(|| unsafe { queue.slab.drop_in_place(lease.index) }).is_err() {
                         self.ledger.bump(Count::DropPanics);
                     }
                     Aftermath::Nothing
@@ -226,7 +230,7 @@ impl<T> Claimer<T> {
         match self.queue.slab.state(lease.index).leave() {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
-                if super::end::lingers(word.fate()) {
+                if super::end::ends_at_once(word.fate()) {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {
@@ -253,22 +257,21 @@ impl<T> Claimer<T> {
 impl<T> Queue<T> {
     /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
     ///
-    /// An extension is a re-lease: the holder bumps the epoch, then writes down the length and publishes the new claim. So it races settle and expiry through the same
-    /// word, and the timer sees a fresh lease, aged from the moment it sees it.
+    /// An extension is a re-lease: the holder bumps the epoch, then announces the length and the new claim. So it races settle and expiry through the same
+    /// word, and the timer sees a fresh lease, aged from the moment it sees it. The length comes after the epoch: announced before, by a holder whose lease is
+    /// gone, it would be that of the job's next delivery, which has the same epoch.
     ///
     /// # Errors
     /// When the lease had run out, or `max_lease` is used up.
     pub fn extend(&self, block: &super::ClaimBlock, lease: &Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
         let left = (lease.started + self.settings.max_lease).since(now);
         let granted = length.min(left);
-        if granted.is_zero() {
-            return Err(ExtendError::Capped);
-        }
         let state = self.slab.state(lease.index);
+        if granted.is_zero() {
+            return Err(if self.is_current(lease) { ExtendError::Capped } else { ExtendError::Stale(Self::became(state.load())) });
+        }
         match state.extend(lease.epoch.get()) {
             Ok(epoch) => {
-                // only the winner writes: what a stale holder announced would be read as the next delivery's, which has the same number.
-                // The timer does not age the new lease before it sees the new claim
                 self.slab.set_extension(lease.index, epoch.raw(), granted);
                 block.reclaim(lease, epoch);
                 lease.epoch.set(epoch);
@@ -324,7 +327,7 @@ impl<T> Queue<T> {
             match slot.state.cancel(word, Fate::Cancelled) {
                 crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => return true,
                 crate::slab::CancelStep::DoomedDelayed => {
-                    if self.inbox.post(index, Flag::Poke) {
+                    if !is_bent(Bend::CancelUntold) && self.inbox.post(index, Flag::Poke) {
                         self.wake_timer(0);
                     }
                     return true;

@@ -98,8 +98,11 @@ impl<T> Slab<T> {
     /// The caller owns `index` and the slot holds no payload.
     #[inline]
     pub unsafe fn write(&self, index: u32, payload: T) {
-        // SAFETY: the caller owns the empty slot, so nobody else reads or writes the cell
-        self.slots[index as usize].payload.with_mut(|cell| unsafe { (*cell).write(payload) });
+        self.slots[index as usize].payload.with_mut(|cell| {
+            // SAFETY: the caller owns the empty slot, so nobody else reads or writes the cell
+            let cell = unsafe { &mut *cell };
+            cell.write(payload);
+        });
     }
 
     /// The payload, read where it lies.
@@ -108,8 +111,12 @@ impl<T> Slab<T> {
     /// The caller is a holder (its `start` won and it has not left) or owns the index of an occupied slot, and stays so while the reference lives.
     #[inline]
     pub unsafe fn get(&self, index: u32) -> &T {
-        // SAFETY: a slot with a holder or an owned index is occupied, and its payload is not written again before the last holder left
-        self.slots[index as usize].payload.with(|cell| unsafe { (*cell).assume_init_ref() })
+        self.slots[index as usize].payload.with(|cell| {
+            // SAFETY: the payload of a slot with a holder or an owned index is not written again before the last holder has left
+            let cell = unsafe { &*cell };
+            // SAFETY: such a slot is occupied
+            unsafe { cell.assume_init_ref() }
+        })
     }
 
     /// Moves the payload out.
@@ -118,8 +125,12 @@ impl<T> Slab<T> {
     /// The state word made the caller the owner of the payload (`Settled::Owner`, `Leave::Owner`, `Dispose::Owner`, or a held slot), and it takes it once.
     #[inline]
     pub unsafe fn take(&self, index: u32) -> T {
-        // SAFETY: the caller is the payload's only owner and the slot counts as empty from here on
-        self.slots[index as usize].payload.with(|cell| unsafe { (*cell).assume_init_read() })
+        self.slots[index as usize].payload.with(|cell| {
+            // SAFETY: the caller is the payload's only owner
+            let cell = unsafe { &*cell };
+            // SAFETY: the slot is occupied, and counts as empty from here on
+            unsafe { cell.assume_init_read() }
+        })
     }
 
     /// Drops the payload where it lies. User code runs and may panic; the slot counts as empty either way.
@@ -128,8 +139,12 @@ impl<T> Slab<T> {
     /// As [`take`](Self::take).
     #[inline]
     pub unsafe fn drop_in_place(&self, index: u32) {
-        // SAFETY: the caller is the payload's only owner
-        self.slots[index as usize].payload.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+        self.slots[index as usize].payload.with_mut(|cell| {
+            // SAFETY: the caller is the payload's only owner
+            let cell = unsafe { &mut *cell };
+            // SAFETY: the slot is occupied, and counts as empty from here on
+            unsafe { cell.assume_init_drop() }
+        });
     }
 
     /// When the delayed job in `index` is due.
@@ -161,18 +176,28 @@ impl<T> Slab<T> {
 
     /// The length of the lease `epoch`, if it came about by extension.
     pub fn extension(&self, index: u32, epoch: u64) -> Option<Duration> {
-        // relaxed: carried by the claim or the inbox
+        // relaxed: a reader that comes too early takes the lease to be as long as any other, and looks again before that is over
         let packed = self.cold[index as usize].extension.load(Relaxed);
         let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
         (packed != 0 && packed >> EXTENSION_MS_BITS == tag).then(|| Duration::from_millis(packed & ((1 << EXTENSION_MS_BITS) - 1)))
     }
 
-    /// Writes down the length of the lease `epoch` that the caller has just taken by extension. Rounded up to milliseconds.
+    /// Announces the length of the lease `epoch`, which the caller has just taken by extension. Rounded up to milliseconds. A holder that was
+    /// overtaken meanwhile leaves the note of its successor alone.
     pub fn set_extension(&self, index: u32, epoch: u64, length: Duration) {
         let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, (1 << EXTENSION_MS_BITS) - 1);
-        let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
-        // relaxed: the claim (or the inbox entry) that follows releases it
-        self.cold[index as usize].extension.store(tag << EXTENSION_MS_BITS | millis, Relaxed);
+        let tags = u64::MAX >> EXTENSION_MS_BITS;
+        let (tag, cell) = (epoch & tags, &self.cold[index as usize].extension);
+        // relaxed: CAS re-checks
+        let mut packed = cell.load(Relaxed);
+        // tags go round: less than half a round ahead is later
+        while packed == 0 || tag.wrapping_sub(packed >> EXTENSION_MS_BITS) & tags <= tags / 2 {
+            // relaxed, both: a reader that misses it looks again
+            match cell.compare_exchange(packed, tag << EXTENSION_MS_BITS | millis, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => packed = now,
+            }
+        }
     }
 }
 

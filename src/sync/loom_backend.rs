@@ -4,9 +4,95 @@ use std::time::Duration;
 
 pub use loom::sync::Arc;
 
+std::thread_local! {
+    static THOROUGH: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the models that this thread runs from now on try every order of two accesses to an atomic.
+///
+/// loom 0.7 keeps *one* last access per atomic to find out which orders are worth trying. A thread that loads and then writes hides the loads that
+/// others made before its own, and "write first, then their load" is never tried. In a thorough model every access is preceded by an RMW of a shadow of
+/// the atomic, which is hidden by nothing and orders nothing else; loads may still find old values, as they may in reality.
+pub fn thorough(on: bool) {
+    THOROUGH.set(on);
+}
+
 /// Atomics and fences, watched by loom.
 pub mod atomic {
-    pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use loom::sync::atomic::{Ordering, fence};
+
+    macro_rules! watched {
+        ($($name:ident $value:ty: $($rmw:ident)*;)*) => { $(
+            /// loom's atomic, with a shadow in a [thorough](super::thorough) model.
+            #[derive(Debug)]
+            pub struct $name {
+                inner: loom::sync::atomic::$name,
+                shadow: Option<loom::sync::atomic::AtomicBool>,
+            }
+
+            impl $name {
+                /// An atomic that holds `value`.
+                pub fn new(value: $value) -> Self {
+                    let shadow = super::THOROUGH.get().then(|| loom::sync::atomic::AtomicBool::new(false));
+                    $name { inner: loom::sync::atomic::$name::new(value), shadow }
+                }
+
+                fn meet(&self) -> &loom::sync::atomic::$name {
+                    if let Some(shadow) = &self.shadow {
+                        shadow.swap(true, Ordering::Relaxed);
+                    }
+                    &self.inner
+                }
+
+                /// As the standard library's.
+                pub fn load(&self, order: Ordering) -> $value {
+                    self.meet().load(order)
+                }
+
+                /// As the standard library's.
+                pub fn store(&self, value: $value, order: Ordering) {
+                    self.meet().store(value, order);
+                }
+
+                /// As the standard library's.
+                ///
+                /// # Errors
+                /// The value that was found instead.
+                pub fn compare_exchange(&self, current: $value, new: $value, success: Ordering, failure: Ordering) -> Result<$value, $value> {
+                    self.meet().compare_exchange(current, new, success, failure)
+                }
+
+                /// As the standard library's, but never fails for nothing.
+                ///
+                /// # Errors
+                /// The value that was found instead.
+                pub fn compare_exchange_weak(&self, current: $value, new: $value, success: Ordering, failure: Ordering) -> Result<$value, $value> {
+                    self.meet().compare_exchange_weak(current, new, success, failure)
+                }
+
+                $(
+                    /// As the standard library's.
+                    pub fn $rmw(&self, value: $value, order: Ordering) -> $value {
+                        self.meet().$rmw(value, order)
+                    }
+                )*
+            }
+
+            impl Default for $name {
+                fn default() -> Self {
+                    Self::new(<$value>::default())
+                }
+            }
+        )* };
+    }
+
+    watched! {
+        AtomicBool bool: swap fetch_or fetch_and;
+        AtomicU8 u8: swap fetch_or fetch_and fetch_add fetch_sub;
+        AtomicU32 u32: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+        AtomicU64 u64: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+        AtomicUsize usize: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+    }
 }
 
 /// Threads, scheduled by loom.

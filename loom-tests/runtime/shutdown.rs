@@ -1,0 +1,288 @@
+//! The end: every job that was taken in is run or comes out.
+
+use super::world::{B2, B3, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
+use ringmill::queue::{Bend, Claimer, Look, Plan, When};
+use ringmill::sync::thread;
+use ringmill::{JobError, Refusal, Undone};
+
+/// What a publish said, against what became of the job.
+fn assert_kept(world: &World, job: usize, published: &Result<ringmill::JobId, Refusal>, undone: &[Undone<Probe>]) {
+    let handed_back = jobs_of(undone).iter().filter(|&&other| other == job).count();
+    let ends = handed_back + usize::from(world.is_acked(job));
+    match published {
+        Ok(_) => assert_eq!(ends, 1, "job {job} was taken in, run {} and handed back {handed_back} times", world.is_acked(job)),
+        Err(Refusal::Closed) => assert_eq!(ends, 0, "job {job} was refused, and run or handed back as well"),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// What a worker does until the stop.
+fn work_until_stopped(world: &World, claimer: &mut Claimer<Probe>) {
+    if !world.queue.is_stopped() {
+        world.work(claimer);
+    }
+    claimer.give_back();
+}
+
+/// (M18) A publish has passed the closed gate and is on its way in while everything is handed back: it says Ok, and the job stays behind.
+fn published_into_the_hand_back<const DELAYED: bool>() {
+    let world = World::new(&config(1));
+    let publisher = world.publisher();
+    let claimer = world.claimer();
+    let when = if DELAYED { When::At(world.now() + 5 * TICK) } else { When::Now };
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || world.publish_to(&publisher, 0, 0, when)
+    });
+    world.queue.close();
+    world.queue.stop();
+    let undone = world.queue.hand_back();
+    let published = producing.join().unwrap();
+    assert_kept(&world, 0, &published, &undone);
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_late_publish_is_handed_back_or_refused() {
+    model("published_into_the_hand_back", B3, published_into_the_hand_back::<false>);
+}
+
+#[test]
+fn a_late_publish_is_handed_back_or_refused_twin_no_second_look() {
+    twin("published_into_the_hand_back", Bend::NoSecondLook, B3, published_into_the_hand_back::<false>);
+}
+
+#[test]
+fn a_late_publish_is_handed_back_or_refused_twin_publisher_unfenced() {
+    twin("published_into_the_hand_back", Bend::SilentPush, B3, published_into_the_hand_back::<false>);
+}
+
+#[test]
+fn a_late_publish_is_handed_back_or_refused_twin_stop_unfenced() {
+    twin("published_into_the_hand_back", Bend::StopUnfenced, B3, published_into_the_hand_back::<false>);
+}
+
+#[test]
+fn a_late_delayed_publish_is_handed_back_or_refused() {
+    model("delayed_into_the_hand_back", B3, published_into_the_hand_back::<true>);
+}
+
+#[test]
+fn a_late_delayed_publish_is_handed_back_or_refused_twin() {
+    twin("delayed_into_the_hand_back", Bend::NoSecondLook, B3, published_into_the_hand_back::<true>);
+}
+
+/// (M18) Two publishers meet the stop: one takes the other's job back, and neither it nor the hand-back has it.
+fn two_publish_into_the_hand_back() {
+    let world = World::new(&config(2));
+    let claimer = world.claimer();
+    let producing: Vec<_> = [0, 1]
+        .map(|job| {
+            let (world, publisher) = (world.clone(), world.publisher());
+            thread::spawn(move || world.publish(&publisher, job))
+        })
+        .into();
+    world.queue.close();
+    world.queue.stop();
+    let undone = world.queue.hand_back();
+    for (job, producing) in producing.into_iter().enumerate() {
+        assert_kept(&world, job, &producing.join().unwrap(), &undone);
+    }
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn two_late_publishes_do_not_take_each_others_jobs() {
+    model("two_publish_into_the_hand_back", B2, two_publish_into_the_hand_back);
+}
+
+#[test]
+fn two_late_publishes_do_not_take_each_others_jobs_twin() {
+    twin("two_publish_into_the_hand_back", Bend::NoSecondLook, B2, two_publish_into_the_hand_back);
+}
+
+/// (M18) The same with a worker, who is joined before the hand-back, as the runtime does: it leaves with a claim in its pocket.
+fn published_into_the_shutdown() {
+    let world = World::new(&config(1));
+    let publisher = world.publisher();
+    let (claimer, mut worker) = (world.claimer(), world.claimer());
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || world.publish(&publisher, 0)
+    });
+    let working = thread::spawn({
+        let world = world.clone();
+        move || work_until_stopped(&world, &mut worker)
+    });
+    world.queue.close();
+    world.queue.stop();
+    working.join().unwrap();
+    let undone = world.queue.hand_back();
+    let published = producing.join().unwrap();
+    assert_kept(&world, 0, &published, &undone);
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_published_job_is_run_or_handed_back() {
+    model("published_into_the_shutdown", B2, published_into_the_shutdown);
+}
+
+#[test]
+fn a_published_job_is_run_or_handed_back_twin() {
+    twin("published_into_the_shutdown", Bend::NoSecondLook, B2, published_into_the_shutdown);
+}
+
+/// (M19) One job is with a worker and its lease runs out, another is on its way in, and all is shut down: the books do not balance.
+fn shut_down_in_full_swing() {
+    let world = World::new(&config(2));
+    let publisher = world.publisher();
+    let (claimer, mut worker) = (world.claimer(), world.claimer());
+    world.publish(&publisher, 0).unwrap();
+    let lease = worker.next(Look::Strict, world.now()).unwrap();
+    world.turn(TICK);
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || world.publish(&publisher, 1)
+    });
+    let working = thread::spawn({
+        let world = world.clone();
+        move || {
+            world.ack(&mut worker, lease);
+            work_until_stopped(&world, &mut worker);
+        }
+    });
+    let timing = thread::spawn({
+        let world = world.clone();
+        move || world.turn(VISIBILITY)
+    });
+    world.queue.close();
+    world.queue.stop();
+    working.join().unwrap();
+    timing.join().unwrap();
+    let undone = world.queue.hand_back();
+    let published = producing.join().unwrap();
+    assert_kept(&world, 1, &published, &undone);
+    assert_eq!(jobs_of(&undone).contains(&0), !world.is_acked(0), "job 0 was lost");
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn the_books_balance_after_a_shutdown() {
+    model("shut_down_in_full_swing", B2, shut_down_in_full_swing);
+}
+
+#[test]
+fn the_books_balance_after_a_shutdown_twin() {
+    twin("shut_down_in_full_swing", Bend::EndUnderReaders, B2, shut_down_in_full_swing);
+}
+
+/// A consumer asks for another attempt as everything is handed back: the job is in neither hand.
+fn retried_into_the_hand_back<const DELAY: u32>() {
+    let world = World::new(&config(1));
+    let publisher = world.publisher();
+    let (claimer, mut consumer) = (world.claimer(), world.detached());
+    world.publish(&publisher, 0).unwrap();
+    let lease = consumer.next(Look::Strict, world.now()).unwrap();
+    let consuming = thread::spawn({
+        let world = world.clone();
+        move || {
+            assert!(world.settle(&mut consumer, lease, Plan::Retry(JobError::transient("again"), DELAY * TICK)));
+        }
+    });
+    world.queue.close();
+    world.queue.stop();
+    let mut undone = world.queue.hand_back();
+    consuming.join().unwrap();
+    // what has come back since
+    undone.extend(world.queue.hand_back());
+    assert_eq!(jobs_of(&undone), [0], "the job was lost, or handed back twice");
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_late_retry_is_handed_back() {
+    model("retried_into_the_hand_back", B3, retried_into_the_hand_back::<0>);
+}
+
+#[test]
+fn a_late_delay_is_handed_back() {
+    model("put_off_into_the_hand_back", B3, retried_into_the_hand_back::<3>);
+}
+
+/// (M22) A publisher closes and a claimer goes, with jobs claimed and not started, while a colleague steals: a job is dropped with its claimer, or twice.
+fn handles_go_with_jobs_inside() {
+    let world = World::new(&config(2).prefetch(2));
+    let mut publisher = world.publisher();
+    let (mut claimer, mut other) = (world.claimer(), world.claimer());
+    world.publish(&publisher, 0).unwrap();
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || {
+            world.publish(&publisher, 1).unwrap();
+            world.queue.close_publisher(&mut publisher);
+        }
+    });
+    let leaving = thread::spawn({
+        move || {
+            claimer.look(Look::Strict);
+            drop(claimer);
+        }
+    });
+    if other.steal() {
+        world.work(&mut other);
+    }
+    producing.join().unwrap();
+    leaving.join().unwrap();
+    let acked = usize::from(world.is_acked(0)) + usize::from(world.is_acked(1));
+    let phases = world.queue.gauges().phases;
+    assert_eq!(phases.ready as usize, 2 - acked, "{phases:?}");
+    // nobody is left to run them: they go with the queue
+    drop(other);
+    world.assert_dropped_with_the_queue();
+}
+
+#[test]
+fn undelivered_jobs_are_dropped_once() {
+    model("handles_go_with_jobs_inside", B2, handles_go_with_jobs_inside);
+}
+
+#[test]
+fn undelivered_jobs_are_dropped_once_twin() {
+    twin("handles_go_with_jobs_inside", Bend::KeepCredit, B2, handles_go_with_jobs_inside);
+}
+
+/// A batch meets the stop: what it took back is in nobody's hand.
+fn batch_into_the_hand_back() {
+    let world = World::new(&config(2));
+    let publisher = world.publisher();
+    let claimer = world.claimer();
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || {
+            let mut jobs = [0, 1].map(|job| world.job(job)).into_iter();
+            let (accepted, refused) = world.queue.publish_batch(&publisher, &mut jobs, world.now());
+            let left = jobs.len() + usize::from(refused.is_some());
+            assert_eq!(accepted + left, 2);
+            accepted
+        }
+    });
+    world.queue.close();
+    world.queue.stop();
+    let mut undone = world.queue.hand_back();
+    let accepted = producing.join().unwrap();
+    undone.extend(world.queue.hand_back());
+    assert_eq!(undone.len(), accepted, "what was taken in is not what comes out");
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_late_batch_is_handed_back() {
+    model("batch_into_the_hand_back", B2, batch_into_the_hand_back);
+}

@@ -1,0 +1,54 @@
+//! Steps of the protocol that a model may bend, to see that it notices. Outside of loom nothing is ever bent, and the compiler knows it.
+
+/// A step left out, or done wrong.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bend {
+    /// Whoever pushes neither fences nor rings the bell.
+    SilentPush,
+    /// A publisher does not ask again whether the queue has stopped.
+    NoSecondLook,
+    /// The stop does not fence.
+    StopUnfenced,
+    /// The close does not tell the publishers that wait.
+    CloseUntold,
+    /// A settlement takes the epoch it finds for its own.
+    SettleRereads,
+    /// A job that ends is freed whoever still reads it.
+    EndUnderReaders,
+    /// A job that ends keeps its slot.
+    KeepCredit,
+    /// Whoever cancels a delayed job does not tell the timer.
+    CancelUntold,
+    /// Claims are not published.
+    ClaimsUnseen,
+    /// The timer takes an unstarted claim back without a new epoch.
+    TakeBackUnmarked,
+}
+
+#[cfg(loom)]
+std::thread_local! {
+    /// loom's threads are coroutines of the test's thread, so this is one value for a model and none of its neighbours'.
+    static BENT: std::cell::Cell<Option<Bend>> = const { std::cell::Cell::new(None) };
+}
+
+/// Bends one step for the models that this thread runs from now on; `None`: none.
+#[doc(hidden)]
+pub fn bend(bend: Option<Bend>) {
+    #[cfg(loom)]
+    BENT.set(bend);
+    #[cfg(not(loom))]
+    let _ = bend;
+}
+
+/// True while a model has bent this step.
+#[inline(always)]
+pub(super) fn is_bent(bend: Bend) -> bool {
+    #[cfg(loom)]
+    return BENT.get() == Some(bend);
+    #[cfg(not(loom))]
+    {
+        let _ = bend;
+        false
+    }
+}
