@@ -159,7 +159,7 @@ impl<T: Payload> Queue<T> {
 
     /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
     fn forget(&self, period: Arc<Period<T>>) {
-        if catch_unwind(AssertUnwindSafe(|| drop(period))).is_err() {
+        if contain(|| drop(period)).is_err() {
             self.count_house(Count::DropPanics);
         }
     }
