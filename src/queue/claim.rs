@@ -575,7 +575,7 @@ impl<T> Claimer<T> {
         let queue = Arc::clone(&self.queue);
         for (lane, claims) in self.lanes.iter_mut().enumerate() {
             for &(index, epoch) in &claims.held[claims.at..claims.end] {
-                if queue.slab.state(index).take_back(epoch).is_some() {
+                if !is_bent(Bend::KeepClaims) && queue.slab.state(index).take_back(epoch).is_some() {
                     queue.lanes[lane].push(Chain::one(index));
                 }
             }

@@ -7,7 +7,7 @@ use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stor
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
-use crate::verdict::contain;
+use crate::sync::contain;
 use std::fmt;
 
 /// User code that is left to run after an act, outside of every lock.

@@ -11,7 +11,7 @@ use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::verdict::contain;
+use crate::sync::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {

@@ -15,7 +15,8 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
-use crate::verdict::{JobError, Verdict, contain};
+use crate::sync::contain;
+use crate::verdict::{JobError, Verdict};
 use std::time::Duration;
 
 /// What to do with a delivery.

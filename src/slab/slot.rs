@@ -5,8 +5,8 @@ use super::word::Phase;
 use crate::chain::Links;
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::{UnsafeCell, contain};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -275,14 +275,11 @@ impl<T> Drop for Slab<T> {
                 Phase::Free => false,
             };
             if occupied {
-                // a payload whose drop panics must not keep the others from being dropped; what the panic carries might panic in its turn
-                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                // a payload whose drop panics must not keep the others from being dropped
+                let _ = contain(|| {
                     // SAFETY: `&mut self`: nobody else can reach the slot, and an occupied slot holds a payload
                     unsafe { self.drop_in_place(index) }
-                }));
-                if let Err(panic) = dropped {
-                    std::mem::forget(panic);
-                }
+                });
             }
         }
     }
