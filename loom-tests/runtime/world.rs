@@ -14,6 +14,10 @@ use std::time::Duration;
 pub const B2: Bound = Bound::preemptions(2);
 pub const B3: Bound = Bound::preemptions(3);
 
+/// Tier 2.
+pub const DEEP1: Bound = Bound { preemptions: Some(1), seconds: 1800 };
+pub const DEEP3: Bound = Bound { preemptions: Some(3), seconds: 1800 };
+
 pub const TICK: Duration = Duration::from_millis(1);
 pub const VISIBILITY: Duration = Duration::from_millis(8);
 

@@ -338,7 +338,9 @@ impl<T> Queue<T> {
             };
             // relaxed: statistics
             self.pressure.store(pressure == Pressure::High, Relaxed);
-            self.add_chore(Chore::Pressure(pressure));
+            if self.pressure_callback.lock().is_some() {
+                self.add_chore(Chore::Pressure(pressure));
+            }
         }
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);

@@ -11,7 +11,7 @@ use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::verdict::contain;
+use crate::sync::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -59,10 +59,13 @@ impl<T> Queue<T> {
         let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
         let Some((wanted, lane)) = wanted else { return Ok(false) };
         // the slot first: a letter that finds none keeps its place
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, lane) else {
+        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
+        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
-        };
+        }
         let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
+        // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
+        let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
@@ -159,9 +162,7 @@ impl<T: Payload> Queue<T> {
 
     /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
     fn forget(&self, period: Arc<Period<T>>) {
-        if contain(|| drop(period)).is_err() {
-            self.count_house(Count::DropPanics);
-        }
+        self.discard(period);
     }
 
     fn run_period(&self, publisher: &Publisher, period: &Period<T>, clock: &dyn Clock) {
@@ -173,10 +174,10 @@ impl<T: Payload> Queue<T> {
                 return;
             }
             let published = match contain(|| (period.make)()) {
-                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
-                Err(_) => false,
+                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
+                Err(_) => Err(()),
             };
-            if !published {
+            if published.is_err() {
                 publisher.ledger.bump(Count::PeriodsMissed);
             }
         }

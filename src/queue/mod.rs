@@ -26,6 +26,8 @@ mod hand_back;
 mod letters;
 mod publish;
 mod settle;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use accounts::Accounts;
 #[doc(hidden)]
@@ -112,6 +114,7 @@ pub struct Queue<T> {
     /// When the timer looks again by itself, in nanoseconds. Written by the timer, read by whoever has an earlier wish.
     timer_until: Arc<AtomicU64>,
     histories: Histories,
+    /// Where locks are nested they are taken in the order strays, timer, house, dead.
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
@@ -334,6 +337,17 @@ impl<T> Queue<T> {
     /// Every count and histogram, added up.
     pub fn totals(&self) -> Totals {
         self.ledger.totals()
+    }
+
+    /// True when the timer left something to do.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.chores.any()
+    }
+
+    /// What the timer left to do.
+    pub fn take_chores(&self) -> Vec<Chore<T>> {
+        self.chores.take()
     }
 
     /// A block of the queue's job ids.

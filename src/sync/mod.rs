@@ -23,6 +23,7 @@ mod backend;
 mod backend;
 
 pub mod chaos;
+mod contain;
 pub mod eventcount;
 mod parker;
 mod spin;
@@ -30,6 +31,7 @@ mod spin;
 #[cfg(loom)]
 pub use backend::thorough;
 pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
+pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use parker::{Parker, Unparker};
