@@ -138,10 +138,10 @@ fn workers_from_1_to_48_also_more_than_cores() {
 #[test]
 fn a_core_that_is_not_there_is_named_and_nothing_is_left_running() {
     let mut builder = with_queue("default");
-    let cores = crate::CoreList::parse("100000").or_else(|_| crate::CoreList::parse("4095")).unwrap();
+    let cores = "4095".parse().unwrap();
     builder.pool(PoolConfig::new("default").workers(1).placement(Placement::Cores(cores))).unwrap();
     let error = builder.build().unwrap_err().to_string();
-    assert!(error.starts_with("placement: ") && (error.contains("4095") || error.contains("100000")), "{error}");
+    assert!(error.starts_with("placement: ") && error.contains("4095"), "{error}");
 }
 
 #[test]
@@ -205,10 +205,16 @@ fn an_iterator_that_panics_in_the_middle_loses_nothing() {
 
 /// Panics where it is told to.
 struct Touchy {
-    on_drop: bool,
-    on_validate: bool,
-    on_clone: bool,
+    on: On,
     counted: Counted,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    Drop,
+    Validate,
+    Clone,
+    Nothing,
 }
 
 /// A panic whose payload panics when it is dropped.
@@ -224,7 +230,7 @@ impl Drop for Spiteful {
 
 impl Payload for Touchy {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.on_validate {
+        if self.on == On::Validate {
             std::panic::panic_any(Spiteful);
         }
         Ok(())
@@ -233,7 +239,7 @@ impl Payload for Touchy {
 
 impl Drop for Touchy {
     fn drop(&mut self) {
-        if self.on_drop && !std::thread::panicking() {
+        if self.on == On::Drop && !std::thread::panicking() {
             std::panic::panic_any(Spiteful);
         }
     }
@@ -241,8 +247,8 @@ impl Drop for Touchy {
 
 impl Clone for Touchy {
     fn clone(&self) -> Self {
-        assert!(!self.on_clone, "no clone");
-        Touchy { counted: self.counted.census.born(self.counted.number), ..*self }
+        assert!(self.on != On::Clone, "no clone");
+        touchy(&self.counted.census, self.on)
     }
 }
 
@@ -252,18 +258,18 @@ impl std::fmt::Debug for Touchy {
     }
 }
 
-fn calm(census: &Census) -> Touchy {
-    Touchy { on_drop: false, on_validate: false, on_clone: false, counted: census.born(0) }
+fn touchy(census: &Census, on: On) -> Touchy {
+    Touchy { on, counted: census.born(0) }
 }
 
 #[test]
 fn a_payload_whose_validate_panics_is_invalid() {
     let census = Census::default();
     let pull = Pull::<Touchy>::new(q(4));
-    let error = pull.producer.publish(Touchy { on_validate: true, ..calm(&census) }).unwrap_err();
+    let error = pull.producer.publish(touchy(&census, On::Validate)).unwrap_err();
     assert_eq!(*error.refusal(), Refusal::Invalid { reason: "validate panicked: a panic without a message".into() });
     drop(error);
-    let mut jobs = [calm(&census), Touchy { on_validate: true, ..calm(&census) }].into_iter();
+    let mut jobs = [touchy(&census, On::Nothing), touchy(&census, On::Validate)].into_iter();
     assert_eq!(pull.producer.publish_batch(&mut jobs).accepted, 1);
     pull.settled();
 }
@@ -271,7 +277,7 @@ fn a_payload_whose_validate_panics_is_invalid() {
 #[test]
 fn a_payload_whose_drop_panics_is_counted_wherever_it_ends() {
     let census = Census::default();
-    let touchy = || Touchy { on_drop: true, ..calm(&census) };
+    let touchy = || touchy(&census, On::Drop);
     let config = q(8).retry(at_once_up_to(1)).dead_letters(DeadLetterConfig::new().capacity(1).overflow(crate::DeadLetterOverflow::DropOldest));
     let pull = Pull::<Touchy>::new(config.clone());
     let next = || {
@@ -307,7 +313,7 @@ fn a_payload_whose_drop_panics_is_counted_wherever_it_ends() {
 fn a_payload_whose_clone_panics_harms_only_who_clones() {
     let census = Census::default();
     let pull = Pull::<Touchy>::new(q(4));
-    pull.producer.publish(Touchy { on_clone: true, ..calm(&census) }).unwrap();
+    pull.producer.publish(touchy(&census, On::Clone)).unwrap();
     pull.get().unwrap().reject("no").unwrap();
     let letters = pull.queue.dead_letters();
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| letters.list(9))).is_err());
