@@ -220,8 +220,12 @@ impl Pool {
     /// Starts a spare for every worker that is stuck past its lease, as far as there are spares. Called by the timer.
     pub(crate) fn supervise(&self) {
         // relaxed, both: only the timer adds spares
-        let spares = self.shared.spares.load(Relaxed);
-        if spares >= self.config.spares || self.shared.is_stopping() || self.shared.stuck() <= spares {
+        let (spares, stuck) = (self.shared.spares.load(Relaxed), self.shared.stuck());
+        if spares > stuck {
+            // one of them may be asleep, and goes only when it wakes
+            self.shared.bell.notify_all();
+        }
+        if spares >= self.config.spares || self.shared.is_stopping() || stuck <= spares {
             return;
         }
         let started = self.spares_started.fetch_add(1, Relaxed);

@@ -287,9 +287,8 @@ fn spares_go_when_the_stuck_come_back() {
         }
         assert_eq!(runtime.snapshot().pools[0].spares, 1);
         door.open();
-        eventually("the spare retires", || {
-            // a spare looks whether it is needed between two rounds of work
-            let _ = producer.publish(9);
+        producer.publish(9).unwrap();
+        eventually("the spare retires, also from its sleep", || {
             let pool = &runtime.snapshot().pools[0];
             (pool.stuck, pool.spares) == (0, 0)
         });
