@@ -23,6 +23,7 @@ const MAX_LEASE: u64 = 60;
 const SWEEP: u64 = 2;
 const BACKOFF: u64 = 7;
 const ATTEMPTS: u32 = 3;
+/// Of jobs without a time to live. With one, no job waits that a stale holder still reads: where such a job goes when it is popped cannot be seen from outside.
 const EXPIRIES: u32 = 2;
 
 fn ms(millis: u64) -> Duration {
@@ -97,7 +98,7 @@ impl ReferenceStateMachine for Acts {
     type Transition = Act;
 
     fn init_state() -> BoxedStrategy<bool> {
-        any::<bool>().boxed()
+        any::<bool>().no_shrink().boxed()
     }
 
     fn transitions(with_ttl: &bool) -> BoxedStrategy<Act> {
@@ -194,6 +195,7 @@ struct Pair {
     consumer: Consumer<Numbered>,
     alive: Alive,
     letters_max: usize,
+    expiries_max: u32,
 
     now: u64,
     acts: u32,
@@ -208,10 +210,10 @@ struct Pair {
 
 impl Pair {
     fn new(with_ttl: bool) -> Self {
-        let letters_max = if with_ttl { 1_000 } else { 2 };
+        let (letters_max, expiries_max) = if with_ttl { (1_000, 0) } else { (2, EXPIRIES) };
         let clock = Arc::new(ManualClock::new());
         let mut builder = Runtime::builder().manual(Arc::clone(&clock));
-        let retry = RetryPolicy::new().max_attempts(ATTEMPTS).max_expiries(EXPIRIES).backoff(Backoff::fixed(ms(BACKOFF)));
+        let retry = RetryPolicy::new().max_attempts(ATTEMPTS).max_expiries(expiries_max).backoff(Backoff::fixed(ms(BACKOFF)));
         let config = QueueConfig::new("q")
             .capacity(CAPACITY as u64)
             .lanes([LaneConfig::new("high"), LaneConfig::new("low")])
@@ -231,6 +233,7 @@ impl Pair {
             consumer,
             alive: Alive::default(),
             letters_max,
+            expiries_max,
             now: 0,
             acts: 0,
             next: 0,
@@ -349,13 +352,13 @@ impl Pair {
     }
 
     fn expired(&mut self, number: u32, earliest: u64) {
-        let (lo, hi) = ((earliest, 0), (self.now, self.acts));
+        let (lo, hi, expiries_max) = ((earliest, 0), (self.now, self.acts), self.expiries_max);
         let job = self.job(number);
         job.expiries += 1;
         if job.cancelled {
             job.at = At::Lingering;
             self.tally.cancelled += 1;
-        } else if job.expiries > EXPIRIES {
+        } else if job.expiries > expiries_max {
             job.at = At::Dying;
         } else {
             job.at = At::Waiting(lo, hi);
@@ -419,21 +422,9 @@ impl Pair {
                     self.tally.cancelled += 1;
                     self.end(number);
                 }
-                At::Cancelled => assert!(!all || job.holders > 0, "a cancelled job was not dropped: {job:?}"),
-                At::Waiting(..) if all && job.holders == 0 => panic!("{job:?} waits and is not delivered"),
+                At::Cancelled => assert!(!all, "a cancelled job was not dropped: {job:?}"),
+                At::Waiting(..) if all => panic!("{job:?} waits and is not delivered"),
                 _ => {}
-            }
-        }
-    }
-
-    /// Doomed jobs with stale holders leave no trace when they are popped: the counts tell.
-    fn follow_shared_disposals(&mut self) {
-        let real = self.queue.counts().dropped_cancelled;
-        let numbers: Vec<u32> = self.jobs.iter().filter(|(_, job)| job.at == At::Cancelled && job.holders > 0).map(|(&number, _)| number).collect();
-        for number in numbers {
-            if self.tally.cancelled < real {
-                self.tally.cancelled += 1;
-                self.end(number);
             }
         }
     }
@@ -466,18 +457,8 @@ impl Pair {
                 self.follow_disposals(false);
             }
             Err(_) if self.paused => {}
-            Err(_) => {
-                // an expired job that a stale holder still reads dies when that leaves
-                for number in self.jobs.keys().copied().collect::<Vec<_>>() {
-                    let job = self.job(number);
-                    if matches!(job.at, At::Waiting(..)) && job.expires <= self.clock_ms() && self.jobs[&number].holders > 0 {
-                        self.job(number).at = At::Dying;
-                    }
-                }
-                self.follow_disposals(true);
-            }
+            Err(_) => self.follow_disposals(true),
         }
-        self.follow_shared_disposals();
     }
 
     fn clock_ms(&self) -> u64 {
@@ -630,6 +611,10 @@ impl Pair {
             return;
         }
         let (number, id) = known[at % known.len()];
+        if self.jobs[&number].holders > 0 && self.jobs[&number].at != At::Running {
+            // when it is popped cannot be seen from outside; the behaviour tests have that
+            return;
+        }
         let done = self.queue.cancel(id);
         let now = self.now;
         let job = self.job(number);
@@ -653,7 +638,8 @@ impl Pair {
             Some(at) if !self.letters.is_empty() => Some(self.letters[at % self.letters.len()]),
             _ => self.letters.front().copied(),
         };
-        let full = self.occupied() == CAPACITY;
+        // a held job may take the place of the letter, and the letter its slot
+        let full = self.occupied() == CAPACITY && self.held.is_empty();
         let result = match (which, number) {
             (Some(_), Some(number)) => self.queue.dead_letters().redrive_job(self.jobs[&number].id.unwrap()),
             _ => self.queue.dead_letters().redrive(),
@@ -680,7 +666,6 @@ impl Pair {
         self.queue.dead_letters().for_each(|letter| {
             letters.insert(letter.payload().0);
         });
-        let mut unseen = Vec::new();
         for number in waiting {
             let job = &self.jobs[&number];
             match job.at {
@@ -689,22 +674,10 @@ impl Pair {
                     self.end(number);
                 }
                 _ if letters.contains(&number) => {}
-                _ if job.expires <= self.now && job.holders > 0 => unseen.push(number),
                 _ => {
                     self.tally.purged += 1;
                     self.end(number);
                 }
-            }
-        }
-        // expired with a stale holder: dying if the timer had noticed, else purged
-        let mut purged = self.queue.counts().dropped_purged - self.tally.purged;
-        for number in unseen {
-            if purged > 0 {
-                purged -= 1;
-                self.tally.purged += 1;
-                self.end(number);
-            } else {
-                self.job(number).at = At::Dying;
             }
         }
         self.follow_disposals(false);
@@ -854,8 +827,15 @@ impl StateMachineTest for TheQueue {
     }
 }
 
+/// `PROPTEST_CASES=200000 cargo test --test properties queue::` looks for longer.
+fn config() -> Config {
+    let default = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 4_000 };
+    Config { cases, ..default }
+}
+
 prop_state_machine! {
-    #![proptest_config(Config { cases: 1_000, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_queue_does_what_the_naive_model_does(sequential 1..120 => TheQueue);
