@@ -2,3 +2,5 @@
 #![allow(clippy::disallowed_methods)]
 
 mod leases;
+mod memory;
+mod stress;
