@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::cell::{Cell, RefCell};
@@ -46,6 +46,8 @@ pub struct ClaimBlock {
     /// The claim whose lease the timer has seen run out while it was still running; [`Claim::NONE`] once its handler has returned. Written by the timer
     /// and the claimer, by RMW; read by supervision.
     stuck: AtomicU64,
+    /// Its consumer has been told that nothing comes any more. Written by the consumer, read by a shutdown that drains.
+    left: AtomicBool,
     prefetched: usize,
 }
 
@@ -56,6 +58,7 @@ impl ClaimBlock {
             entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
             ahead: AtomicU32::new(0),
             stuck: AtomicU64::new(Claim::NONE.raw()),
+            left: AtomicBool::new(false),
             prefetched,
         }
     }
@@ -94,6 +97,13 @@ impl ClaimBlock {
     pub fn is_stuck(&self) -> bool {
         // relaxed: supervision only
         self.stuck.load(Relaxed) != Claim::NONE.raw()
+    }
+
+    /// The consumer was told that nothing comes any more: a drain does not wait for it to receive what comes all the same, from a publisher that was on
+    /// its way when the queue was closed.
+    pub fn leave(&self) {
+        // relaxed: read again and again
+        self.left.store(true, Relaxed);
     }
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
@@ -279,6 +289,12 @@ impl<T> Queue<T> {
     pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
         // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
         unsafe { self.slab.get(lease.index) }
+    }
+
+    /// True while somebody is there to take jobs.
+    pub(super) fn has_takers(&self) -> bool {
+        // relaxed: see `ClaimBlock::leave`
+        self.claims.lock().iter().any(|block| !block.left.load(Relaxed))
     }
 
     /// Entries of claim blocks that watch a consumer's delivery.

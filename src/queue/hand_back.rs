@@ -99,10 +99,11 @@ impl<T> Queue<T> {
             .collect()
     }
 
-    /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`.
+    /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`. Nobody waits for what nobody will take.
     pub fn is_drained(&self, deadline: Timestamp) -> bool {
         let phases = self.gauges().phases;
-        phases.ready == 0 && phases.running == 0 && (phases.delayed == 0 || !self.delayed_until(deadline))
+        let waits = phases.ready > 0 || phases.delayed > 0 && self.delayed_until(deadline);
+        phases.running == 0 && !(waits && self.has_takers())
     }
 
     /// True when a delayed job is due by `deadline`.

@@ -1,6 +1,8 @@
 //! Starting, stopping, sleeping and waking, over and over, on real threads.
 
-use crate::{Context, Idle, JobError, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions, ShutdownReport};
+use crate::{
+    Context, Idle, JobError, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions, ShutdownReport,
+};
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Release},
@@ -50,9 +52,11 @@ fn cycle(workers: usize) -> Cycle {
 }
 
 fn load(cycle: &Cycle) -> Vec<thread::JoinHandle<()>> {
-    let publish = |producer: Producer<u64>, stop: Arc<AtomicBool>| move || {
-        let mut jobs = 0..;
-        while !stop.load(Acquire) && !producer.publish(jobs.next().unwrap()).is_err_and(|error| error.is_closed()) {}
+    let publish = |producer: Producer<u64>, stop: Arc<AtomicBool>| {
+        move || {
+            let mut jobs = 0..;
+            while !stop.load(Acquire) && !producer.publish(jobs.next().unwrap()).is_err_and(|error| error.is_closed()) {}
+        }
     };
     let consumer = cycle.pull.consumer().unwrap();
     let receive = move || {
