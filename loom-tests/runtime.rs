@@ -19,4 +19,3 @@ mod flow;
 mod lease;
 mod shutdown;
 mod world;
-

@@ -188,7 +188,7 @@ fn the_books_balance_after_a_shutdown_deeper() {
 
 #[test]
 fn the_books_balance_after_a_shutdown_twin() {
-    twin("shut_down_in_full_swing", Bend::EndUnderReaders, B2, shut_down_in_full_swing::<false>);
+    twin("shut_down_in_full_swing, late", Bend::NoSecondLook, DEEP1, shut_down_in_full_swing::<true>);
 }
 
 /// A consumer asks for another attempt as everything is handed back: the job is in neither hand.
@@ -299,7 +299,6 @@ fn batch_into_the_hand_back() {
 fn a_late_batch_is_handed_back() {
     model("batch_into_the_hand_back", B2, batch_into_the_hand_back);
 }
-
 
 /// A payload whose drop asks the queue for what was handed back.
 struct Nosy(std::sync::OnceLock<std::sync::Weak<Queue<Nosy>>>);

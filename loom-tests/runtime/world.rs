@@ -194,7 +194,11 @@ impl World {
         drop(claimer);
         let counts = self.queue.totals().counts;
         let dropped = counts.dropped_discarded + counts.dropped_cancelled + counts.dropped_purged;
-        assert_eq!(counts.accepted, counts.acked + counts.dead_lettered + dropped + counts.handed_back, "the books do not balance: {counts:?}");
+        assert_eq!(
+            counts.accepted,
+            counts.acked + counts.dead_lettered + dropped + counts.handed_back,
+            "the books do not balance: {counts:?}"
+        );
         assert_eq!(counts.lingering_made, counts.lingering_gone, "a stale holder never left");
         assert_eq!(counts.drop_panics, 0, "a payload was dropped under a reader's eyes");
         let letters = self.queue.gauges().dead_letters as u64;
@@ -213,8 +217,8 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
     undone.iter().map(|undone| undone.payload.job).collect()
 }
 
-/// Checks a model, then that it fails with each of `bends` (one that makes a sleeper sleep for ever dies in a process of its own).
-#[track_caller]
+/// Checks a model as it is.
+
 pub fn model(name: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);

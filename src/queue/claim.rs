@@ -272,6 +272,8 @@ impl<T> Queue<T> {
                     // an evictor wants one: the rest goes back, to the end of its lane
                     let rest = Chain::new(self.slab.next(first), chain.len() - 1);
                     self.lanes[lane].push(rest);
+                    // whoever looked in between saw none of it
+                    self.ring_bell(rest.len() as usize);
                 }
                 return Some(first);
             }

@@ -1,7 +1,7 @@
 //! Shutdown: every undone job comes out by value.
 
-use super::Queue;
 use super::bent::{Bend, is_bent};
+use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::id::JobId;
@@ -111,13 +111,18 @@ impl<T> Queue<T> {
 
     /// Moves everything that lies in lanes, claims, inbox, wheel and the held list to the strays.
     pub(super) fn recall_all(&self) {
-        let mut strays = self.strays.lock();
-        self.recall_claimed();
-        self.recall_lanes(&mut strays);
-        self.recall_delayed(&mut strays);
-        self.recall_lanes(&mut strays);
-        self.recall_held(&mut strays);
-        self.recall_deferred(&mut strays);
+        let mut left = Vec::new();
+        {
+            let mut strays = self.strays.lock();
+            self.recall_claimed();
+            self.recall_lanes(&mut strays, &mut left);
+            self.recall_delayed(&mut strays, &mut left);
+            self.recall_lanes(&mut strays, &mut left);
+            self.recall_held(&mut strays);
+            self.recall_deferred(&mut strays);
+        }
+        // drops are user code, and may well hand back themselves
+        left.into_iter().for_each(|aftermath| aftermath.run(self));
     }
 
     pub(super) fn take_stray(&self, job: JobId) -> Option<Undone<T>> {
@@ -151,19 +156,19 @@ impl<T> Queue<T> {
         }
     }
 
-    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let mut popped = Popped::new();
         for ring in &self.lanes {
             while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
-                    self.recall_waiting(index, Origin::Waiting, strays);
+                    self.recall_waiting(index, Origin::Waiting, strays, left);
                 }
             }
         }
     }
 
-    /// The caller owns the index of a waiting job.
-    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>) {
+    /// The caller owns the index of a waiting job, and runs what is `left` without locks.
+    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let state = self.slab.state(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
@@ -174,12 +179,9 @@ impl<T> Queue<T> {
             }
             Dispose::Owner(word) => {
                 // it had been cancelled or had expired before
-                let aftermath = {
-                    let house = self.house.lock();
-                    self.count_fate(&house.block, word.fate());
-                    self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false)
-                };
-                aftermath.run(self);
+                let house = self.house.lock();
+                self.count_fate(&house.block, word.fate());
+                left.push(self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false));
             }
             Dispose::Left(word) => self.count_left(&self.house.lock().block, word.fate()),
             Dispose::Moved => {}
@@ -206,7 +208,7 @@ impl<T> Queue<T> {
     }
 
     /// What is in the timer's hands: fired ahead of time, into the lanes.
-    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let mut side = self.timer.lock();
         let mut owned = Vec::new();
         self.inbox.drain(|index, flags| {
@@ -223,7 +225,7 @@ impl<T> Queue<T> {
         for index in owned {
             // Delayed -> Ready (or Doomed already), then as any waiting job
             let _ = self.slab.state(index).fire();
-            self.recall_waiting(index, Origin::Delayed, strays);
+            self.recall_waiting(index, Origin::Delayed, strays, left);
         }
     }
 
