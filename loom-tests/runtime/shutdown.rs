@@ -188,7 +188,7 @@ fn the_books_balance_after_a_shutdown_deeper() {
 
 #[test]
 fn the_books_balance_after_a_shutdown_twin() {
-    twin("shut_down_in_full_swing", Bend::EndUnderReaders, B2, shut_down_in_full_swing::<false>);
+    twin("shut_down_in_full_swing, late", Bend::NoSecondLook, DEEP1, shut_down_in_full_swing::<true>);
 }
 
 /// A consumer asks for another attempt as everything is handed back: the job is in neither hand.

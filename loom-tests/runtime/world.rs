@@ -217,8 +217,8 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
     undone.iter().map(|undone| undone.payload.job).collect()
 }
 
-/// Checks a model, then that it fails with each of `bends` (one that makes a sleeper sleep for ever dies in a process of its own).
-#[track_caller]
+/// Checks a model as it is.
+
 pub fn model(name: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);

@@ -278,7 +278,8 @@ fn a_payload_whose_validate_panics_is_invalid() {
 fn a_payload_whose_drop_panics_is_counted_wherever_it_ends() {
     let census = Census::default();
     let touchy = || touchy(&census, On::Drop);
-    let config = q(8).retry(at_once_up_to(1)).dead_letters(DeadLetterConfig::new().capacity(1).overflow(crate::DeadLetterOverflow::DropOldest));
+    let config =
+        q(8).retry(at_once_up_to(1)).dead_letters(DeadLetterConfig::new().capacity(1).overflow(crate::DeadLetterOverflow::DropOldest));
     let pull = Pull::<Touchy>::new(config.clone());
     let next = || {
         pull.producer.publish(touchy()).unwrap();

@@ -87,7 +87,8 @@ fn dropped_in(order: [usize; 5]) {
     pull.get().unwrap().reject("no").unwrap();
     let delivery = pull.get();
     let Pull { runtime, queue, producer, consumer, .. } = pull;
-    let (mut runtime, mut queue, mut producer, mut consumer, mut delivery) = (Some(runtime), Some(queue), Some(producer), Some(consumer), delivery);
+    let (mut runtime, mut queue, mut producer, mut consumer, mut delivery) =
+        (Some(runtime), Some(queue), Some(producer), Some(consumer), delivery);
     for which in order {
         match which {
             0 => drop(runtime.take()),
@@ -96,10 +97,14 @@ fn dropped_in(order: [usize; 5]) {
             3 => drop(consumer.take()),
             _ => drop(delivery.take()),
         }
-        if runtime.is_none() && let Some(consumer) = &consumer {
+        if runtime.is_none()
+            && let Some(consumer) = &consumer
+        {
             assert!(matches!(consumer.try_recv(), Err(RecvError::Closed)), "{order:?}");
         }
-        if runtime.is_none() && let Some(producer) = &producer {
+        if runtime.is_none()
+            && let Some(producer) = &producer
+        {
             assert!(producer.publish(census.born(9)).unwrap_err().is_closed(), "{order:?}");
         }
     }

@@ -37,7 +37,10 @@ fn waiting_claimed_delayed_and_held_jobs_come_back_by_value() {
     assert_eq!(running.number, 10);
     let mut report = runtime.shutdown(at_once());
     assert!(!report.is_clean());
-    assert_eq!(report.running().iter().map(|job| (job.queue.as_str(), job.job, job.attempt)).collect::<Vec<_>>(), [("q", running.job_id(), 1)]);
+    assert_eq!(
+        report.running().iter().map(|job| (job.queue.as_str(), job.job, job.attempt)).collect::<Vec<_>>(),
+        [("q", running.job_id(), 1)]
+    );
     let seen = balanced(&report, "q");
     assert_eq!((seen.counts.accepted, seen.counts.handed_back, seen.dead_letters), (15, 13, 1));
     let undone = report.take_undone(&queue);
@@ -60,7 +63,13 @@ fn after_a_shutdown_publishes_are_refused_and_receivers_are_told() {
     producer.publish(1).unwrap();
     let mut permits = producer.reserve(0, 1).unwrap();
     let _ = pull.runtime.shutdown(at_once());
-    for refused in [producer.publish(2), producer.try_publish(2), producer.publish_timeout(2, secs(60)), producer.publish_after(2, ms(1)), permits.publish(2)] {
+    for refused in [
+        producer.publish(2),
+        producer.try_publish(2),
+        producer.publish_timeout(2, secs(60)),
+        producer.publish_after(2, ms(1)),
+        permits.publish(2),
+    ] {
         let error = refused.unwrap_err();
         assert!(error.is_closed());
         assert_eq!((error.to_string().as_str(), error.into_inner()), ("the queue is closed", 2));
