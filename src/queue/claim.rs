@@ -84,6 +84,12 @@ impl ClaimBlock {
         self.stuck.swap(claim.raw(), Relaxed);
     }
 
+    /// The lease had been settled after all.
+    pub(super) fn unmark_stuck(&self, claim: Claim) {
+        // relaxed, both: supervision only
+        let _ = self.stuck.compare_exchange(claim.raw(), Claim::NONE.raw(), Relaxed, Relaxed);
+    }
+
     /// True while the handler of a lease that ran out has not returned.
     pub fn is_stuck(&self) -> bool {
         // relaxed: supervision only
