@@ -300,12 +300,13 @@ impl<T> Queue<T> {
             return false;
         }
         let waits = matches!(word.phase(), Phase::Ready | Phase::Doomed) && word.epoch() == claim.epoch();
-        if waits && now.saturating_sub(seen.stamp) >= nanos(self.patience()) {
-            if is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some() {
-                // the claimer finds the epoch changed and forgets the index
-                let word = self.slab.state(index).load();
-                self.return_to_lane(index, word);
-            }
+        if waits
+            && now.saturating_sub(seen.stamp) >= nanos(self.patience())
+            && (is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some())
+        {
+            // the claimer finds the epoch changed and forgets the index
+            let word = self.slab.state(index).load();
+            self.return_to_lane(index, word);
         }
         false
     }
