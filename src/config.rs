@@ -397,9 +397,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A payload check as a function pointer, so that queues of any payload share one publish path.
 pub(crate) fn validate_payload<T: Payload>(payload: &T) -> Result<(), String> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| payload.validate())) {
+    match crate::sync::contain(|| payload.validate()) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(invalid)) => Err(invalid.reason().to_owned()),
-        Err(panic) => Err(format!("validate panicked: {}", crate::verdict::panic_message(&*panic))),
+        Err(message) => Err(format!("validate panicked: {message}")),
     }
 }

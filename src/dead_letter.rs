@@ -62,6 +62,8 @@ pub struct DeadLetter<T> {
     pub(crate) payload: T,
     pub(crate) job: JobId,
     pub(crate) lane: usize,
+    /// The last fencing number it was delivered under, or one that is larger.
+    pub(crate) fencing: u64,
     pub(crate) record: DeathRecord,
 }
 
@@ -85,7 +87,7 @@ pub struct DeathRecord {
 
 impl<T: Clone> DeadLetter<T> {
     pub(crate) fn copy(&self) -> Self {
-        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, record: self.record.clone() }
+        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, fencing: self.fencing, record: self.record.clone() }
     }
 }
 
@@ -266,16 +268,6 @@ impl<T> DeadLetters<T> {
         self.letters.len()
     }
 
-    /// True when there is none.
-    pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
-    }
-
-    /// How many dead jobs are held in their slots.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
     /// True when another letter would have to be held.
     pub fn is_full(&self) -> bool {
         self.letters.len() >= self.config.capacity as usize
@@ -302,7 +294,12 @@ impl<T> DeadLetters<T> {
         self.held.push_back(index);
     }
 
-    /// The longest-waiting held slot, if there is room for it now.
+    /// The longest-waiting held slot.
+    pub fn first_held(&self) -> Option<u32> {
+        self.held.front().copied()
+    }
+
+    /// Takes out the longest-waiting held slot, if there is room for it now.
     pub fn next_held(&mut self) -> Option<u32> {
         if self.is_full() { None } else { self.held.pop_front() }
     }
@@ -326,11 +323,6 @@ impl<T> DeadLetters<T> {
     /// Takes out the oldest letter.
     pub fn pop(&mut self) -> Option<(Timestamp, DeadLetter<T>)> {
         self.letters.pop_front()
-    }
-
-    /// Puts a letter back that could not be redriven.
-    pub fn put_back(&mut self, letter: (Timestamp, DeadLetter<T>)) {
-        self.letters.push_front(letter);
     }
 
     /// When the oldest letter reaches its age, if letters do.

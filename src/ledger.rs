@@ -42,7 +42,7 @@ counts! {
     Accepted accepted,
     /// Jobs that ended well.
     Acked acked,
-    /// Jobs that went to the dead letters (or were held for want of room there).
+    /// Jobs that went to the dead letters. A job held for want of room there is counted once it moves in.
     DeadLettered dead_lettered,
     /// Dropped because the handler said so.
     Discarded dropped_discarded,

@@ -1,25 +1,142 @@
-//! A lock-free, in-process job runtime.
+//! A lock-free, in-process job runtime: priority lanes, leases, retries and dead letters at ring-buffer speed.
+//!
+//! A service links ringmill in, hands it jobs from any thread, and ringmill's workers run them: the urgent first, each until it is done, tried again when it
+//! fails, set aside with its history when it cannot succeed. A full queue pushes back at an exact bound. Jobs live in memory: **what is not finished when the
+//! process dies is gone.**
+//!
+//! # A tour
+//!
+//! - A [`Runtime`] holds queues, the pools of workers that serve them, and one timer thread. It is put together by a [`RuntimeBuilder`].
+//! - A **queue** ([`QueueConfig`]) has a capacity, one to eight **lanes** ([`LaneConfig`]), and rules for retries, leases and dead letters. A
+//!   [`QueueHandle`] is how the program holds it.
+//! - A [`Producer`] publishes [`Job`]s: a [`Payload`], a lane, limits. One per publishing thread.
+//! - A [`Handler`] works on a delivery in a worker of the queue's **pool** ([`PoolConfig`]), with a [`Context`] that knows the attempt, and ends it with a
+//!   [`Verdict`]; a `Result` will do. Or a [`Consumer`] receives [`Delivery`]s by hand.
+//! - A **lease** makes a delivery exclusive for the queue's visibility timeout. If the handler overruns it, the job is delivered again, and the late verdict
+//!   is [`Stale`]. Handlers share the payload (`&T`) and must bear being called twice.
+//! - A [`DeadLetter`] is a job that will not be delivered again, with its history; the [`DeadLetterQueue`] lists, takes out and redrives them.
+//! - A [`Snapshot`] has every count, gauge and histogram; a [`ShutdownReport`] has the undone jobs, by value.
+//!
+//! # Example
+//!
+//! ```
+//! use ringmill::{Context, Job, JobError, LaneConfig, QueueConfig, Runtime, ShutdownOptions};
+//!
+//! fn send(address: &String, context: &Context<String>) -> Result<(), JobError> {
+//!     match address.split_once('@') {
+//!         None => Err(JobError::fatal("no address")), // to the dead letters
+//!         Some((_, "slow.example")) if context.attempt() == 1 => Err(JobError::transient("no answer")), // again, a little later
+//!         Some(_) => Ok(()),
+//!     }
+//! }
+//!
+//! let lanes = [LaneConfig::new("urgent").weight(6), LaneConfig::new("bulk").weight(1)];
+//! let mut builder = Runtime::builder();
+//! let mail = builder.queue(QueueConfig::new("mail").capacity(4096).lanes(lanes), send)?;
+//! let runtime = builder.build()?;
+//! let producer = mail.producer()?;
+//! for address in ["ada@example.org", "bob@slow.example", "nobody"] {
+//!     producer.publish(Job::new(address.to_owned()).lane(1))?; // a refused job comes back in the error
+//! }
+//! let report = runtime.shutdown(ShutdownOptions::default()); // drains, retries included, for up to 10 s
+//! assert!(report.is_clean());
+//! let counts = mail.counts();
+//! assert_eq!((counts.acked, counts.retried, counts.dead_lettered), (2, 1, 1));
+//! assert_eq!(mail.dead_letters().take().unwrap().payload(), "nobody");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Timing rules are tested without threads and without sleeping, on a [`ManualClock`](clock::ManualClock):
+//!
+//! ```
+//! use ringmill::clock::ManualClock;
+//! use ringmill::{QueueConfig, Runtime};
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! let clock = Arc::new(ManualClock::new());
+//! let mut builder = Runtime::builder().manual(clock.clone());
+//! let reports = builder.queue(QueueConfig::new("reports"), |_: &&str, _: &_| ())?;
+//! let runtime = builder.build()?;
+//! let day = Duration::from_secs(24 * 3600);
+//! reports.producer()?.publish_after("weekly", 7 * day)?;
+//! runtime.advance(&clock, 6 * day);
+//! assert_eq!(reports.counts().acked, 0);
+//! runtime.advance(&clock, day + Duration::from_millis(1));
+//! assert_eq!(reports.counts().acked, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **Capacity is exact.** A queue of N holds N jobs, whatever they are doing, and one active producer can always fill it.
+//! - **A refused job comes back**, whole, in the [`PublishError`].
+//! - **At least once, while the process lives.** Of several settlements of one delivery exactly one counts.
+//! - **A lease is never shorter than asked** and late by less than two sweeps of the timer; a sweep is an eighth of it, 1 to 100 ms.
+//! - **Nothing vanishes.** `accepted = acked + dead-lettered + dropped + handed back + held`, per queue, whenever nothing is in motion:
+//!   [`QueueSnapshot::ledger_balances`].
+//! - **Shutdown returns** by its deadline, even with a handler stuck for ever, and names the job that handler has.
+//! - **Lock-free where it counts.** A thread stopped anywhere in a [`try_publish`](Producer::try_publish) or in a worker's claim holds up nobody else.
+//!
+//! Not promised: durability, effects that happen exactly once, an order across lanes or retries.
+//!
+//! # Which feature is which type
+//!
+//! | feature | where |
+//! |---|---|
+//! | publish: at once, waiting, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
+//! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
+//! | validation before admission | [`Payload::validate`], [`Invalid`] |
+//! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
+//! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |
+//! | priorities, shares, reserved slots | [`LaneConfig`], [`Discipline`] |
+//! | several queues in one pool | [`QueueConfig::pool`], [`QueueConfig::weight`] |
+//! | time to live, own visibility timeout of a job | [`Job::ttl`], [`Job::visibility`] |
+//! | push: handlers | [`Handler`], [`Context`], [`Verdict`], [`IntoVerdict`] |
+//! | pull: deliveries by hand | [`RuntimeBuilder::pull_queue`], [`Consumer`], [`Delivery`] |
+//! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
+//! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
+//! | retries, backoff, jitter, own decisions | [`RetryPolicy`], [`Backoff`], [`Jitter`], [`RetryDecision`] |
+//! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
+//! | dead letters | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeathRecord`] |
+//! | pinned workers, spares for stuck ones | [`PoolConfig`], [`Placement`], [`PlacementReport`] |
+//! | how idle workers wait | [`Idle`] |
+//! | pause, resume, purge | [`QueueHandle::pause`], [`resume`](QueueHandle::resume), [`purge`](QueueHandle::purge) |
+//! | counts, gauges, histograms | [`Runtime::snapshot`], [`QueueSnapshot`], [`LaneSnapshot`], [`PoolSnapshot`]; counts alone: [`QueueHandle::counts`] |
+//! | graceful shutdown | [`Runtime::shutdown`], [`ShutdownOptions`], [`ShutdownReport`], [`Undone`]; from a signal handler's thread: [`ShutdownHandle`] |
+//! | time without waiting | [`RuntimeBuilder::manual`], [`Runtime::advance`], [`clock`] |
+//! | hard bounds | [`limits`] |
+//!
+//! # More to read
+//!
+//! In the repository: `docs/guarantees.md` has every guarantee with its conditions and the test that shows it, `docs/architecture.md` the parts and their
+//! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a
+//! program on top of all this.
 
 pub mod clock;
 mod config;
 mod dead_letter;
 mod error;
 mod face;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod job;
 #[doc(hidden)]
 pub mod ledger;
 pub mod limits;
 #[doc(hidden)]
 pub mod queue;
+#[cfg(all(test, not(loom)))]
+mod tidy;
 mod verdict;
 
 pub use config::*;
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
 pub use error::*;
 pub use face::*;
+pub use histogram::HistogramSnapshot;
 pub use id::JobId;
 pub use job::{Invalid, Job, Payload};
-pub use histogram::HistogramSnapshot;
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
 pub use retry::{Backoff, Jitter};
@@ -56,3 +173,9 @@ pub mod slab;
 pub mod sync;
 #[doc(hidden)]
 pub mod wheel;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

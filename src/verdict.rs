@@ -163,14 +163,3 @@ impl<V: IntoVerdict, E: Into<JobError>> IntoVerdict for Result<V, E> {
         }
     }
 }
-
-/// The text of a panic, as far as it has one.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "a panic without a message"
-    }
-}

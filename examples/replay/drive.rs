@@ -129,7 +129,10 @@ pub fn drive(
     publisher.finish(runtime, interrupted)
 }
 
-fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, QueueHandle<Arc<Record>>), Box<dyn std::error::Error>> {
+/// The one queue. A job shares its record with the trace, so that publishing copies nothing.
+type Queue = QueueHandle<Arc<Record>>;
+
+fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, Queue), Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
     let backoff = Backoff::Exponential { base: ms(2), factor: 2, cap: ms(50), jitter: Jitter::Full };
     let config = QueueConfig::new(QUEUE)
@@ -158,7 +161,7 @@ fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, Queu
 
 /// The thread that publishes, and what it has seen.
 struct Publisher<'a, 'l> {
-    queue: &'a QueueHandle<Arc<Record>>,
+    queue: &'a Queue,
     producer: Producer<Arc<Record>>,
     stop: &'a AtomicBool,
     listeners: &'a mut Listeners<'l>,
@@ -174,12 +177,7 @@ struct Publisher<'a, 'l> {
 }
 
 impl<'a, 'l> Publisher<'a, 'l> {
-    fn new(
-        queue: &'a QueueHandle<Arc<Record>>,
-        producer: Producer<Arc<Record>>,
-        stop: &'a AtomicBool,
-        listeners: &'a mut Listeners<'l>,
-    ) -> Self {
+    fn new(queue: &'a Queue, producer: Producer<Arc<Record>>, stop: &'a AtomicBool, listeners: &'a mut Listeners<'l>) -> Self {
         let start = Instant::now();
         Publisher {
             queue,

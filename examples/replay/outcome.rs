@@ -63,7 +63,7 @@ pub struct Lane {
     pub started: u64,
     /// From being ready to the start of the job's first delivery.
     pub wait_ns: Quantiles,
-    /// Inside the handler.
+    /// Inside the handler, and settling the job before: a worker reads the clock once a job.
     pub run_ns: Quantiles,
 }
 

@@ -101,7 +101,7 @@ fn asleep_beside_a_job() {
         if world.work(&mut claimer).is_some() {
             done += 1;
             if std::mem::take(&mut searching) {
-                world.bell.found_work(|| claimer.may_have_more());
+                world.bell.found_work(|| claimer.may_have_more(0));
             }
             continue;
         }

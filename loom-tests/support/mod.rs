@@ -2,6 +2,7 @@
 
 /// How far a model is explored.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(loom), allow(dead_code, reason = "real threads have no schedule to bound"))]
 pub struct Bound {
     /// Preemptions per execution; `None`: all interleavings.
     pub preemptions: Option<usize>,

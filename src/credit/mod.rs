@@ -18,8 +18,8 @@
 //!
 //! | place | what it is | who fills it | who empties it |
 //! |---|---|---|---|
-//! | [`stack`] | tagged Treiber stack of chains, LIFO: hot slots first | anyone | anyone |
-//! | [`account`] | one padded word per producer or worker | its owner only | anyone, by a swap to EMPTY |
+//! | `stack` | tagged Treiber stack of chains, LIFO: hot slots first | anyone | anyone |
+//! | `account` | one padded word per producer or worker | its owner only | anyone, by a swap to EMPTY |
 //! | hand | a chain on some thread's stack, between two places | | |
 //! | grant | an index in a waiter's state word | a depositor | that waiter |
 //!

@@ -3,6 +3,7 @@
 use super::consumer::Consumer;
 use super::letters::DeadLetterQueue;
 use super::producer::Producer;
+use super::snapshot::{self, QueueSnapshot};
 use crate::clock::Clock;
 use crate::dead_letter::DeadLetter;
 use crate::error::HandleError;
@@ -12,6 +13,7 @@ use crate::ledger::Counts;
 use crate::queue::{Pressure, Queue, Undone};
 use crate::runtime::handler::Handler;
 use crate::runtime::inside::RuntimeId;
+use crate::runtime::served::PullQueue;
 use crate::sync::EventCount;
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 ///
 /// Handles may outlive the runtime; publishes are refused then.
 pub struct QueueHandle<T> {
-    pub(super) queue: Arc<Queue<T>>,
+    pub(crate) queue: Arc<Queue<T>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: RuntimeId,
     pub(super) handler: Option<Arc<dyn Handler<T>>>,
@@ -89,6 +91,14 @@ impl<T: Payload> QueueHandle<T> {
     /// When the queue has a handler, or as many handles or consumers as it can have.
     pub fn consumer(&self) -> Result<Consumer<T>, HandleError> {
         Consumer::open(self.clone())
+    }
+
+    /// Counts, gauges and histograms of this queue, also after the runtime is gone.
+    ///
+    /// # Complexity
+    /// O(capacity): the slots' phases are counted one by one.
+    pub fn snapshot(&self) -> QueueSnapshot {
+        snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)))
     }
 
     /// Cancels a job: a waiting or delayed one is dropped, a running one is told through its [`Context`](crate::Context) and will not be delivered again. False when

@@ -6,14 +6,14 @@ use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Payload;
 use std::fmt;
-use std::sync::Arc;
 
 /// Looks at, takes out, publishes again or drops the dead letters of a queue. Oldest first.
 ///
 /// ```
 /// use ringmill::clock::ManualClock;
 /// use ringmill::{JobError, PoolConfig, QueueConfig, Runtime};
-/// ///
+/// use std::sync::Arc;
+///
 /// let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
 /// let handler = |n: &u32, _: &_| if *n == 13 { Err(JobError::fatal("unlucky")) } else { Ok(()) };
 /// let numbers = builder.queue(QueueConfig::new("numbers").capacity(64), handler)?;

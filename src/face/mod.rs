@@ -17,3 +17,6 @@ pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};
 pub use runtime::Runtime;
 pub use shutdown::{RunningJob, ShutdownHandle, ShutdownOptions, ShutdownReport};
 pub use snapshot::{LaneSnapshot, QueueSnapshot, Snapshot};
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -59,20 +59,20 @@ impl<T: Payload> Producer<T> {
     #[doc(alias = "enqueue")]
     #[inline]
     pub fn publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
-        let result = self.try_publish(job);
-        match result {
-            Err(error) if matches!(error.refusal(), Refusal::Full { .. }) => self.publish_to_full(error),
-            result => result,
+        match self.handle.queue.settings.overflow {
+            Overflow::Block(patience) => self.publish_timeout(job, patience),
+            Overflow::CallerRuns => self.publish_or_run(job.into()),
+            _ => self.try_publish(job),
         }
     }
 
-    #[cold]
-    fn publish_to_full(&self, error: PublishError<T>) -> Result<JobId, PublishError<T>> {
-        match self.handle.queue.settings.overflow {
-            Overflow::Block(patience) => self.publish_timeout(error.into_job(), patience),
-            Overflow::CallerRuns => self.run_here(error.into_job()),
-            _ => Err(error),
-        }
+    fn publish_or_run(&self, job: Job<T>) -> Result<JobId, PublishError<T>> {
+        let queue = &self.handle.queue;
+        let result = match queue.attempt(&self.publisher, job, When::Now, self.handle.clock.now()) {
+            Err(error) if error.is_full() => self.run_here(error.into_job()),
+            result => result,
+        };
+        result.inspect_err(|error| self.publisher.count_refusal(error.refusal()))
     }
 
     /// Publishes without waiting. Policies that wait or run the handler act as [`Overflow::Reject`].
@@ -93,10 +93,11 @@ impl<T: Payload> Producer<T> {
         let job = job.into();
         let (queue, clock) = (&self.handle.queue, &self.handle.clock);
         if self.handle.runtime.is_inside() {
-            return match queue.try_publish(&self.publisher, job, When::Now, clock.now()) {
+            let result = match queue.attempt(&self.publisher, job, When::Now, clock.now()) {
                 Err(error) if error.is_full() => Err(PublishError::new(error.into_job(), Refusal::WouldDeadlock)),
                 result => result,
             };
+            return result.inspect_err(|error| self.publisher.count_refusal(error.refusal()));
         }
         let deadline = clock.now() + timeout;
         queue.publish_until(&self.publisher, job, When::Now, &**clock, deadline)
@@ -193,7 +194,10 @@ impl<T: Payload> Producer<T> {
         let queue = &self.handle.queue;
         let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
         let outcome = call(&**handler, job.payload(), &context, self.handle.runtime);
-        let follow_up = context.take_follow_up();
+        let mut follow_up = context.take_follow_up();
+        if !matches!(outcome, Ok(Verdict::Ack)) && follow_up.is_some() {
+            queue.discard(follow_up.take());
+        }
         let reason = match outcome {
             Ok(Verdict::Ack) => {
                 if let Some(next) = follow_up {

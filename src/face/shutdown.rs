@@ -4,6 +4,7 @@ use super::runtime::Runtime;
 use super::snapshot::{self, QueueSnapshot, Snapshot};
 use crate::clock::Timestamp;
 use crate::id::JobId;
+use crate::job::Payload;
 use crate::queue::Undone;
 use crate::runtime::served::Served;
 use crate::sync::{Condvar, Mutex};
@@ -83,10 +84,7 @@ impl ShutdownReport {
     }
 
     /// The undone jobs of `queue`, by value. Empty when they were taken before.
-    pub fn take_undone<T: 'static>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>>
-    where
-        T: crate::Payload,
-    {
+    pub fn take_undone<T: Payload>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>> {
         let Some((boxed, count)) = self.undone.remove(queue.name()) else { return Vec::new() };
         match boxed.downcast::<Vec<Undone<T>>>() {
             Ok(undone) => *undone,
@@ -236,5 +234,40 @@ impl Runtime {
             let nap = self.clock.sleep_hint(deadline).min(DRAIN_LOOK);
             drop(turn.1.wait_timeout(turn.0.lock(), nap));
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::QueueConfig;
+
+    #[test]
+    fn a_job_that_a_late_handler_still_reads_is_named_and_can_be_reclaimed() {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(clock.clone());
+        let visibility = Duration::from_millis(10);
+        let queue = builder.pull_queue::<String>(QueueConfig::new("q").capacity(4).visibility(visibility)).unwrap();
+        let runtime = builder.build().unwrap();
+        queue.producer().unwrap().publish("late".to_owned()).unwrap();
+        let consumer = queue.consumer().unwrap();
+        let delivery = consumer.recv().unwrap();
+        runtime.advance(&clock, 4 * visibility);
+        assert!(!delivery.is_current(), "the job waits for its next delivery");
+
+        let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::ZERO));
+        assert!(report.take_undone(&queue).is_empty(), "somebody reads it");
+        assert!(report.queue("q").unwrap().ledger_balances(), "{:?}", report.snapshot());
+        assert_eq!(report.queue("q").unwrap().held(), 1);
+        assert_eq!(report.running(), [RunningJob { queue: "q".to_owned(), job: delivery.job_id(), attempt: 1 }]);
+        assert!(!report.is_clean());
+
+        assert_eq!(delivery.ack().unwrap_err().became(), crate::Became::Ended);
+        let undone = queue.reclaim();
+        assert_eq!((undone.len(), undone[0].payload.as_str(), undone[0].expiries), (1, "late", 1));
+        let counts = queue.counts();
+        assert_eq!((counts.accepted, counts.handed_back, counts.ended()), (1, 1, 1));
+        assert_eq!(counts.lingering_made, counts.lingering_gone);
     }
 }

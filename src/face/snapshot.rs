@@ -111,7 +111,7 @@ pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], pools: &[Arc<Pool>
     }
 }
 
-fn of_queue(queue: &dyn Served) -> QueueSnapshot {
+pub(super) fn of_queue(queue: &dyn Served) -> QueueSnapshot {
     let (gauges, totals) = (queue.gauges(), queue.totals());
     let lanes = queue.lane_names().iter().cloned().zip(totals.lanes);
     QueueSnapshot {

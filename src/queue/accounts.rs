@@ -44,10 +44,17 @@ impl Credits {
     }
 
     /// Accounts for a new handle; `None` when there are `ACCOUNTS_MAX` handles.
-    pub(super) fn open(&self) -> Option<Accounts> {
+    pub(super) fn open(&self, links: &impl Links) -> Option<Accounts> {
         let mut ids = Vec::with_capacity(self.pools.len());
-        for pool in &self.pools {
-            ids.push(pool.open_account()?);
+        for (at, pool) in self.pools.iter().enumerate() {
+            match pool.open_account() {
+                Some(id) => ids.push(id),
+                None => {
+                    // fresh accounts hold nothing
+                    self.pools[..at].iter().zip(ids).for_each(|(pool, id)| pool.close_account(links, id));
+                    return None;
+                }
+            }
         }
         Some(Accounts { ids })
     }
@@ -62,6 +69,12 @@ impl Credits {
     #[inline]
     fn pool_of(&self, index: u32) -> usize {
         if self.starts.is_empty() { 0 } else { self.starts.partition_point(|&start| start <= index) }
+    }
+
+    /// True when a job of `lane` may occupy slot `index`: it is of the lane's reserve, or of the shared pool.
+    pub(super) fn may_occupy(&self, lane: usize, index: u32) -> bool {
+        let pool = self.pool_of(index);
+        pool == 0 || pool == usize::from(self.reserve_of[lane])
     }
 
     /// A slot for a job of `lane`: from its reserve first, then from the shared pool.

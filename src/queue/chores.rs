@@ -4,10 +4,7 @@ use super::Pressure;
 use crate::clock::Timestamp;
 use crate::job::Job;
 use crate::sync::Mutex;
-use crate::sync::atomic::{
-    AtomicBool,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +19,8 @@ pub enum Chore<T> {
     Deferred,
     /// A periodic job is due: make and publish it.
     Period(Arc<Period<T>>),
+    /// A periodic job was stopped: drop it, and what its closure holds.
+    Forget(Arc<Period<T>>),
 }
 
 /// A job that is published again and again.
@@ -43,6 +42,7 @@ pub struct Period<T> {
 /// The list, with a flag that says whether it is worth looking.
 #[derive(Debug)]
 pub(super) struct Chores<T> {
+    /// Raised by whoever adds, cleared by whoever takes, read by workers and consumers.
     waiting: AtomicBool,
     list: Mutex<Vec<Chore<T>>>,
 }
@@ -53,9 +53,14 @@ impl<T> Chores<T> {
     }
 
     pub(super) fn add(&self, chore: Chore<T>) {
-        self.list.lock().push(chore);
-        // edge queue.chores, release: the list has something
-        self.waiting.store(true, Release);
+        let mut list = self.list.lock();
+        // a queue that nobody looks at must not pile up what need be done only once
+        let once = matches!(chore, Chore::RetireLetters | Chore::Deferred);
+        if !once || !list.iter().any(|waiting| std::mem::discriminant(waiting) == std::mem::discriminant(&chore)) {
+            list.push(chore);
+        }
+        // relaxed: the list is guarded by its lock; before a sleep, the bell's fence orders the flag
+        self.waiting.store(true, Relaxed);
     }
 
     /// True when there is something to do; a load, for the hot path.
@@ -67,9 +72,7 @@ impl<T> Chores<T> {
 
     pub(super) fn take(&self) -> Vec<Chore<T>> {
         let mut list = self.list.lock();
-        // edge queue.chores, acquire: the list is guarded by its lock; the flag only says that it is worth taking
-        let _ = self.waiting.load(Acquire);
-        // relaxed: written under the lock
+        // relaxed: it only says that taking is worth while. A chore that is added meanwhile raises it again after its push
         self.waiting.store(false, Relaxed);
         std::mem::take(&mut *list)
     }
@@ -82,6 +85,7 @@ impl<T> fmt::Debug for Chore<T> {
             Chore::RetireLetters => "RetireLetters",
             Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
+            Chore::Forget(_) => "Forget",
         })
     }
 }

@@ -4,9 +4,9 @@
 //! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, Aftermath, Chore, Queue};
+use super::{Accounts, Aftermath, Queue};
 use crate::chain::{Chain, Links};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
 use crate::id::JobId;
 use crate::inbox::Flag;
@@ -21,7 +21,7 @@ use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl ClaimBlock {
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
     pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
-        let old = Claim::new(lease.index, lease.epoch.get().previous());
+        let old = lease.claim();
         let new = Claim::new(lease.index, epoch.previous());
         for entry in 0..self.len() {
             // relaxed: only this claimer writes its entries
@@ -104,7 +104,7 @@ impl ClaimBlock {
 
     /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
     pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
-        let claim = Claim::new(lease.index, lease.epoch.get().previous());
+        let claim = lease.claim();
         // relaxed: only this claimer writes its entries
         self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
     }
@@ -138,6 +138,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The claim under which the timer observes it.
+    fn claim(&self) -> Claim {
+        Claim::new(self.index, self.epoch.get().previous())
+    }
+
     /// The job.
     pub fn job_id(&self) -> JobId {
         self.job
@@ -187,6 +192,13 @@ struct LaneClaims {
     end: usize,
 }
 
+impl LaneClaims {
+    /// The job that is started next. It may be somebody else's by now.
+    fn head(&self) -> Option<u32> {
+        (self.at < self.end).then(|| self.held[self.at].0)
+    }
+}
+
 #[derive(Debug)]
 enum Picker {
     Weighted(Cursor),
@@ -210,6 +222,8 @@ pub struct Claimer<T> {
     run_estimate: u64,
     runs: u32,
     deliveries: usize,
+    /// What jobs left that ended before they started: user code, for when the caller has let go of the claimer.
+    left: Vec<Aftermath<T>>,
 }
 
 /// About this much work is claimed ahead.
@@ -229,7 +243,7 @@ impl<T> Queue<T> {
     /// A new claimer, or `None` when the queue has as many handles as it can have. `offset` spreads the claimers over the lanes' table; a
     /// `detached` claimer's deliveries leave it before they are settled.
     pub fn open_claimer(self: &Arc<Self>, offset: usize, detached: bool, seed: u64) -> Option<Claimer<T>> {
-        let accounts = self.credits.open()?;
+        let accounts = self.credits.open(&self.slab)?;
         let lanes = self.lanes.len();
         let deliveries = if detached { DELIVERIES } else { 0 };
         let block = Arc::new(ClaimBlock::new(lanes, deliveries));
@@ -250,6 +264,7 @@ impl<T> Queue<T> {
             run_estimate: 0,
             runs: 0,
             deliveries,
+            left: Vec::new(),
             queue: Arc::clone(self),
         })
     }
@@ -259,6 +274,13 @@ impl<T> Queue<T> {
     pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
         // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
         unsafe { self.slab.get(lease.index) }
+    }
+
+    /// Entries of claim blocks that watch a consumer's delivery.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn watched_deliveries(&self) -> usize {
+        let watched = |block: &ClaimBlock| (block.prefetched..block.len()).filter(|&entry| !block.claim(entry).is_none()).count();
+        self.claims.lock().iter().map(|block| watched(block)).sum()
     }
 
     /// An index of the lowest lane that has one, in the caller's hand.
@@ -272,7 +294,6 @@ impl<T> Queue<T> {
                     // an evictor wants one: the rest goes back, to the end of its lane
                     let rest = Chain::new(self.slab.next(first), chain.len() - 1);
                     self.lanes[lane].push(rest);
-                    // whoever looked in between saw none of it
                     self.ring_bell(rest.len() as usize);
                 }
                 return Some(first);
@@ -310,11 +331,13 @@ impl<T> Claimer<T> {
         let picked = match &mut picker {
             Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
             Picker::Strict(strict) => {
+                // both look at the claims
+                let this = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
-                    let index = queue.lanes[lane].peek()?;
+                    let index = this.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
                     Some(now.since(queue.slab.slot(index).published()))
                 };
-                strict.pick(now, head_age, |lane| self.start_from(lane, look, now))
+                strict.pick(now, head_age, |lane| this.borrow_mut().start_from(lane, look, now))
             }
         };
         self.picker = Some(picker);
@@ -326,10 +349,15 @@ impl<T> Claimer<T> {
         self.lanes.iter().any(|lane| lane.at < lane.end)
     }
 
+    /// False while the queue is paused or stopped.
+    fn may_start(&self) -> bool {
+        !self.queue.is_paused() && !self.queue.is_stopped()
+    }
+
     /// Claims what is there without starting it. A strict look is the last one before sleeping.
     #[inline]
     pub fn look(&mut self, look: Look) -> bool {
-        if self.queue.is_paused() || self.queue.is_stopped() {
+        if !self.may_start() {
             return false;
         }
         self.has_claims() || (0..self.lanes.len()).any(|lane| self.refill(lane, look))
@@ -378,6 +406,8 @@ impl<T> Claimer<T> {
             }
         }
         (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
+        // relaxed: a hint
+        self.block.ahead.store(end as u32, Relaxed);
         true
     }
 
@@ -419,11 +449,13 @@ impl<T> Claimer<T> {
                 Some(lease)
             }
             Start::Doomed => {
+                self.clear_entry(entry);
                 let disposed = slot.state.dispose(epoch);
                 self.dispose(index, disposed, now);
                 None
             }
             Start::Moved => {
+                self.clear_entry(entry);
                 self.ledger.bump(Count::TakenBack);
                 None
             }
@@ -434,7 +466,10 @@ impl<T> Claimer<T> {
         match disposed {
             Dispose::Owner(word) => {
                 self.queue.count_fate(&self.ledger, word.fate());
-                self.queue.end(&self.accounts, &self.ledger, index, word, now, true).run(&self.queue);
+                match self.queue.end(&self.accounts, &self.ledger, index, word, now, false) {
+                    Aftermath::Nothing => {}
+                    aftermath => self.left.push(aftermath),
+                }
             }
             Dispose::Left(word) => self.queue.count_left(&self.ledger, word.fate()),
             Dispose::Moved => self.ledger.bump(Count::TakenBack),
@@ -455,17 +490,39 @@ impl<T> Claimer<T> {
         })
     }
 
-    /// The delivery of `entry` is settled.
-    pub(super) fn clear_delivery(&self, entry: Option<u32>) {
+    /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.
+    pub(super) fn clear_delivery(&self, lease: &Lease) {
+        if let Some(entry) = lease.entry
+            && self.block.claim(entry as usize) == lease.claim()
+        {
+            self.clear_entry(Some(entry));
+        }
+    }
+
+    fn clear_entry(&self, entry: Option<u32>) {
         if let Some(entry) = entry {
             self.block.publish(entry as usize, Claim::NONE);
         }
     }
 
-    /// Takes one job that a colleague has claimed and not started. For the idle.
+    /// The user code that jobs left which ended before they started.
+    pub fn take_left(&mut self) -> Vec<Aftermath<T>> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Runs what they left.
+    #[inline]
+    pub fn run_left(&mut self) {
+        if !self.left.is_empty() {
+            self.take_left().into_iter().for_each(|aftermath| aftermath.run(&self.queue));
+        }
+    }
+
+    /// Takes one job that a colleague has claimed and not started. For the idle: one who has claims (the queue may have been paused when it looked, and
+    /// is not any more) keeps to them. True if there is something to start.
     pub fn steal(&mut self) -> bool {
-        if self.queue.is_paused() {
-            return false;
+        if !self.may_start() || self.has_claims() {
+            return self.may_start();
         }
         let queue = Arc::clone(&self.queue);
         let blocks = queue.claims.lock();
@@ -486,7 +543,6 @@ impl<T> Claimer<T> {
                 }
                 if let Some(epoch) = state.steal(claim.epoch()) {
                     let lane = usize::from(word.lane());
-                    debug_assert!(self.lanes[lane].at == self.lanes[lane].end, "only the idle steal");
                     self.block.publish(lane * AHEAD_MAX, Claim::new(claim.index(), epoch));
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
@@ -500,15 +556,15 @@ impl<T> Claimer<T> {
     /// The handler returned after `ran`: learns how much work to claim ahead.
     #[inline]
     pub fn ran(&mut self, lane: usize, ran: Duration) {
-        let nanos = ran.as_nanos() as u64;
+        let nanos = nanos(ran);
         self.ledger.run(lane, nanos);
         self.block.clear_stuck();
-        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { (self.run_estimate * 7 + nanos) / 8 };
+        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { self.run_estimate - self.run_estimate / 8 + nanos / 8 };
         self.runs = self.runs.wrapping_add(1);
         if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
             self.prefetch = jobs_ahead(self.run_estimate);
         }
-        if self.runs % 64 == 0 || nanos > AHEAD_NANOS {
+        if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {
             // relaxed: a hint
             self.queue.run_estimate.store(self.run_estimate, Relaxed);
         }
@@ -530,20 +586,11 @@ impl<T> Claimer<T> {
         queue.ring_bell(1);
     }
 
-    /// True when the timer left something to do.
-    #[inline]
-    pub fn has_chores(&self) -> bool {
-        self.queue.chores.any()
-    }
-
-    /// A hint that more work waits: for the last searcher, who decides whether to wake a colleague.
-    pub fn may_have_more(&self) -> bool {
-        self.has_claims() || !self.queue.is_paused() && self.queue.lanes.iter().any(|lane| lane.len_hint() > 0)
-    }
-
-    /// What the timer left to do.
-    pub fn take_chores(&self) -> Vec<Chore<T>> {
-        self.queue.chores.take()
+    /// A hint that more work waits than the `spoken_for` claims that the caller is about to start: for the last searcher, who decides whether to wake a
+    /// colleague, and for sleepers.
+    pub fn may_have_more(&self, spoken_for: usize) -> bool {
+        let claimed: usize = self.lanes.iter().map(|lane| lane.end - lane.at).sum();
+        self.may_start() && (claimed > spoken_for || self.queue.lanes.iter().any(|lane| lane.len_hint() > 0))
     }
 
     /// Runs what an act left over.
@@ -555,6 +602,7 @@ impl<T> Claimer<T> {
 impl<T> Drop for Claimer<T> {
     fn drop(&mut self) {
         self.give_back();
+        self.run_left();
         let queue = Arc::clone(&self.queue);
         // deliveries may outlive their consumer: the block stays while one of them is still current
         queue.claims.lock().retain(|block| !Arc::ptr_eq(block, &self.block));

@@ -1,14 +1,14 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, LetterCallback, Queue};
+use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
-use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
+use crate::sync::contain;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// User code that is left to run after an act, outside of every lock.
 #[must_use = "the user code that an act leaves over must be run"]
@@ -28,9 +28,9 @@ impl<T> Aftermath<T> {
     pub fn run(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
-            Aftermath::Garbage(payload) => catch_unwind(AssertUnwindSafe(|| drop(payload))),
-            Aftermath::Evicted(letter) => catch_unwind(AssertUnwindSafe(|| drop(letter))),
-            Aftermath::Callback(letter, callback) => catch_unwind(AssertUnwindSafe(|| callback(letter))),
+            Aftermath::Garbage(payload) => contain(|| drop(payload)),
+            Aftermath::Evicted(letter) => contain(|| drop(letter)),
+            Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
@@ -61,6 +61,12 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
     }
 }
 
+/// True for fates that end a job at once, even if a stale holder still reads it: it lingers then. The others need its payload, so the job ends, and is
+/// counted, when the last holder has left.
+pub(super) fn ends_at_once(fate: Fate) -> bool {
+    death_of(fate).is_none() && fate != Fate::HandedBack
+}
+
 impl<T> Queue<T> {
     /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
     #[inline]
@@ -77,7 +83,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads.
     pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
         self.count_fate(ledger, fate);
-        if death_of(fate).is_none() {
+        if ends_at_once(fate) {
             ledger.bump(Count::Lingering);
         }
     }
@@ -98,7 +104,7 @@ impl<T> Queue<T> {
             if in_place {
                 if std::mem::needs_drop::<T>()
                     // SAFETY: the caller owns the payload
-                    && catch_unwind(AssertUnwindSafe(|| unsafe { self.slab.drop_in_place(index) })).is_err()
+                    && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
                 {
                     ledger.bump(Count::DropPanics);
                 }
@@ -114,6 +120,14 @@ impl<T> Queue<T> {
             self.credits.release(&self.slab, accounts, index);
         }
         aftermath
+    }
+
+    /// Drops something of the user's that went nowhere.
+    #[cold]
+    pub fn discard<U>(&self, unwanted: U) {
+        if contain(|| drop(unwanted)).is_err() {
+            self.count_house(Count::DropPanics);
+        }
     }
 
     /// Writes the letter of a dead job, or holds it in its slot (`None`).
@@ -157,7 +171,7 @@ impl<T> Queue<T> {
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
-        let letter = DeadLetter { payload, job, lane, record };
+        let letter = DeadLetter { payload, job, lane, fencing: 0, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -187,26 +201,35 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
-        DeadLetter { payload, job, lane: usize::from(word.lane()), record }
+        DeadLetter { payload, job, lane: usize::from(word.lane()), fencing: word.epoch().raw(), record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
-            let index = {
-                let mut dead = self.dead.lock();
-                let Some(index) = dead.next_held() else { return };
-                let word = self.slab.state(index).load();
-                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-                let letter = self.write_letter(index, word, reason, now);
-                self.slab.state(index).unhold();
-                count_death(&self.house.lock().block, reason);
-                let stored = dead.store(letter, now);
-                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-                index
-            };
-            self.credits.release(&self.slab, &self.house.lock().accounts, index);
+            // the house before the dead, as everywhere
+            let house = self.house.lock();
+            let Some(index) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
+            self.credits.release(&self.slab, &house.accounts, index);
         }
+    }
+
+    /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's.
+    pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<u32> {
+        let index = dead.next_held()?;
+        let word = self.slab.state(index).load();
+        let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+        let letter = self.write_letter(index, word, reason, now);
+        self.slab.state(index).unhold();
+        count_death(&house.block, reason);
+        let stored = dead.store(letter, now);
+        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+        Some(index)
+    }
+
+    /// True when a job that died now would keep its slot.
+    pub(super) fn would_hold(&self) -> bool {
+        self.holds_dead() && self.letter_callback.lock().is_none() && self.dead.lock().is_full()
     }
 
     fn holds_dead(&self) -> bool {

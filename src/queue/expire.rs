@@ -50,6 +50,7 @@ pub struct TimerSide {
     seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
     block: Arc<Block>,
     fired: Vec<u32>,
+    poked: Vec<u32>,
     /// The time of the last turn; clocks that step back are clamped to it.
     last: Timestamp,
     /// Time as leases see it: real time without frozen stretches.
@@ -71,6 +72,7 @@ impl TimerSide {
             seen: Vec::new(),
             block,
             fired: Vec::with_capacity(FIRE_BUDGET),
+            poked: Vec::with_capacity(FIRE_BUDGET),
             last: Timestamp::ZERO,
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
@@ -139,7 +141,7 @@ impl<T> Queue<T> {
             return;
         }
         let mut mail = std::mem::take(&mut side.fired);
-        let mut poked = Vec::new();
+        let mut poked = std::mem::take(&mut side.poked);
         self.inbox.drain(|index, flags| if flags.handover() { mail.push(index) } else { poked.push(index) });
         for index in mail.drain(..) {
             // the index is ours now; a watch that was left behind speaks of an earlier delivery
@@ -147,7 +149,7 @@ impl<T> Queue<T> {
             side.wheel.cancel(index);
             self.keep(side, index);
         }
-        for index in poked {
+        for index in poked.drain(..) {
             if side.owns(index) {
                 side.wheel.cancel(index);
                 self.keep(side, index);
@@ -155,7 +157,7 @@ impl<T> Queue<T> {
                 self.watch(side, index, clock);
             }
         }
-        side.fired = mail;
+        (side.fired, side.poked) = (mail, poked);
     }
 
     /// Files a delayed job that the timer owns, or passes it on if it was cancelled.
@@ -336,7 +338,9 @@ impl<T> Queue<T> {
             };
             // relaxed: statistics
             self.pressure.store(pressure == Pressure::High, Relaxed);
-            self.add_chore(Chore::Pressure(pressure));
+            if self.pressure_callback.lock().is_some() {
+                self.add_chore(Chore::Pressure(pressure));
+            }
         }
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);
@@ -362,17 +366,24 @@ impl<T> Queue<T> {
     /// Hands due periods to whoever does chores. Says when the next one is due.
     fn start_periods(&self, now: Timestamp) -> Timestamp {
         let mut periods = self.periods.lock();
-        // relaxed: a stopped period may fire once more
-        periods.retain(|period| !period.stopped.load(Relaxed));
+        periods.retain(|period| {
+            // relaxed: a stopped period may fire once more
+            let stopped = period.stopped.load(Relaxed);
+            if stopped {
+                // dropping what its closure holds is user code
+                self.add_chore(Chore::Forget(Arc::clone(period)));
+            }
+            !stopped
+        });
         let mut next = Timestamp::MAX;
         for period in periods.iter() {
             let mut due = period.next.lock();
             if *due <= now {
                 let late = now.since(*due).as_nanos() / nanos(period.every).max(1) as u128;
-                let owed = if period.catch_up { late as u64 + 1 } else { 1 };
                 *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
                 // relaxed: the chore list's lock carries it
-                if period.owed.fetch_add(owed, Relaxed) == 0 {
+                let owed = if period.catch_up { period.owed.fetch_add(late as u64 + 1, Relaxed) } else { period.owed.swap(1, Relaxed) };
+                if owed == 0 {
                     self.add_chore(Chore::Period(Arc::clone(period)));
                 }
             }

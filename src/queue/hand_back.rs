@@ -1,6 +1,7 @@
 //! Shutdown: every undone job comes out by value.
 
 use super::bent::{Bend, is_bent};
+use super::end::ends_at_once;
 use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
@@ -81,25 +82,31 @@ impl<T> Queue<T> {
         self.bell.notify_all();
     }
 
-    /// The jobs that are with a handler or consumer now.
-    pub fn running(&self) -> Vec<(JobId, Word)> {
+    /// The jobs that are with a handler or consumer now and have not ended, with the number of their latest delivery. A job whose lease ran out is among
+    /// them once it cannot be delivered again: it is over when its last holder has left.
+    pub fn running(&self) -> Vec<(JobId, u32)> {
         (0..self.capacity())
             .filter_map(|index| {
                 let word = self.slab.state(index).load();
-                (word.phase() == Phase::Running).then(|| (self.slab.slot(index).job_id(), word))
+                let failed = word.failures() + word.expiries();
+                let attempt = match word.phase() {
+                    Phase::Running => failed + 1,
+                    Phase::Zombie if word.holders() > 0 && !ends_at_once(word.fate()) => failed,
+                    _ => return None,
+                };
+                Some((self.slab.slot(index).job_id(), attempt))
             })
             .collect()
     }
 
     /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`.
     pub fn is_drained(&self, deadline: Timestamp) -> bool {
-        let phases = self.gauges().phases;
-        phases.ready == 0 && phases.running == 0 && (phases.delayed == 0 || !self.delayed_until(deadline))
-    }
-
-    /// True when a delayed job is due by `deadline`.
-    fn delayed_until(&self, deadline: Timestamp) -> bool {
-        (0..self.capacity()).any(|index| self.slab.state(index).load().phase() == Phase::Delayed && self.slab.due(index) <= deadline)
+        self.occupied() == 0
+            || (0..self.capacity()).all(|index| match self.slab.state(index).load().phase() {
+                Phase::Ready | Phase::Doomed | Phase::Running => false,
+                Phase::Delayed => self.slab.due(index) > deadline,
+                Phase::Free | Phase::Zombie | Phase::Held => true,
+            })
     }
 
     /// Every undone job that is not with a handler, by value. Call it after [`stop`](Self::stop), when the timer has stopped too; again at any later time for
@@ -117,12 +124,11 @@ impl<T> Queue<T> {
             self.recall_claimed();
             self.recall_lanes(&mut strays, &mut left);
             self.recall_delayed(&mut strays, &mut left);
-            self.recall_lanes(&mut strays, &mut left);
             self.recall_held(&mut strays);
             self.recall_deferred(&mut strays);
         }
-        // drops are user code, and may well hand back themselves
-        left.into_iter().for_each(|aftermath| aftermath.run(self));
+        // user code, which may come back here
+        left.into_iter().for_each(|aftermath: Aftermath<T>| aftermath.run(self));
     }
 
     pub(super) fn take_stray(&self, job: JobId) -> Option<Undone<T>> {
@@ -138,8 +144,8 @@ impl<T> Queue<T> {
         self.count_house(Count::HandedBack);
     }
 
-    /// Claims that a stuck worker has not started go back to their lanes.
-    fn recall_claimed(&self) {
+    /// Claims that were not started go back to their lanes.
+    pub(super) fn recall_claimed(&self) {
         let blocks = self.claims.lock();
         for block in blocks.iter() {
             for entry in 0..block.len() {
@@ -167,7 +173,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The caller owns the index of a waiting job, and runs what is `left` without locks.
+    /// The caller owns the index of a waiting job.
     fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let state = self.slab.state(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {

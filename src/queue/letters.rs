@@ -9,9 +9,9 @@ use crate::id::JobId;
 use crate::job::Payload;
 use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Fate};
+use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::sync::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -53,28 +53,30 @@ impl<T> Queue<T> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
         }
-        let mut dead = self.dead.lock();
-        let taken = match job {
-            Some(job) => dead.remove(job),
-            None => dead.pop(),
-        };
-        let Some((since, letter)) = taken else { return Ok(false) };
+        // the house before the dead, as everywhere
         let house = self.house.lock();
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, letter.lane) else {
-            dead.put_back((since, letter));
+        let mut dead = self.dead.lock();
+        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
+        let Some((wanted, lane)) = wanted else { return Ok(false) };
+        // the slot first: a letter that finds none keeps its place
+        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
+        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
-        };
+        }
+        let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
+        // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
+        let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, record } = letter;
+        let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
         // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
         unsafe { self.slab.write(index, payload) };
         self.histories.restore(index, job, record.last_error, record.deaths);
-        self.slab.state(index).fill(lane as u8);
+        self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
         self.lanes[lane].push(Chain::one(index));
         house.block.bump(Count::Accepted);
-        drop(house);
         drop(dead);
+        drop(house);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {
@@ -83,8 +85,9 @@ impl<T> Queue<T> {
         Ok(true)
     }
 
-    /// Drops every waiting job. Says how many.
+    /// Drops every waiting job, claimed ones too. Says how many.
     pub fn purge(&self, now: Timestamp) -> usize {
+        self.recall_claimed();
         let mut purged = 0;
         let mut popped = Popped::new();
         for ring in &self.lanes {
@@ -144,13 +147,22 @@ impl<T: Payload> Queue<T> {
             Chore::Pressure(pressure) => {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback
-                    && catch_unwind(AssertUnwindSafe(|| callback(pressure))).is_err()
+                    && contain(|| callback(pressure)).is_err()
                 {
                     self.count_house(Count::DropPanics);
                 }
             }
-            Chore::Period(period) => self.run_period(publisher, &period, clock),
+            Chore::Period(period) => {
+                self.run_period(publisher, &period, clock);
+                self.forget(period);
+            }
+            Chore::Forget(period) => self.forget(period),
         }
+    }
+
+    /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
+    fn forget(&self, period: Arc<Period<T>>) {
+        self.discard(period);
     }
 
     fn run_period(&self, publisher: &Publisher, period: &Period<T>, clock: &dyn Clock) {
@@ -161,11 +173,11 @@ impl<T: Payload> Queue<T> {
             if period.stopped.load(Relaxed) {
                 return;
             }
-            let published = match catch_unwind(AssertUnwindSafe(|| (period.make)())) {
-                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
-                Err(_) => false,
+            let published = match contain(|| (period.make)()) {
+                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
+                Err(_) => Err(()),
             };
-            if !published {
+            if published.is_err() {
                 publisher.ledger.bump(Count::PeriodsMissed);
             }
         }
@@ -177,3 +189,6 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

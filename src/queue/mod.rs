@@ -26,6 +26,8 @@ mod hand_back;
 mod letters;
 mod publish;
 mod settle;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use accounts::Accounts;
 #[doc(hidden)]
@@ -63,10 +65,10 @@ pub type PressureCallback = Arc<dyn Fn(Pressure) + Send + Sync>;
 /// How full a queue is, with hysteresis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pressure {
-    /// The depth has not been above the high watermark since it was last below the low one.
+    /// The depth has not reached the high watermark since it was last at or below the low one.
     #[default]
     Low,
-    /// The depth went above the high watermark and has not yet come down to the low one.
+    /// The depth reached the high watermark and has not yet come down to the low one.
     High,
 }
 
@@ -112,6 +114,7 @@ pub struct Queue<T> {
     /// When the timer looks again by itself, in nanoseconds. Written by the timer, read by whoever has an earlier wish.
     timer_until: Arc<AtomicU64>,
     histories: Histories,
+    /// Where locks are nested they are taken in the order strays, timer, house, dead.
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
@@ -120,7 +123,7 @@ pub struct Queue<T> {
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
     /// Counts by everyone.
     pub ledger: Ledger,
-    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back.
+    /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back. Taken before `dead` where both are needed.
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
@@ -172,7 +175,7 @@ impl<T> Queue<T> {
         let slab = Slab::new(capacity);
         let credits = Credits::new(&slab, capacity, &config.lanes);
         let ledger = Ledger::new(config.lanes.len());
-        let house_accounts = credits.open().expect("the first handle of a queue finds an account");
+        let house_accounts = credits.open(&slab).expect("the first handle of a queue finds an account");
         let house = House { accounts: house_accounts, block: ledger.open(0) };
         let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
         let low = jobs(config.watermarks.0);
@@ -334,6 +337,17 @@ impl<T> Queue<T> {
     /// Every count and histogram, added up.
     pub fn totals(&self) -> Totals {
         self.ledger.totals()
+    }
+
+    /// True when the timer left something to do.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.chores.any()
+    }
+
+    /// What the timer left to do.
+    pub fn take_chores(&self) -> Vec<Chore<T>> {
+        self.chores.take()
     }
 
     /// A block of the queue's job ids.

@@ -15,8 +15,8 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
+use crate::sync::contain;
 use crate::verdict::{JobError, Verdict};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -49,7 +49,7 @@ impl<T> Queue<T> {
                     let delay = retry.backoff.delay(lease.failures(), previous, rng);
                     Plan::Retry(error, delay)
                 }
-                Some(decide) => match catch_unwind(AssertUnwindSafe(|| decide(lease.failures(), &error))) {
+                Some(decide) => match contain(|| decide(lease.failures(), &error)) {
                     Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
                     Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
                     Ok(RetryDecision::Discard) => Plan::End(Fate::Discarded, Some(error)),
@@ -148,11 +148,11 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(lease.entry);
+                self.clear_delivery(&lease);
                 return Err((stale, aftermath));
             }
         };
-        self.clear_delivery(lease.entry);
+        self.clear_delivery(&lease);
         Ok(aftermath)
     }
 
@@ -161,7 +161,7 @@ impl<T> Claimer<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
-    #[allow(clippy::type_complexity, reason = "two ways to get the follow-up back, both spelled out above")]
+    #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(
         &mut self,
         lease: Lease,
@@ -172,7 +172,6 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let settled = state.settle(lease.epoch.get(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
-        let entry = lease.entry;
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, word.fate());
@@ -182,7 +181,7 @@ impl<T> Claimer<T> {
                     Aftermath::Garbage(unsafe { queue.slab.take(lease.index) })
                 } else {
                     // SAFETY: as above
-                    if catch_unwind(AssertUnwindSafe(|| unsafe { queue.slab.drop_in_place(lease.index) })).is_err() {
+                    if contain(|| unsafe { queue.slab.drop_in_place(lease.index) }).is_err() {
                         self.ledger.bump(Count::DropPanics);
                     }
                     Aftermath::Nothing
@@ -198,16 +197,16 @@ impl<T> Claimer<T> {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
                 let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(entry);
+                self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));
             }
         };
-        self.clear_delivery(entry);
+        self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
-        let has_ttl = next.ttl.is_some();
+        let ttl = next.ttl;
         queue.slab.slot(index).describe(id, now, next.ttl.map_or(Timestamp::MAX, |ttl| now + ttl));
         if let Some(visibility) = next.visibility {
             queue.slab.set_visibility(index, visibility.max(queue.settings.tick));
@@ -217,8 +216,10 @@ impl<T> Claimer<T> {
         queue.slab.state(index).fill(lane as u8);
         queue.lanes[lane].push(Chain::one(index));
         self.ledger.bump(Count::Accepted);
-        if has_ttl {
-            queue.inbox.post(index, Flag::Poke);
+        if let Some(ttl) = ttl
+            && queue.inbox.post(index, Flag::Poke)
+        {
+            queue.wake_timer((now + ttl).as_nanos());
         }
         queue.ring_bell(1);
         if queue.is_stopped() {
@@ -232,7 +233,7 @@ impl<T> Claimer<T> {
         match self.queue.slab.state(lease.index).leave() {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
-                if super::end::death_of(word.fate()).is_none() {
+                if super::end::ends_at_once(word.fate()) {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {
@@ -259,21 +260,22 @@ impl<T> Claimer<T> {
 impl<T> Queue<T> {
     /// Gives the holder of `lease` another `length` from now, at most up to `max_lease` after its start.
     ///
-    /// An extension is a re-lease: the holder announces the length and the new claim, then bumps the epoch. So it races settle and expiry through the same
-    /// word, and the timer sees a fresh lease, aged from the moment it sees it.
+    /// An extension is a re-lease: the holder bumps the epoch, then announces the length and the new claim. So it races settle and expiry through the same
+    /// word, and the timer sees a fresh lease, aged from the moment it sees it. The length comes after the epoch: announced before, by a holder whose lease is
+    /// gone, it would be that of the job's next delivery, which has the same epoch.
     ///
     /// # Errors
     /// When the lease had run out, or `max_lease` is used up.
     pub fn extend(&self, block: &super::ClaimBlock, lease: &Lease, length: Duration, now: Timestamp) -> Result<Duration, ExtendError> {
         let left = (lease.started + self.settings.max_lease).since(now);
         let granted = length.min(left);
-        if granted.is_zero() {
-            return Err(ExtendError::Capped);
-        }
         let state = self.slab.state(lease.index);
-        self.slab.set_extension(lease.index, lease.epoch.get().next().raw(), granted);
+        if granted.is_zero() {
+            return Err(if self.is_current(lease) { ExtendError::Capped } else { ExtendError::Stale(Self::became(state.load())) });
+        }
         match state.extend(lease.epoch.get()) {
             Ok(epoch) => {
+                self.slab.set_extension(lease.index, epoch.raw(), granted);
                 block.reclaim(lease, epoch);
                 lease.epoch.set(epoch);
                 lease.extended.set(now);

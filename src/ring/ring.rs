@@ -353,6 +353,7 @@ impl<R: Rules> IndexRing<R> {
     /// Gives the ticket `head` up: a tombstone in place of `word`, and head past it. Says where head is.
     fn give_up(&self, head: u64, word: u64) -> u64 {
         // edge ring.give_up, release: head had come this far, which the producer must know before it claims another ticket
+        // edge ring.publish, acquire: the push of the lap before, or of the producer that came (redundant: both are read anew before use)
         match self.slot(head).compare_exchange(word, self.layout.tombstone(head), R::TOMBSTONE, R::TOMBSTONE_LOST) {
             Ok(_) => {
                 crash_point!("ring.pop.gave_up");

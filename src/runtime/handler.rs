@@ -6,6 +6,7 @@ use crate::error::ExtendError;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::queue::{ClaimBlock, Lease, Queue};
+use crate::sync::contain;
 use crate::verdict::{IntoVerdict, Verdict};
 use std::cell::Cell;
 use std::fmt;
@@ -174,13 +175,16 @@ impl<T> Context<T> {
         }
     }
 
-    /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict.
+    /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict. A lane that the queue does
+    /// not have becomes its last one.
     ///
     /// If a handler that overran its lease still reads the old payload, `next` needs a slot of its own; when none is free it
     /// is published as soon as one is, or handed back at shutdown.
     #[must_use = "the follow-up is published when the handler returns this verdict"]
     pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
-        self.follow_up.set(Some(next.into()));
+        let mut next = next.into();
+        next.lane = next.lane.min(self.queue.lane_count() - 1);
+        self.follow_up.set(Some(next));
         Verdict::Ack
     }
 }
@@ -200,11 +204,5 @@ pub(crate) fn call<T, H: Handler<T> + ?Sized>(
     runtime: inside::RuntimeId,
 ) -> Result<Verdict, String> {
     let _inside = inside::enter(runtime);
-    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(payload, context)));
-    verdict.map_err(|panic| {
-        let message = crate::verdict::panic_message(&*panic).to_owned();
-        // the panic's own payload may panic when it is dropped
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(panic)));
-        message
-    })
+    contain(|| handler.handle(payload, context))
 }

@@ -48,3 +48,6 @@ pub use handler::{CancelCause, Context, Handler};
 pub use idle::Idle;
 pub use placement::{CoreList, OnPinFailure, Placement, PlacementReport, WorkerPlacement};
 pub use pool::PoolSnapshot;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

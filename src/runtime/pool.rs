@@ -1,7 +1,7 @@
 //! A pool: its threads, their stand-ins, and what they report.
 
 use super::config::PoolConfig;
-use super::idle::{Idle, IdleState};
+use super::idle::IdleState;
 use super::placement::{self, PinOutcome, PlacementReport};
 use super::served::{Served, Station};
 use super::topology::{CpuId, Topology};
@@ -10,10 +10,7 @@ use crate::clock::Clock;
 use crate::error::BuildError;
 use crate::lanes::Schedule;
 use crate::queue::ClaimBlock;
-use crate::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::sync::{CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
 use std::fmt;
 use std::sync::Arc;
@@ -139,8 +136,7 @@ impl Pool {
             blocks: Mutex::new(vec![Vec::new(); workers]),
         });
         let idle = IdleState::new(config.idle, topology.is_crowded_by(workers));
-        let mut report = PlacementReport::default();
-        report.warnings = placement::warnings(config.idle, &plan, topology);
+        let report = PlacementReport { warnings: placement::warnings(config.idle, &plan, topology), ..PlacementReport::default() };
         Ok(Pool { config, workers, plan, idle, shared, queues, clock, report: Mutex::new(report), spares_started: AtomicUsize::new(0) })
     }
 
@@ -173,7 +169,7 @@ impl Pool {
 
     /// Starts the workers, and waits until each knows where it runs.
     pub(crate) fn start(&self) -> Result<(), BuildError> {
-        let pins: Arc<(Mutex<Vec<Option<Option<PinOutcome>>>>, Condvar)> = Arc::new((Mutex::new(vec![None; self.workers]), Condvar::new()));
+        let pins = Arc::new((Mutex::new(vec![None::<Option<PinOutcome>>; self.workers]), Condvar::new()));
         for index in 0..self.workers {
             let worker = self.worker(index)?;
             let (cpu, pins) = (self.plan[index], Arc::clone(&pins));
@@ -241,21 +237,19 @@ impl Pool {
 
     /// Tells the workers to stop; does not wait.
     pub(crate) fn stop(&self) {
-        // edge pool.stop, release: what happened before; relaxed readers are caught by the fence in `notify_all`
-        self.shared.stopping.store(true, Release);
+        // relaxed: the fence orders it before the look at who sleeps; nothing else hangs on it
+        self.shared.stopping.store(true, Relaxed);
         full_fence();
         self.shared.bell.notify_all();
     }
 
-    /// Waits until every thread has returned, as long as `patience` gives it time. True if they have.
+    /// Waits until every thread has returned, as long as `patience` gives it time. True if they have. The lock carries what they did.
     pub(crate) fn join(&self, mut patience: impl FnMut() -> Option<Duration>) -> bool {
         let mut alive = self.shared.alive.lock();
         while *alive > 0 {
             let Some(left) = patience() else { return false };
             alive = self.shared.returned.wait_timeout(alive, left).0;
         }
-        // edge pool.stop, acquire: what the workers did before they returned; carried by the lock
-        let _ = self.shared.stopping.load(Acquire);
         true
     }
 
@@ -268,12 +262,9 @@ impl Pool {
             jobs: read(|gauge| &gauge.jobs),
             parks: read(|gauge| &gauge.parks),
             stuck: self.shared.stuck(),
+            // relaxed: statistics
             spares: self.shared.spares.load(Relaxed),
         }
-    }
-
-    pub(crate) fn idle(&self) -> Idle {
-        self.config.idle
     }
 }
 

@@ -4,7 +4,7 @@ use super::pool::Pool;
 use super::served::Served;
 use crate::clock::{Clock, Timestamp};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{EventCount, Parker, full_fence};
+use crate::sync::{EventCount, Parker, full_fence, thread};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,8 +29,14 @@ impl Timer {
         next
     }
 
+    /// Starts the timer's thread.
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<thread::JoinHandle<()>> {
+        let timer = Arc::clone(self);
+        thread::spawn_named("rm-timer".to_owned(), move || timer.run())
+    }
+
     /// Turns until it is stopped. The timer never runs user code, so it always comes back.
-    pub(crate) fn run(&self) {
+    fn run(&self) {
         let parker = Parker::new();
         let seat = self.bell.take_seat(parker.unparker()).expect("the timer's bell has one sleeper");
         let mut searching = false;

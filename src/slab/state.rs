@@ -153,6 +153,7 @@ impl SlotState {
     #[inline]
     pub fn load(&self) -> Word {
         // edge slot.fill, acquire: the job id that belongs to this epoch
+        // edge slot.start, acquire: whoever sees it running finds the claim
         Word::from_raw(self.word.load(Acquire))
     }
 
@@ -190,6 +191,15 @@ impl SlotState {
     #[inline]
     pub fn fill(&self, lane: u8) -> Epoch {
         self.fill_as(Phase::Ready, lane)
+    }
+
+    /// As [`fill`](Self::fill), for a job that was delivered before, in another slot and up to the epoch `last`: its fencing numbers go on growing.
+    pub fn fill_beyond(&self, lane: u8, last: Epoch) -> Epoch {
+        let before = self.owned();
+        debug_assert!(before.is_vacant(), "filled while {before:?}");
+        let epoch = if before.epoch().raw() < last.raw() { last.next() } else { before.epoch().next() };
+        self.publish(Word::FREE.with_phase(Phase::Ready).with_lane(lane).with_epoch(epoch));
+        epoch
     }
 
     /// As [`fill`](Self::fill), but Delayed: the caller hands the index to the timer next.
@@ -303,6 +313,7 @@ impl SlotState {
             };
             // edge slot.settle, release: the payload was read, the record was written
             // edge slot.leave, acquire: stale holders have read the payload for the last time
+            // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.raw(), next.raw(), AcqRel, Relaxed) {
                 Ok(_) => {
                     return Ok(match next.phase() {
@@ -415,10 +426,10 @@ impl SlotState {
             Phase::Running => (expected.with_cancelled(true), CancelStep::Flagged),
             Phase::Free | Phase::Doomed | Phase::Zombie | Phase::Held => return CancelStep::Gone,
         };
-        // relaxed: the canceller takes nothing and gives nothing; the poke orders a doomed delay before the timer's look
+        // relaxed on success: the canceller takes nothing and gives nothing; the poke orders a doomed delay before the timer's look
+        // edge slot.fill, acquire (on failure): the job id that belongs to this epoch
         match self.word.compare_exchange(expected.raw(), next.raw(), Relaxed, Acquire) {
             Ok(_) => done,
-            // edge slot.fill, acquire: the job id that belongs to this epoch
             Err(now) => CancelStep::Retry(Word::from_raw(now)),
         }
     }

@@ -1,7 +1,7 @@
 //! Crash points: named places between two shared accesses where a test may stop a thread.
 //!
 //! [`crash_point!`](crate::crash_point) expands to nothing unless the crate is built for its own unit tests or with `--cfg ringmill_chaos`. A test installs a hook for the
-//! current thread with [`set_hook`]; the hook may block (a frozen thread), yield, or count.
+//! current thread with `set_hook`; the hook may block (a frozen thread), yield, or count.
 
 /// Names a place between two shared accesses; see [`chaos`](crate::sync::chaos).
 #[macro_export]

@@ -185,6 +185,7 @@ impl Default for EventCount {
 
 impl<R: Rules> EventCount<R> {
     /// How a seat looks whether its bit was cleared: edge `park.wake`, acquire.
+    // relaxed: a model's mutation
     const WOKEN: Ordering = if R::WAKE_EDGE { Ordering::Acquire } else { Ordering::Relaxed };
 
     /// An eventcount under the rules `R`, for models.
@@ -358,7 +359,7 @@ impl<R: Rules> EventCount<R> {
     /// Takes back an announcement. The caller is counted as searching, whoever cleared the bit.
     pub fn retract(&self, seat: &Seat) -> Retracted {
         if !R::RETRACT_ASKS {
-            // the mutation: clear and count, whatever a waker did
+            // the mutation: clear and count, whatever a waker did; relaxed as the sound way is
             self.word.fetch_and(!seat.bit(), Ordering::Relaxed);
             self.word.fetch_add(SEARCHER, Ordering::Relaxed);
             return Retracted::InTime;

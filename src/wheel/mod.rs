@@ -28,7 +28,7 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry is in at most one ring; it is in none exactly if its link is [`NONE`](list::NONE).
+//! 1. An entry is in at most one ring; it is in none exactly if its link is `NONE`.
 //! 2. An occupancy bit is set exactly if its bucket has an entry.
 //! 3. Every entry of level n agrees with the cursor in all digits above n and has a greater digit n, with two exceptions: what is due now (level
 //!    0), and what an interrupted [`Wheel::advance`] has not yet moved out of the one bucket that the cursor entered last.

@@ -179,6 +179,49 @@ fn a_stopped_replay_still_reports_and_accounts_for_every_record() {
 }
 
 #[test]
+fn handlers_that_are_stuck_for_ever_are_accounted_for_too() {
+    let trace = temp("stuck.jsonl");
+    let lines: Vec<String> = (0..20).map(|at| format!("{{\"at_us\":{at},\"stall_ms\":{}}}", if at < 3 { 60_000 } else { 0 })).collect();
+    std::fs::write(&trace, lines.join("\n")).unwrap();
+    let stop = AtomicBool::new(false);
+    let words = ["--trace", trace.to_str().unwrap(), "--format", "jsonl", "--report", "json", "--visibility-ms", "20", "--workers", "1"];
+    let replay = prepare(&words).unwrap();
+    let mut out = Vec::new();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(replay.run(&stop, &mut out).unwrap(), "{}", String::from_utf8_lossy(&out));
+    });
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let report: Value = serde_json::from_slice(&out).unwrap();
+    let count = |field: &str| report[field].as_u64().unwrap();
+    // the worker and its spare are stuck with a job each, whose leases have run out; nobody is left for the rest
+    assert_eq!((count("accepted"), count("running"), count("expired_leases")), (20, 2, 2), "{report}");
+    assert_eq!(count("acked") + count("handed_back"), 18, "{report}");
+    std::fs::remove_file(trace).unwrap();
+}
+
+#[test]
+fn more_dead_letters_than_their_queue_holds_all_come_out() {
+    let (trace, dead) = (temp("poison.jsonl"), temp("poison.dead"));
+    let lines: Vec<String> = (0..500).map(|at| format!("{{\"at_us\":{at},\"reject\":true}}")).collect();
+    std::fs::write(&trace, lines.join("\n")).unwrap();
+    for capacity in ["16", "4096"] {
+        let files = ["--trace", trace.to_str().unwrap(), "--dead-letters", dead.to_str().unwrap()];
+        let words = ["--format", "jsonl", "--report", "json", "--loop", "10", "--capacity", capacity];
+        let report = report(&[&files[..], &words[..]].concat());
+        assert_eq!(report["dead_lettered"], 5000);
+        assert_eq!(std::fs::read_to_string(&dead).unwrap().lines().count(), 5000);
+    }
+    for path in [trace, dead] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
 fn the_text_report_has_all_its_parts() {
     let mut out = Vec::new();
     prepare(&["--jobs", "100", "--work-scale", "0"]).unwrap().run(&GO, &mut out).unwrap();

@@ -295,7 +295,7 @@ fn a_slot_taken_over_under_a_sleeping_killer_is_passed() {
     assert_eq!(ring.len_hint(), 3);
     assert_eq!(drain(&ring), [1, 0], "both completed pushes, past the sleeper");
     loser.finish();
-    assert_eq!(killer.finish(), [], "the sleeper finds the ring empty");
+    assert_eq!(killer.finish(), Vec::<u32>::new(), "the sleeper finds the ring empty");
 }
 
 /// A completed chain behind any number of stopped producers is delivered at once.

@@ -34,7 +34,7 @@ pub struct WorkerPlacement {
 }
 
 impl PlacementReport {
-    /// What became of `plan`: `outcomes` holds what each worker's [`pin_current`] returned, `None` where it was not to be pinned.
+    /// What became of `plan`: `outcomes` holds what each worker's [`pin_current`](super::pin_current) returned, `None` where it was not to be pinned.
     ///
     /// # Errors
     ///

@@ -1,0 +1,116 @@
+//! Nothing is allocated per job in the steady state: a million jobs, pushed and pulled, singly and in batches, under a counting allocator.
+//!
+//! Every thread of the process counts: publisher, workers, consumer, timer.
+
+#![allow(missing_docs, clippy::disallowed_methods)]
+#![cfg(not(loom))]
+
+use ringmill::{Idle, LaneConfig, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The system's allocator, counting what is asked of it.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const WARM_UP: u64 = 100_000;
+const JOBS: u64 = 1_000_000;
+
+/// What a run over `JOBS` jobs allocated, after a warm-up.
+fn allocations(mut run: impl FnMut(u64)) -> u64 {
+    run(WARM_UP);
+    let before = ALLOCATIONS.load(Relaxed);
+    run(JOBS);
+    ALLOCATIONS.load(Relaxed) - before
+}
+
+fn config(name: &str) -> QueueConfig {
+    QueueConfig::new(name).capacity(1024).lanes([LaneConfig::new("high").weight(3), LaneConfig::new("low")])
+}
+
+fn builder() -> RuntimeBuilder {
+    let mut builder = Runtime::builder();
+    builder.pool(PoolConfig::new("default").workers(2).idle(Idle::default())).expect("the shape is valid");
+    builder
+}
+
+/// Publishes one by one; never waits in the library, whose line of waiters is made of boxes.
+fn publish(producer: &Producer<u64>, jobs: u64) {
+    for mut job in 0..jobs {
+        while let Err(refused) = producer.try_publish(job) {
+            assert!(refused.is_full());
+            job = refused.into_inner();
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn publish_batches(producer: &Producer<u64>, jobs: u64) {
+    let mut jobs = 0..jobs;
+    while let Some(mut refused) = producer.publish_batch(&mut jobs).refused {
+        while let Err(again) = producer.try_publish(refused.into_inner()) {
+            refused = again;
+            std::thread::yield_now();
+        }
+    }
+}
+
+// one test: the count is the whole process's
+#[test]
+fn a_million_jobs_allocate_nothing() {
+    for (name, push) in [("publish", publish as fn(&Producer<u64>, u64)), ("publish_batch", publish_batches)] {
+        let mut builder = builder();
+        let queue = builder.queue(config("push").overflow(Overflow::Reject), |_: &u64, _: &_| ()).expect("the shape is valid");
+        let runtime = builder.build().expect("threads can be started");
+        let producer = queue.producer().expect("accounts are left");
+        let pushed = allocations(|jobs| {
+            push(&producer, jobs);
+            while queue.depth() > 0 {
+                std::thread::yield_now();
+            }
+        });
+        let report = runtime.shutdown(Default::default());
+        assert_eq!(report.queue("push").expect("it is there").counts.acked, WARM_UP + JOBS);
+        assert_eq!(pushed, 0, "allocations in a million jobs through {name} and a handler");
+    }
+
+    let mut builder = builder();
+    let queue = builder.pull_queue::<u64>(config("pull")).expect("the shape is valid");
+    let runtime = builder.build().expect("threads can be started");
+    let producer = queue.producer().expect("accounts are left");
+    let consumer = queue.consumer().expect("accounts are left");
+    let pulled = allocations(|jobs| {
+        for job in 0..jobs {
+            producer.try_publish(job).expect("there is room");
+            consumer.recv_timeout(Duration::from_secs(5)).expect("there is a job").ack().expect("in time");
+        }
+    });
+    let report = runtime.shutdown(Default::default());
+    assert_eq!(report.queue("pull").expect("it is there").counts.acked, WARM_UP + JOBS);
+    assert_eq!(pulled, 0, "allocations in a million jobs through a consumer");
+}

@@ -1,0 +1,243 @@
+//! What will not be delivered again.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Job, JobError, LaneConfig, Refusal};
+use std::sync::Mutex;
+
+fn reject(pull: &Pull<u32>, n: u32) {
+    pull.producer.publish(n).unwrap();
+    pull.get().unwrap().reject(format!("no {n}")).unwrap();
+}
+
+#[test]
+fn one_poison_job_among_ten_thousand_good_ones_leaves_one_record() {
+    let push = Push::new(q(20_000), |n: &u32, _: &Context<u32>| if *n == 5_000 { Err(JobError::fatal("poison")) } else { Ok(()) });
+    assert_eq!(push.producer.publish_batch(&mut (0..10_001)).accepted, 10_001);
+    push.turn();
+    let counts = push.settled();
+    assert_eq!((counts.acked, counts.dead_lettered), (10_000, 1));
+    let letters = push.queue.dead_letters();
+    assert_eq!(letters.len(), 1);
+    let letter = &letters.list(10)[0];
+    assert_eq!((*letter.payload(), letter.reason()), (5_000, DeathReason::Rejected));
+    assert_eq!((letter.record().last_error.as_deref(), letter.record().deaths[0].count), (Some("poison"), 1));
+}
+
+#[test]
+fn a_record_survives_a_redrive_and_merges_by_queue_and_reason() {
+    let config = q(8).lanes(["a", "b"].map(LaneConfig::new)).visibility(ms(10)).retry(at_once_up_to(1).max_expiries(0));
+    let pull = Pull::<u32>::new(config);
+    pull.clock.advance(secs(1));
+    let job = pull.producer.publish(Job::new(7).lane(1)).unwrap();
+    pull.get().unwrap().reject("first").unwrap();
+    let letters = pull.queue.dead_letters();
+    pull.clock.advance(secs(1));
+    assert_eq!(letters.redrive(), Ok(true));
+    let delivery = pull.get().unwrap();
+    assert_eq!((delivery.job_id(), delivery.lane(), delivery.attempt(), *delivery), (job, 1, 1, 7), "counted anew");
+    delivery.retry("second").unwrap();
+    letters.redrive_job(job).unwrap();
+    pull.clock.advance(secs(1));
+    pull.get().unwrap().reject("third").unwrap();
+    let letter = letters.take_job(job).unwrap();
+    let at = |n| Timestamp::ZERO + secs(n);
+    let deaths: Vec<_> =
+        letter.record().deaths.iter().map(|death| (&*death.queue, death.reason, death.count, death.first, death.last)).collect();
+    assert_eq!(deaths, [("q", DeathReason::Rejected, 2, at(1), at(3)), ("q", DeathReason::TooManyAttempts, 1, at(2), at(2))]);
+    assert_eq!(letter.record().last_error.as_deref(), Some("third"));
+    assert_eq!((letter.lane(), letter.into_payload()), (1, 7));
+    assert!(letters.is_empty());
+    assert_eq!(pull.settled().accepted, 3, "a redrive is a publication");
+}
+
+#[test]
+fn redrive_takes_one_some_or_all_oldest_first() {
+    let pull = Pull::<u32>::new(q(8));
+    for n in 0..6 {
+        reject(&pull, n);
+    }
+    let letters = pull.queue.dead_letters();
+    let jobs: Vec<_> = letters.list(99).iter().map(|letter| letter.job_id()).collect();
+    assert_eq!(letters.list(2).len(), 2);
+    assert_eq!(letters.redrive_job(jobs[3]), Ok(true));
+    assert_eq!(letters.redrive_job(jobs[3]), Ok(false));
+    assert_eq!(letters.redrive(), Ok(true));
+    let get = || {
+        let delivery = pull.get().unwrap();
+        let n = *delivery;
+        delivery.ack().unwrap();
+        n
+    };
+    assert_eq!([get(), get()], [3, 0]);
+    assert_eq!(letters.redrive_all(), 4);
+    assert_eq!([get(), get(), get(), get()], [1, 2, 4, 5]);
+    assert_eq!((letters.redrive(), letters.redrive_all()), (Ok(false), 0));
+    let seen = pull.seen();
+    assert_eq!((seen.letters_redriven, seen.dead_letters), (6, 0));
+    pull.settled();
+}
+
+#[test]
+fn a_letter_that_finds_no_slot_stays_where_it_is() {
+    let pull = Pull::<u32>::new(q(2));
+    for n in 0..4 {
+        reject(&pull, n);
+    }
+    pull.producer.publish_batch(&mut (10..12));
+    let letters = pull.queue.dead_letters();
+    let order = || letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>();
+    let third = letters.list(9)[2].job_id();
+    assert_eq!(letters.redrive_job(third), Err(Refusal::Full { retry_after: None }));
+    assert_eq!(letters.redrive(), Err(Refusal::Full { retry_after: None }));
+    assert_eq!(letters.redrive_all(), 0);
+    assert_eq!(order(), [0, 1, 2, 3]);
+    pull.get().unwrap().ack().unwrap();
+    assert_eq!(letters.redrive_all(), 1);
+    assert_eq!(order(), [1, 2, 3]);
+    pull.settled();
+}
+
+#[test]
+fn a_full_dead_letter_queue_holds_the_dead_in_their_slots() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(2)));
+    for n in 0..6 {
+        reject(&pull, n);
+    }
+    let seen = pull.seen();
+    assert_eq!((seen.dead_letters, seen.phases.held), (2, 4));
+    assert!(pull.producer.publish(6).unwrap_err().is_full(), "the source is told");
+    pull.settled();
+    // room for one: the longest-held moves in and its slot is free
+    let letters = pull.queue.dead_letters();
+    assert_eq!(letters.take().unwrap().into_payload(), 0);
+    assert_eq!(pull.seen().phases.held, 3);
+    pull.producer.publish(6).unwrap();
+    pull.get().unwrap().ack().unwrap();
+    let rest: Vec<u32> = std::iter::from_fn(|| letters.take())
+        .map(|letter| {
+            assert_eq!(letter.record().last_error.as_deref(), Some(&*format!("no {}", letter.payload())));
+            letter.into_payload()
+        })
+        .collect();
+    assert_eq!(rest, [1, 2, 3, 4, 5]);
+    let counts = pull.settled();
+    assert_eq!((counts.dead_lettered, pull.queue.depth()), (6, 0));
+}
+
+#[test]
+fn with_no_room_for_any_letter_the_dead_are_held_or_dropped() {
+    let pull = Pull::<u32>::new(q(2).dead_letters(DeadLetterConfig::new().capacity(0)));
+    reject(&pull, 1);
+    assert_eq!((pull.seen().phases.held, pull.queue.dead_letters().len()), (1, 0));
+    pull.settled();
+    let pull = Pull::<u32>::new(q(2).dead_letters(DeadLetterConfig::new().capacity(0).overflow(DeadLetterOverflow::DropOldest)));
+    reject(&pull, 1);
+    assert_eq!((pull.seen().phases.held, pull.queue.dead_letters().len(), pull.seen().letters_dropped_oldest), (0, 0, 1));
+    pull.settled();
+}
+
+#[test]
+fn drop_oldest_keeps_the_latest_and_counts_the_others() {
+    let census = Census::default();
+    let config = DeadLetterConfig::new().capacity(3).overflow(DeadLetterOverflow::DropOldest);
+    let pull = Pull::<Counted>::new(q(4).dead_letters(config));
+    for n in 0..10 {
+        pull.producer.publish(census.born(n)).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    assert_eq!(census.alive(), 3);
+    let mut kept = Vec::new();
+    pull.queue.dead_letters().for_each(|letter| kept.push(letter.payload().number));
+    assert_eq!(kept, [7, 8, 9]);
+    assert_eq!((pull.seen().letters_dropped_oldest, pull.settled().dead_lettered), (7, 10));
+}
+
+#[test]
+fn a_callback_takes_what_finds_no_room() {
+    let census = Census::default();
+    let pull = Pull::<Counted>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1)));
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&taken);
+    pull.queue.on_dead_letter_overflow(move |letter| {
+        let number = letter.payload().number;
+        log.lock().unwrap().push(number);
+        assert_ne!(number, 3, "a callback that panics");
+    });
+    for n in 0..5 {
+        pull.producer.publish(census.born(n)).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    assert_eq!(*taken.lock().unwrap(), [1, 2, 3, 4]);
+    assert_eq!(census.alive(), 1);
+    let counts = pull.settled();
+    assert_eq!((counts.dead_lettered, counts.drop_panics, pull.queue.depth()), (5, 1, 0));
+}
+
+#[test]
+fn letters_go_when_they_reach_their_age() {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+    let census = Census::default();
+    let pull = Pull::<Counted>::new(q(4).dead_letters(DeadLetterConfig::new().retention(WEEK)));
+    let reject = |n| {
+        pull.producer.publish(census.born(n)).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    };
+    reject(1);
+    pull.clock.advance(secs(3_600));
+    reject(2);
+    pull.clock.advance(WEEK - secs(3_600) - ms(1));
+    pull.advance(ms(0));
+    assert!(pull.get().is_none());
+    assert_eq!(census.alive(), 2);
+    // whoever looks for work next does it, not the timer: a drop is user code
+    pull.advance(ms(200));
+    assert!(pull.get().is_none());
+    assert_eq!(census.alive(), 1);
+    pull.clock.advance(WEEK);
+    pull.advance(ms(200));
+    assert!(pull.get().is_none());
+    assert_eq!((census.alive(), pull.seen().letters_dropped_by_age, pull.queue.dead_letters().len()), (0, 2, 0));
+    pull.settled();
+}
+
+#[test]
+fn letters_that_go_make_room_for_the_held() {
+    let letters = DeadLetterConfig::new().capacity(1).retention(secs(10));
+    let pull = Pull::<u32>::new(q(4).dead_letters(letters));
+    reject(&pull, 1);
+    reject(&pull, 2);
+    assert_eq!(pull.seen().phases.held, 1);
+    pull.advance(secs(11));
+    assert!(pull.get().is_none());
+    assert_eq!(*pull.queue.dead_letters().list(9)[0].payload(), 2);
+    assert_eq!(pull.queue.depth(), 0);
+    pull.settled();
+}
+
+#[test]
+fn a_purge_drops_letters_and_the_held_behind_them() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(2)));
+    for n in 0..5 {
+        reject(&pull, n);
+    }
+    assert_eq!(pull.queue.dead_letters().purge(), 5);
+    assert_eq!((pull.queue.dead_letters().purge(), pull.queue.depth(), pull.seen().letters_purged), (0, 0, 5));
+    pull.settled();
+}
+
+#[test]
+fn after_a_redrive_a_job_has_all_its_attempts_again() {
+    let pull = Pull::<u32>::new(q(4).retry(at_once_up_to(3)));
+    pull.producer.publish(1).unwrap();
+    for _ in 0..2 {
+        for _ in 0..3 {
+            pull.get().unwrap().retry("no").unwrap();
+        }
+        assert!(pull.get().is_none());
+        assert_eq!(pull.queue.dead_letters().redrive(), Ok(true));
+    }
+    pull.get().unwrap().ack().unwrap();
+    let counts = pull.settled();
+    assert_eq!((counts.dead_attempts, counts.acked, counts.accepted), (2, 1, 3));
+}

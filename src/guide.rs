@@ -1,0 +1,22 @@
+//! The pages of `docs/`, for reading beside the reference, and so that their snippets are tests. Links between pages lead to the files of the repository.
+
+#[doc = include_str!("../docs/index.md")]
+pub mod index {}
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
+
+#[doc = include_str!("../docs/memory-ordering.md")]
+pub mod memory_ordering {}
+
+#[doc = include_str!("../docs/glossary.md")]
+pub mod glossary {}
+
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("../docs/benchmarks.md")]
+pub mod benchmarks {}
