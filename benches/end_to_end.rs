@@ -36,7 +36,11 @@ impl Mill {
     fn new() -> Self {
         let mut builder = Runtime::builder();
         let config = QueueConfig::new("jobs").capacity(CAPACITY).overflow(Overflow::Block(Duration::MAX));
-        let queue = builder.queue(config, |job: &u64, _: &_| drop(std::hint::black_box(*job))).expect("the settings are valid");
+        let queue = builder
+            .queue(config, |job: &u64, _: &_| {
+                std::hint::black_box(*job);
+            })
+            .expect("the settings are valid");
         builder.pool(PoolConfig::new("default").workers(WORKERS)).expect("the settings are valid");
         let runtime = builder.build().expect("threads can be started");
         let producer = queue.producer().expect("accounts are left");
@@ -75,7 +79,9 @@ impl Mill {
 }
 
 fn one_by_one(producer: &Producer<u64>) {
-    (0..RUN_JOBS).for_each(|job| drop(producer.publish(job).expect("it is open")));
+    (0..RUN_JOBS).for_each(|job| {
+        producer.publish(job).expect("it is open");
+    });
 }
 
 fn in_batches(producer: &Producer<u64>) {
@@ -100,7 +106,11 @@ fn crossbeam() -> Duration {
     drop(receiver);
     let begun = Instant::now();
     for job in 0..RUN_JOBS {
-        sender.send(Box::new(move || drop(std::hint::black_box(job)))).expect("it is open");
+        sender
+            .send(Box::new(move || {
+                std::hint::black_box(job);
+            }))
+            .expect("it is open");
     }
     drop(sender);
     workers.into_iter().for_each(|worker| worker.join().expect("no job panics"));

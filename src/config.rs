@@ -4,7 +4,7 @@ use crate::error::ConfigError;
 use crate::job::Payload;
 use crate::limits;
 use crate::retry::Backoff;
-use crate::verdict::{JobError, contain};
+use crate::verdict::JobError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -397,7 +397,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A payload check as a function pointer, so that queues of any payload share one publish path.
 pub(crate) fn validate_payload<T: Payload>(payload: &T) -> Result<(), String> {
-    match contain(|| payload.validate()) {
+    match crate::sync::contain(|| payload.validate()) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(invalid)) => Err(invalid.reason().to_owned()),
         Err(message) => Err(format!("validate panicked: {message}")),

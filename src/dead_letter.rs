@@ -294,7 +294,12 @@ impl<T> DeadLetters<T> {
         self.held.push_back(index);
     }
 
-    /// The longest-waiting held slot, if there is room for it now.
+    /// The longest-waiting held slot.
+    pub fn first_held(&self) -> Option<u32> {
+        self.held.front().copied()
+    }
+
+    /// Takes out the longest-waiting held slot, if there is room for it now.
     pub fn next_held(&mut self) -> Option<u32> {
         if self.is_full() { None } else { self.held.pop_front() }
     }

@@ -5,8 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
+
+mod source;
+
+use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 
 // ---- the tables ----
 
@@ -192,138 +196,6 @@ fn ordering_constants() -> &'static [(String, &'static str)] {
 /// The orderings that need a name.
 const ORDERINGS: [&str; 3] = ["AcqRel", "Acquire", "Release"];
 
-// ---- the scanner ----
-
-/// A file, line by line: code without comments, strings and test modules; and the comments.
-struct Source {
-    path: String,
-    code: Vec<String>,
-    comments: Vec<String>,
-    /// The line belongs to a `use`.
-    in_use: Vec<bool>,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        let (mut code, mut comments, mut in_use) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut string, mut using, mut test, mut skipping) = (false, false, false, false);
-        for line in text.lines() {
-            let (mut said, comment) = split(line, &mut string);
-            let top = !line.starts_with([' ', '}']);
-            skipping |= test && top && said.starts_with("mod ") && said.ends_with('{');
-            test = is_test_cfg(&said);
-            if skipping {
-                skipping = line != "}";
-                said.clear();
-            }
-            using |= ["use ", "pub use "].iter().any(|start| said.trim_start().starts_with(start));
-            in_use.push(using);
-            using &= !said.contains(';');
-            code.push(said);
-            comments.push(comment);
-        }
-        Source { path: path.to_owned(), code, comments, in_use }
-    }
-
-    fn module(&self) -> &str {
-        self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
-    }
-
-    /// Numbered from 0: line, code, comment.
-    fn lines(&self) -> impl Iterator<Item = (usize, &str, &str)> {
-        self.code.iter().zip(&self.comments).enumerate().map(|(line, (code, comment))| (line, code.as_str(), comment.as_str()))
-    }
-
-    fn at(&self, line: usize, what: &str) -> String {
-        format!("{}:{}: {what}", self.path, line + 1)
-    }
-
-    fn edges_near(&self, line: usize) -> Vec<(String, &'static str)> {
-        self.comments[line.saturating_sub(REACH)..=line].iter().flat_map(|comment| edges_in(comment)).collect()
-    }
-}
-
-/// Code and comment of a line. Strings are emptied; `string` says whether the line begins, and then whether it ends, inside of one.
-fn split(line: &str, string: &mut bool) -> (String, String) {
-    let (mut code, mut chars) = (String::new(), line.char_indices().peekable());
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' if *string => drop(chars.next()),
-            '"' => *string = !*string,
-            _ if *string => {}
-            '\'' if line[at..].starts_with("'\"'") => drop((chars.next(), chars.next())),
-            '/' if line[at..].starts_with("//") => return (code, line[at..].to_owned()),
-            _ => code.push(c),
-        }
-    }
-    (code, String::new())
-}
-
-/// `edge name.part, release: ...; acquire: ...`
-fn edges_in(comment: &str) -> Vec<(String, &'static str)> {
-    let mut edges = Vec::new();
-    for said in after_each(comment, "edge ") {
-        let Some((name, rest)) = said.split_once(", ") else { continue };
-        let is_name = |part: &str| !part.is_empty() && part.chars().all(|c| c == '_' || c.is_ascii_lowercase());
-        if !name.split_once('.').is_some_and(|(room, part)| is_name(room) && is_name(part)) {
-            continue;
-        }
-        for side in ["release", "acquire"] {
-            if rest.starts_with(side) || rest.contains(&format!("; {side}")) {
-                edges.push((name.to_owned(), side));
-            }
-        }
-    }
-    edges
-}
-
-fn is_test_cfg(code: &str) -> bool {
-    code.starts_with("#[cfg(") && code.contains("test") && !code.contains("any(")
-}
-
-fn is_word(c: char) -> bool {
-    c == '_' || c.is_alphanumeric()
-}
-
-/// What follows each `needle` that begins a word.
-fn after_each<'a>(text: &'a str, needle: &'a str) -> impl Iterator<Item = &'a str> {
-    let fresh = move |at: usize| !needle.starts_with(is_word) || !text[..at].ends_with(is_word);
-    text.match_indices(needle).filter(move |(at, _)| fresh(*at)).map(move |(at, _)| &text[at + needle.len()..])
-}
-
-fn says_word(code: &str, word: &str) -> bool {
-    after_each(code, word).any(|rest| !rest.starts_with(is_word))
-}
-
-/// Every file of `src` but those that are test modules: declared behind a test `cfg`.
-fn sources() -> Vec<Source> {
-    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("src is readable").map(|entry| entry.expect("src is readable").path()) {
-            if entry.is_dir() { walk(&entry, files) } else { files.push(entry) }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    walk(&root, &mut files);
-    files.sort();
-    let mut tests = Vec::new();
-    let mut sources = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("src is UTF-8");
-        let home =
-            if file.ends_with("mod.rs") || file.ends_with("lib.rs") { file.parent().unwrap().to_owned() } else { file.with_extension("") };
-        for pair in text.lines().collect::<Vec<_>>().windows(2).filter(|pair| is_test_cfg(pair[0])) {
-            if let Some(name) = pair[1].strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-                tests.push(home.join(name));
-            }
-        }
-        let path = file.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
-        sources.push((file, Source::new(&path, &text)));
-    }
-    sources.retain(|(file, _)| !tests.iter().any(|test| file.starts_with(test) || file.with_extension("") == *test));
-    sources.into_iter().map(|(_, source)| source).collect()
-}
-
 // ---- the tests ----
 
 #[test]
@@ -354,10 +226,9 @@ fn the_ledger_of_edges_is_complete() {
     let one_sided: Vec<_> = ends.iter().filter(|(_, sides)| sides.len() < 2).collect();
     assert!(one_sided.is_empty(), "edges with one end: {one_sided:?}");
 
-    let models: String = ["ring", "credit", "parking", "state", "runtime"]
-        .iter()
-        .map(|room| fs::read_to_string(root.join(format!("loom-tests/{room}.rs"))).unwrap_or_default())
-        .collect();
+    let mut files = Vec::new();
+    walk(&root.join("loom-tests"), &mut files);
+    let models: String = files.iter().map(|file| fs::read_to_string(file).expect("models are UTF-8")).collect();
     for row in &rows {
         for model in row[5].split('`').skip(1).step_by(2).filter(|said| said.chars().all(is_word)) {
             assert!(says_word(&models, &format!("fn {model}")), "{}: there is no model `{model}`", row[1]);
@@ -417,11 +288,20 @@ fn every_rule_can_fail() {
     }
 }
 
+/// The pages name tests; a test that is renamed must be renamed there too.
 #[test]
-fn the_scanner_tells_code_from_the_rest() {
-    let source = Source::new("a.rs", "let a = \"// no\"; // yes\nlet b = '\"'; c // edge a.b, release: x\nlet d = \"one\n two\"; e");
-    assert_eq!(source.code, ["let a = ; ", "let b = ; c ", "let d = ", "; e"]);
-    assert_eq!(edges_in(&source.comments[1]), [("a.b".to_owned(), "release")]);
-    assert_eq!(edges_in("// edge is what makes it"), []);
-    assert_eq!(edges_in("// edge a.b, release by the fence; acquire: y"), [("a.b".to_owned(), "release"), ("a.b".to_owned(), "acquire")]);
+fn the_tests_that_the_docs_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    ["src", "loom-tests", "proptests", "examples"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect();
+    for page in ["testing", "guarantees", "adr/0009-the-first-wave-of-retries"] {
+        let text = fs::read_to_string(root.join(format!("docs/{page}.md"))).expect("the page is there");
+        let named = text.split('`').filter(|said| {
+            said.matches('_').count() >= 3 && said.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+        });
+        for name in named {
+            assert!(says_word(&code, &format!("fn {name}")) || says_word(&code, name), "{page}.md names `{name}`, which is nowhere");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! What a handler decides about a delivery.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The end of a delivery.
@@ -162,28 +161,5 @@ impl<V: IntoVerdict, E: Into<JobError>> IntoVerdict for Result<V, E> {
                 }
             }
         }
-    }
-}
-
-/// Runs user code. Its panic goes no further: the text of it comes back.
-pub(crate) fn contain<R>(user_code: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(user_code)).map_err(|panic| {
-        let message = panic_message(&*panic).to_owned();
-        // the panic's own payload may panic when it is dropped, and so may that panic's
-        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-            std::mem::forget(another);
-        }
-        message
-    })
-}
-
-/// The text of a panic, as far as it has one.
-fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "a panic without a message"
     }
 }

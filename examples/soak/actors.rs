@@ -179,11 +179,7 @@ fn decide(stage: &Stage, reading: &Reading<'_>, context: &Context<Parcel>, rng: 
         650..700 => return Verdict::Discard,
         700..750 => return Verdict::RetryAfter(JobError::transient("soon"), Duration::ZERO),
         750..760 => std::thread::sleep(stage.visibility * (2 + roll(rng, 2) as u32)),
-        760..860 => {
-            if context.job_id().is_some() && context.extend(stage.visibility).is_ok() {
-                reading.extended(context.fencing());
-            }
-        }
+        760..860 if context.job_id().is_some() && context.extend(stage.visibility).is_ok() => reading.extended(context.fencing()),
         860..1_060 => {
             if let Some(parcel) = stage.oracle.make() {
                 return context.complete_with(stage.job(parcel, rng));

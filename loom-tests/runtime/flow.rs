@@ -1,6 +1,6 @@
 //! Jobs on their way: in, through, and out again.
 
-use super::world::{B2, B3, World, config, hangs, model, twin};
+use super::world::{B2, B3, DEEP3, World, config, hangs, model, twin};
 use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Look, Plan, When};
 use ringmill::sync::{Parker, thread};
@@ -101,7 +101,7 @@ fn asleep_beside_a_job() {
         if world.work(&mut claimer).is_some() {
             done += 1;
             if std::mem::take(&mut searching) {
-                world.bell.found_work(|| claimer.may_have_more());
+                world.bell.found_work(|| claimer.may_have_more(0));
             }
             continue;
         }
@@ -119,12 +119,18 @@ fn asleep_beside_a_job() {
 
 #[test]
 fn nobody_sleeps_beside_a_job() {
-    model("asleep_beside_a_job", B3, asleep_beside_a_job);
+    model("asleep_beside_a_job", B2, asleep_beside_a_job);
+}
+
+#[test]
+#[ignore = "tier 2: minutes"]
+fn nobody_sleeps_beside_a_job_deeper() {
+    model("asleep_beside_a_job", DEEP3, asleep_beside_a_job);
 }
 
 #[test]
 fn nobody_sleeps_beside_a_job_twin() {
-    hangs("asleep_beside_a_job", Bend::SilentPush, B3, asleep_beside_a_job);
+    hangs("asleep_beside_a_job", Bend::SilentPush, B2, asleep_beside_a_job);
 }
 
 /// (M23) Somebody counts while a job goes in and out: more free slots than there are, or a job in no phase and in no free slot at rest.

@@ -153,13 +153,15 @@ fn claimed_stolen_taken_back() {
         // twice the patience
         move || world.turn(VISIBILITY)
     });
-    if !thief.steal() {
-        thief.look(Look::Strict);
+    if thief.steal() {
+        world.work(&mut thief);
     }
-    world.work(&mut thief);
     claiming.join().unwrap();
     timing.join().unwrap();
-    world.run_dry(&mut thief);
+    // had it been run, a look would find nothing: the last look, in the books
+    if !world.is_acked(0) {
+        world.run_dry(&mut thief);
+    }
     assert!(world.is_acked(0), "nobody ran it");
     world.close_the_books(thief);
 }
@@ -310,10 +312,10 @@ fn buried_under_its_holder() {
 
 #[test]
 fn a_buried_job_is_one_letter() {
-    model("buried_under_its_holder", B3, buried_under_its_holder);
+    model("buried_under_its_holder", B2, buried_under_its_holder);
 }
 
 #[test]
 fn a_buried_job_is_one_letter_twin() {
-    twin("buried_under_its_holder", Bend::KeepCredit, B3, buried_under_its_holder);
+    twin("buried_under_its_holder", Bend::KeepCredit, B2, buried_under_its_holder);
 }

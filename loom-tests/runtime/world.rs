@@ -14,6 +14,10 @@ use std::time::Duration;
 pub const B2: Bound = Bound::preemptions(2);
 pub const B3: Bound = Bound::preemptions(3);
 
+/// Tier 2.
+pub const DEEP1: Bound = Bound { preemptions: Some(1), seconds: 1800 };
+pub const DEEP3: Bound = Bound { preemptions: Some(3), seconds: 1800 };
+
 pub const TICK: Duration = Duration::from_millis(1);
 pub const VISIBILITY: Duration = Duration::from_millis(8);
 
@@ -213,8 +217,8 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
     undone.iter().map(|undone| undone.payload.job).collect()
 }
 
-/// Checks a model, then that it fails with each of `bends` (one that makes a sleeper sleep for ever dies in a process of its own).
-#[track_caller]
+/// Checks a model as it is.
+
 pub fn model(name: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);

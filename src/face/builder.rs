@@ -55,6 +55,18 @@ struct Declared {
     queue: Arc<dyn Served>,
     /// The pool that serves it, and its share; `None` for a pull queue.
     pool: Option<(String, u32)>,
+    /// It has a runtime.
+    built: bool,
+}
+
+/// A queue that never gets a runtime refuses publishes: nobody would work on them.
+impl Drop for Declared {
+    fn drop(&mut self) {
+        if !self.built {
+            self.queue.close();
+            self.queue.stop();
+        }
+    }
 }
 
 impl RuntimeBuilder {
@@ -129,7 +141,7 @@ impl RuntimeBuilder {
         let seed = self.seed ^ (self.queues.len() as u64) << 32;
         let push =
             PushQueue { queue: Arc::clone(&queue), handler: Arc::clone(&handler), runtime: self.id, clock: Arc::clone(&self.clock), seed };
-        self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)) });
+        self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)), built: false });
         Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None))
     }
 
@@ -140,7 +152,7 @@ impl RuntimeBuilder {
     pub fn pull_queue<T: Payload>(&mut self, config: QueueConfig) -> Result<QueueHandle<T>, ConfigError> {
         let bell = Arc::new(EventCount::new());
         let queue = self.declare(&config, Arc::clone(&bell))?;
-        self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None });
+        self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None, built: false });
         Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell)))
     }
 
@@ -179,7 +191,9 @@ impl RuntimeBuilder {
             let bell = self.bell(&name);
             pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock))?));
         }
-        let queues: Vec<_> = self.queues.into_iter().map(|declared| declared.queue).collect();
+        // from here on the runtime closes them, also when it cannot be started
+        let queues: Vec<_> = self.queues.iter().map(|declared| Arc::clone(&declared.queue)).collect();
+        self.queues.iter_mut().for_each(|declared| declared.built = true);
         let timer = Arc::new(Timer {
             queues: queues.clone(),
             pools: pools.clone(),

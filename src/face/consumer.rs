@@ -6,7 +6,7 @@ use crate::error::{ExtendError, HandleError, RecvError, Stale};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{ClaimBlock, Claimer, Lease, Look, Publisher};
+use crate::queue::{Aftermath, ClaimBlock, Claimer, Lease, Look, Publisher};
 use crate::rng::Rng;
 use crate::sync::{EventCount, Mutex, Parker, Seat, SpinWait, Woken};
 use crate::verdict::{JobError, Verdict};
@@ -115,45 +115,69 @@ impl<T: Payload> Consumer<T> {
         let clock = &*self.handle.clock;
         let seat = self.seat.as_ref().expect("a live consumer has its seat");
         let mut searching = false;
+        let more = || self.shared.lock().may_have_more(0);
         loop {
             self.bell.announce(seat, searching);
-            searching = true;
-            let found = self.look(Look::Strict);
+            let (found, left) = self.take(Look::Strict);
             let over = self.is_over();
-            let now = clock.now();
-            if found.is_some() || over || now >= deadline {
+            let late = clock.now() >= deadline;
+            if found.is_some() || over || late || !left.is_empty() || self.handle.queue.has_chores() {
                 self.bell.retract(seat);
-                self.bell.found_work(|| self.shared.lock().may_have_more());
-                return found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut });
+                // before user code runs: while somebody counts as searching, publishers wake nobody
+                self.bell.found_work(more);
+                self.run_errands(left);
+                if found.is_some() || over || late {
+                    return found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut });
+                }
+                searching = false;
+                continue;
             }
             let nap = clock.sleep_hint(deadline);
-            if nap < HEARTBEAT {
-                self.bell.sleep(seat, &self.parker, Some(nap));
-            } else if self.bell.sleep_watched(seat, &self.parker, HEARTBEAT, || self.shared.lock().may_have_more()) == Woken::TimedOut {
+            if deadline < Timestamp::MAX || nap < HEARTBEAT {
+                self.bell.sleep(seat, &self.parker, Some(nap.min(HEARTBEAT)));
+            } else if self.bell.sleep_watched(seat, &self.parker, HEARTBEAT, more) == Woken::TimedOut {
                 self.shared.lock().ledger().bump(Count::WakeRescued);
             }
+            searching = true;
         }
     }
 
-    /// One look; does chores on the way.
+    /// One look; runs user code that is due on the way.
     fn look(&self, look: Look) -> Option<Delivery<T>> {
-        let clock = &*self.handle.clock;
+        if self.handle.queue.has_chores() {
+            // one of them may publish what this look is for
+            self.run_errands(Vec::new());
+        }
+        let (found, left) = self.take(look);
+        self.run_errands(left);
+        found
+    }
+
+    /// Runs user code that is due: the chores of the timer, and what jobs `left` that ended before they started. Without the claimer's lock: it may
+    /// settle a delivery of this consumer.
+    fn run_errands(&self, left: Vec<Aftermath<T>>) {
+        let queue = &self.handle.queue;
+        left.into_iter().for_each(|aftermath| aftermath.run(queue));
+        if queue.has_chores() {
+            queue.take_chores().into_iter().for_each(|chore| queue.do_chore(&self.publisher, chore, &*self.handle.clock));
+        }
+    }
+
+    /// Starts a job that is ready, or that another consumer has claimed and not started. Gives also the user code that is left to run.
+    fn take(&self, look: Look) -> (Option<Delivery<T>>, Vec<Aftermath<T>>) {
         let mut claimer = self.shared.lock();
-        if claimer.has_chores() {
-            let chores = claimer.take_chores();
-            drop(claimer);
-            for chore in chores {
-                self.handle.queue.do_chore(&self.publisher, chore, clock);
-            }
-            claimer = self.shared.lock();
+        if !(claimer.look(look) || look == Look::Strict && claimer.steal()) {
+            return (None, Vec::new());
         }
-        if !claimer.look(look) {
-            return None;
-        }
-        let lease = claimer.next(look, clock.now())?;
+        let lease = claimer.next(look, self.handle.clock.now());
+        let left = claimer.take_left();
         drop(claimer);
+        (lease.map(|lease| self.delivery(lease)), left)
+    }
+
+    fn delivery(&self, lease: Lease) -> Delivery<T> {
         let parts = Parts { handle: self.handle.clone(), shared: Arc::clone(&self.shared), block: Arc::clone(&self.block) };
-        Some(Delivery { parts, lease: Some(lease) })
+        Delivery { parts, lease: Some(lease) }
     }
 
     /// Nothing will come any more.

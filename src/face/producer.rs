@@ -194,7 +194,10 @@ impl<T: Payload> Producer<T> {
         let queue = &self.handle.queue;
         let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
         let outcome = call(&**handler, job.payload(), &context, self.handle.runtime);
-        let follow_up = context.take_follow_up();
+        let mut follow_up = context.take_follow_up();
+        if !matches!(outcome, Ok(Verdict::Ack)) && follow_up.is_some() {
+            queue.discard(follow_up.take());
+        }
         let reason = match outcome {
             Ok(Verdict::Ack) => {
                 if let Some(next) = follow_up {

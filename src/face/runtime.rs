@@ -100,9 +100,10 @@ impl Runtime {
     /// To let time pass, advance the clock in steps no longer than the shortest delay or lease that matters, and turn after each: see [`advance`](Self::advance).
     ///
     /// # Panics
-    /// When the runtime has threads of its own.
+    /// When the runtime has threads of its own, and in one of its handlers.
     pub fn turn(&self) -> usize {
         let workers = self.manual.as_ref().expect("`turn` is for runtimes built with `manual`");
+        assert!(!self.id.is_inside(), "a handler runs in a turn, and cannot begin another");
         let mut workers = workers.lock();
         let mut rounds = 0;
         loop {

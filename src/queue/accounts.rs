@@ -76,6 +76,12 @@ impl Credits {
         if self.starts.is_empty() { 0 } else { self.starts.partition_point(|&start| start <= index) }
     }
 
+    /// True when a job of `lane` may occupy slot `index`: it is of the lane's reserve, or of the shared pool.
+    pub(super) fn may_occupy(&self, lane: usize, index: u32) -> bool {
+        let pool = self.pool_of(index);
+        pool == 0 || pool == usize::from(self.reserve_of[lane])
+    }
+
     /// A slot for a job of `lane`: from its reserve first, then from the shared pool.
     #[inline]
     pub(super) fn acquire(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {

@@ -22,6 +22,8 @@ pub enum Bend {
     CancelUntold,
     /// Claims are not published.
     ClaimsUnseen,
+    /// A claimer that leaves keeps what it has claimed.
+    KeepClaims,
     /// The timer takes an unstarted claim back without a new epoch.
     TakeBackUnmarked,
 }

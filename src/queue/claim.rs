@@ -4,9 +4,9 @@
 //! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, Aftermath, Chore, Queue};
+use super::{Accounts, Aftermath, Queue};
 use crate::chain::{Chain, Links};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
 use crate::id::JobId;
 use crate::inbox::Flag;
@@ -91,6 +91,12 @@ impl ClaimBlock {
     pub(super) fn mark_stuck(&self, claim: Claim) {
         // relaxed: supervision only; RMW because two may write
         self.stuck.swap(claim.raw(), Relaxed);
+    }
+
+    /// The lease had been settled after all.
+    pub(super) fn unmark_stuck(&self, claim: Claim) {
+        // relaxed, both: supervision only
+        let _ = self.stuck.compare_exchange(claim.raw(), Claim::NONE.raw(), Relaxed, Relaxed);
     }
 
     /// True while the handler of a lease that ran out has not returned.
@@ -240,6 +246,8 @@ pub struct Claimer<T> {
     run_estimate: u64,
     runs: u32,
     deliveries: usize,
+    /// What jobs left that ended before they started: user code, for when the caller has let go of the claimer.
+    left: Vec<Aftermath<T>>,
 }
 
 /// About this much work is claimed ahead.
@@ -280,6 +288,7 @@ impl<T> Queue<T> {
             run_estimate: 0,
             runs: 0,
             deliveries,
+            left: Vec::new(),
             queue: Arc::clone(self),
         })
     }
@@ -315,6 +324,7 @@ impl<T> Queue<T> {
                     // an evictor wants one: the rest goes back, to the end of its lane
                     let rest = Chain::new(self.slab.next(first), chain.len() - 1);
                     self.lanes[lane].push(rest);
+                    self.ring_bell(rest.len() as usize);
                 }
                 return Some(first);
             }
@@ -331,6 +341,7 @@ struct Hand<'a, T> {
     block: &'a ClaimBlock,
     lanes: &'a mut [LaneClaims],
     popped: &'a mut Popped,
+    left: &'a mut Vec<Aftermath<T>>,
     prefetch: u32,
     deliveries: usize,
 }
@@ -379,6 +390,8 @@ impl<T> Hand<'_, T> {
             }
         }
         (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
+        // relaxed: a hint
+        self.block.ahead.store(end as u32, Relaxed);
         true
     }
 
@@ -438,7 +451,10 @@ impl<T> Hand<'_, T> {
         match disposed {
             Dispose::Owner(word) => {
                 self.queue.count_fate(self.ledger, word.fate());
-                self.queue.end(self.accounts, self.ledger, index, word, now, true).run(self.queue);
+                match self.queue.end(self.accounts, self.ledger, index, word, now, false) {
+                    Aftermath::Nothing => {}
+                    aftermath => self.left.push(aftermath),
+                }
             }
             Dispose::Left(word) => self.queue.count_left(self.ledger, word.fate()),
             Dispose::Moved => self.ledger.bump(Count::TakenBack),
@@ -518,6 +534,7 @@ impl<T> Claimer<T> {
             block: &self.block,
             lanes: &mut self.lanes,
             popped: &mut self.popped,
+            left: &mut self.left,
             prefetch: self.prefetch,
             deliveries: self.deliveries,
         };
@@ -529,10 +546,15 @@ impl<T> Claimer<T> {
         self.lanes.iter().any(|lane| lane.at < lane.end)
     }
 
+    /// False while the queue is paused or stopped.
+    fn may_start(&self) -> bool {
+        !self.queue.is_paused() && !self.queue.is_stopped()
+    }
+
     /// Claims what is there without starting it. A strict look is the last one before sleeping.
     #[inline]
     pub fn look(&mut self, look: Look) -> bool {
-        if self.queue.is_paused() || self.queue.is_stopped() {
+        if !self.may_start() {
             return false;
         }
         let lanes = self.lanes.len();
@@ -548,10 +570,24 @@ impl<T> Claimer<T> {
         }
     }
 
-    /// Takes one job that a colleague has claimed and not started. For the idle.
+    /// The user code that jobs left which ended before they started.
+    pub fn take_left(&mut self) -> Vec<Aftermath<T>> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Runs what they left.
+    #[inline]
+    pub fn run_left(&mut self) {
+        if !self.left.is_empty() {
+            self.take_left().into_iter().for_each(|aftermath| aftermath.run(&self.queue));
+        }
+    }
+
+    /// Takes one job that a colleague has claimed and not started. For the idle: one who has claims (the queue may have been paused when it looked, and
+    /// is not any more) keeps to them. True if there is something to start.
     pub fn steal(&mut self) -> bool {
-        if self.queue.is_paused() {
-            return false;
+        if !self.may_start() || self.has_claims() {
+            return self.may_start();
         }
         let queue = Arc::clone(&self.queue);
         let blocks = queue.claims.lock();
@@ -572,7 +608,6 @@ impl<T> Claimer<T> {
                 }
                 if let Some(epoch) = state.steal(claim.epoch()) {
                     let lane = usize::from(word.lane());
-                    debug_assert!(self.lanes[lane].at == self.lanes[lane].end, "only the idle steal");
                     self.block.publish(lane * AHEAD_MAX, Claim::new(claim.index(), epoch));
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
@@ -586,10 +621,10 @@ impl<T> Claimer<T> {
     /// The handler returned after `ran`: learns how much work to claim ahead.
     #[inline]
     pub fn ran(&mut self, lane: usize, ran: Duration) {
-        let nanos = ran.as_nanos() as u64;
+        let nanos = nanos(ran);
         self.ledger.run(lane, nanos);
         self.block.clear_stuck();
-        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { (self.run_estimate * 7 + nanos) / 8 };
+        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { self.run_estimate - self.run_estimate / 8 + nanos / 8 };
         self.runs = self.runs.wrapping_add(1);
         // a division: not for every short job
         if (self.runs % 8 == 1 || nanos > AHEAD_NANOS) && self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
@@ -606,7 +641,7 @@ impl<T> Claimer<T> {
         let queue = Arc::clone(&self.queue);
         for (lane, claims) in self.lanes.iter_mut().enumerate() {
             for &(index, epoch) in &claims.held[claims.at..claims.end] {
-                if queue.slab.state(index).take_back(epoch).is_some() {
+                if !is_bent(Bend::KeepClaims) && queue.slab.state(index).take_back(epoch).is_some() {
                     queue.lanes[lane].push(Chain::one(index));
                 }
             }
@@ -617,20 +652,11 @@ impl<T> Claimer<T> {
         queue.ring_bell(1);
     }
 
-    /// True when the timer left something to do.
-    #[inline]
-    pub fn has_chores(&self) -> bool {
-        self.queue.chores.any()
-    }
-
-    /// A hint that more work waits: for the last searcher, who decides whether to wake a colleague.
-    pub fn may_have_more(&self) -> bool {
-        self.has_claims() || !self.queue.is_paused() && self.queue.lanes.iter().any(|lane| lane.len_hint() > 0)
-    }
-
-    /// What the timer left to do.
-    pub fn take_chores(&self) -> Vec<Chore<T>> {
-        self.queue.chores.take()
+    /// A hint that more work waits than the `spoken_for` claims that the caller is about to start: for the last searcher, who decides whether to wake a
+    /// colleague, and for sleepers.
+    pub fn may_have_more(&self, spoken_for: usize) -> bool {
+        let claimed: usize = self.lanes.iter().map(|lane| lane.end - lane.at).sum();
+        self.may_start() && (claimed > spoken_for || self.queue.lanes.iter().any(|lane| lane.len_hint() > 0))
     }
 
     /// Runs what an act left over.
@@ -642,6 +668,7 @@ impl<T> Claimer<T> {
 impl<T> Drop for Claimer<T> {
     fn drop(&mut self) {
         self.give_back();
+        self.run_left();
         let queue = Arc::clone(&self.queue);
         // deliveries may outlive their consumer: the block stays while one of them is still current
         queue.claims.lock().retain(|block| !Arc::ptr_eq(block, &self.block));

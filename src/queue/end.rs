@@ -1,13 +1,13 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, LetterCallback, Queue};
+use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
-use crate::dead_letter::{DeadLetter, DeathReason, DeathRecord, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
-use crate::verdict::contain;
+use crate::sync::contain;
 use std::fmt;
 
 /// User code that is left to run after an act, outside of every lock.
@@ -130,6 +130,14 @@ impl<T> Queue<T> {
         aftermath
     }
 
+    /// Drops something of the user's that went nowhere.
+    #[cold]
+    pub fn discard<U>(&self, unwanted: U) {
+        if contain(|| drop(unwanted)).is_err() {
+            self.count_house(Count::DropPanics);
+        }
+    }
+
     /// Writes the letter of a dead job, or holds it in its slot (`None`).
     #[cold]
     fn bury(&self, ledger: &Block, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> Option<Aftermath<T>> {
@@ -209,20 +217,27 @@ impl<T> Queue<T> {
         loop {
             // the house before the dead, as everywhere
             let house = self.house.lock();
-            let index = {
-                let mut dead = self.dead.lock();
-                let Some(index) = dead.next_held() else { return };
-                let word = self.slab.state(index).load();
-                let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-                let letter = self.write_letter(index, word, reason, now);
-                self.slab.state(index).unhold();
-                count_death(&house.block, reason);
-                let stored = dead.store(letter, now);
-                debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-                index
-            };
+            let Some(index) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
             self.credits.release(&self.slab, &house.accounts, index);
         }
+    }
+
+    /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's.
+    pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<u32> {
+        let index = dead.next_held()?;
+        let word = self.slab.state(index).load();
+        let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
+        let letter = self.write_letter(index, word, reason, now);
+        self.slab.state(index).unhold();
+        count_death(&house.block, reason);
+        let stored = dead.store(letter, now);
+        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+        Some(index)
+    }
+
+    /// True when a job that died now would keep its slot.
+    pub(super) fn would_hold(&self) -> bool {
+        self.holds_dead() && self.letter_callback.lock().is_none() && self.dead.lock().is_full()
     }
 
     fn holds_dead(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Shutdown: every undone job comes out by value.
 
-use super::Queue;
 use super::bent::{Bend, is_bent};
 use super::end::ends_at_once;
+use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::id::JobId;
@@ -101,14 +101,14 @@ impl<T> Queue<T> {
 
     /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`. Nobody waits for what nobody will take.
     pub fn is_drained(&self, deadline: Timestamp) -> bool {
-        let phases = self.gauges().phases;
-        let waits = phases.ready > 0 || phases.delayed > 0 && self.delayed_until(deadline);
-        phases.running == 0 && !(waits && self.has_takers())
-    }
-
-    /// True when a delayed job is due by `deadline`.
-    fn delayed_until(&self, deadline: Timestamp) -> bool {
-        (0..self.capacity()).any(|index| self.slab.state(index).load().phase() == Phase::Delayed && self.slab.due(index) <= deadline)
+        let nobody_comes = !self.has_takers();
+        self.occupied() == 0
+            || (0..self.capacity()).all(|index| match self.slab.state(index).load().phase() {
+                Phase::Running => false,
+                Phase::Ready | Phase::Doomed => nobody_comes,
+                Phase::Delayed => nobody_comes || self.slab.due(index) > deadline,
+                Phase::Free | Phase::Zombie | Phase::Held => true,
+            })
     }
 
     /// Every undone job that is not with a handler, by value. Call it after [`stop`](Self::stop), when the timer has stopped too; again at any later time for
@@ -120,13 +120,17 @@ impl<T> Queue<T> {
 
     /// Moves everything that lies in lanes, claims, inbox, wheel and the held list to the strays.
     pub(super) fn recall_all(&self) {
-        let mut strays = self.strays.lock();
-        self.recall_claimed();
-        self.recall_lanes(&mut strays);
-        self.recall_delayed(&mut strays);
-        self.recall_lanes(&mut strays);
-        self.recall_held(&mut strays);
-        self.recall_deferred(&mut strays);
+        let mut left = Vec::new();
+        {
+            let mut strays = self.strays.lock();
+            self.recall_claimed();
+            self.recall_lanes(&mut strays, &mut left);
+            self.recall_delayed(&mut strays, &mut left);
+            self.recall_held(&mut strays);
+            self.recall_deferred(&mut strays);
+        }
+        // user code, which may come back here
+        left.into_iter().for_each(|aftermath: Aftermath<T>| aftermath.run(self));
     }
 
     pub(super) fn take_stray(&self, job: JobId) -> Option<Undone<T>> {
@@ -160,19 +164,19 @@ impl<T> Queue<T> {
         }
     }
 
-    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let mut popped = Popped::new();
         for ring in &self.lanes {
             while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
-                    self.recall_waiting(index, Origin::Waiting, strays);
+                    self.recall_waiting(index, Origin::Waiting, strays, left);
                 }
             }
         }
     }
 
     /// The caller owns the index of a waiting job.
-    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>) {
+    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let state = self.slab.state(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
@@ -183,12 +187,9 @@ impl<T> Queue<T> {
             }
             Dispose::Owner(word) => {
                 // it had been cancelled or had expired before
-                let aftermath = {
-                    let house = self.house.lock();
-                    self.count_fate(&house.block, word.fate());
-                    self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false)
-                };
-                aftermath.run(self);
+                let house = self.house.lock();
+                self.count_fate(&house.block, word.fate());
+                left.push(self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false));
             }
             Dispose::Left(word) => self.count_left(&self.house.lock().block, word.fate()),
             Dispose::Moved => {}
@@ -215,7 +216,7 @@ impl<T> Queue<T> {
     }
 
     /// What is in the timer's hands: fired ahead of time, into the lanes.
-    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let mut side = self.timer.lock();
         let mut owned = Vec::new();
         self.inbox.drain(|index, flags| {
@@ -232,7 +233,7 @@ impl<T> Queue<T> {
         for index in owned {
             // Delayed -> Ready (or Doomed already), then as any waiting job
             let _ = self.slab.state(index).fire();
-            self.recall_waiting(index, Origin::Delayed, strays);
+            self.recall_waiting(index, Origin::Delayed, strays, left);
         }
     }
 

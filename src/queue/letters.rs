@@ -4,14 +4,14 @@ use super::chores::Period;
 use super::{Chore, Publisher, Queue, When};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::id::JobId;
-use crate::job::Payload;
+use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::verdict::contain;
+use crate::sync::contain;
 use std::sync::Arc;
 
 impl<T> Queue<T> {
@@ -59,10 +59,13 @@ impl<T> Queue<T> {
         let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
         let Some((wanted, lane)) = wanted else { return Ok(false) };
         // the slot first: a letter that finds none keeps its place
-        let Some(index) = self.credits.acquire(&self.slab, &house.accounts, lane) else {
+        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
+        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
-        };
+        }
         let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
+        // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
+        let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
@@ -136,8 +139,11 @@ impl<T: Payload> Queue<T> {
             Chore::Deferred => {
                 let deferred = std::mem::take(&mut *self.deferred.lock());
                 for job in deferred {
-                    if let Err(error) = self.try_publish(publisher, job, When::Now, clock.now()) {
-                        self.deferred.lock().push(error.into_job());
+                    match self.try_publish(publisher, job, When::Now, clock.now()) {
+                        Ok(_) => {}
+                        Err(error) if error.is_full() || error.is_closed() => self.deferred.lock().push(error.into_job()),
+                        // it will never be accepted
+                        Err(error) => self.bury_refused(publisher, error.into_job(), clock.now()),
                     }
                 }
             }
@@ -159,8 +165,19 @@ impl<T: Payload> Queue<T> {
 
     /// Lets go of a period. If nobody else holds it, what its closure holds is dropped here.
     fn forget(&self, period: Arc<Period<T>>) {
-        if contain(|| drop(period)).is_err() {
-            self.count_house(Count::DropPanics);
+        self.discard(period);
+    }
+
+    /// A follow-up that no publish accepts: to the dead letters, or to the deferred again while there is no room for it.
+    fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
+        let lane = job.lane.min(self.lanes.len() - 1);
+        let id = JobId(self.reserve_ids(1));
+        match self.bury_new(id, lane, job.payload, DeathReason::Rejected, now, &publisher.ledger) {
+            Ok(aftermath) => {
+                publisher.ledger.bump(Count::Accepted);
+                aftermath.run(self);
+            }
+            Err(payload) => self.deferred.lock().push(Job { payload, ..job }),
         }
     }
 
@@ -173,10 +190,10 @@ impl<T: Payload> Queue<T> {
                 return;
             }
             let published = match contain(|| (period.make)()) {
-                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).is_ok(),
-                Err(_) => false,
+                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
+                Err(_) => Err(()),
             };
-            if !published {
+            if published.is_err() {
                 publisher.ledger.bump(Count::PeriodsMissed);
             }
         }
@@ -184,7 +201,12 @@ impl<T: Payload> Queue<T> {
 
     /// Publishes what `period` makes, from its first due time on.
     pub fn add_period(&self, period: Arc<Period<T>>) {
-        self.periods.lock().push(period);
+        {
+            let mut periods = self.periods.lock();
+            periods.push(period);
+            // relaxed: written under the lock; `wake_timer` fences before the timer's second look
+            self.periods_changed.store(true, Relaxed);
+        }
         self.wake_timer(0);
     }
 }

@@ -26,6 +26,8 @@ mod hand_back;
 mod letters;
 mod publish;
 mod settle;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use accounts::Accounts;
 #[doc(hidden)]
@@ -112,6 +114,7 @@ pub struct Queue<T> {
     /// When the timer looks again by itself, in nanoseconds. Written by the timer, read by whoever has an earlier wish.
     timer_until: Arc<AtomicU64>,
     histories: Histories,
+    /// Where locks are nested they are taken in the order strays, timer, house, dead.
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
@@ -124,6 +127,8 @@ pub struct Queue<T> {
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
+    /// Set when a period was added since the timer looked at them. Written under the lock of `periods`.
+    periods_changed: AtomicBool,
     periods: Mutex<Vec<Arc<chores::Period<T>>>>,
     /// Set once, at shutdown: publishes are refused from here on.
     closed: AtomicBool,
@@ -204,6 +209,7 @@ impl<T> Queue<T> {
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
+            periods_changed: AtomicBool::new(false),
             periods: Mutex::new(Vec::new()),
             ledger,
             house: Mutex::new(house),
@@ -334,6 +340,17 @@ impl<T> Queue<T> {
     /// Every count and histogram, added up.
     pub fn totals(&self) -> Totals {
         self.ledger.totals()
+    }
+
+    /// True when the timer left something to do.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.chores.any()
+    }
+
+    /// What the timer left to do.
+    pub fn take_chores(&self) -> Vec<Chore<T>> {
+        self.chores.take()
     }
 
     /// A block of the queue's job ids.

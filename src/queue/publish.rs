@@ -155,8 +155,8 @@ impl<T: Payload> Queue<T> {
             drop(train);
             accepted += loaded;
             if self.is_stopped() {
+                // what this batch has yet to publish is refused
                 self.recall_all();
-                return (accepted, None);
             }
         }
     }
@@ -229,15 +229,17 @@ impl<T: Payload> Queue<T> {
     #[inline]
     fn admit(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         let lane = job.lane;
-        let has_ttl = job.ttl.is_some();
+        let Job { ttl, visibility, .. } = job;
         let id = self.fill(publisher, index, job, when, now);
         match when {
             When::Now => {
                 self.slab.state(index).fill(lane as u8);
                 self.lanes[lane].push(Chain::one(index));
                 publisher.ledger.bump(Count::Accepted);
-                if has_ttl && self.inbox.post(index, Flag::Poke) {
-                    self.wake_timer(0);
+                if let Some(ttl) = ttl
+                    && self.inbox.post(index, Flag::Poke)
+                {
+                    self.wake_timer((now + ttl).as_nanos());
                 }
                 self.ring_bell(1);
             }
@@ -252,7 +254,10 @@ impl<T: Payload> Queue<T> {
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            return self.recall(publisher, id);
+            return self.recall(id).map_or(Ok(id), |(payload, lane)| {
+                // it was counted as accepted and handed back: it was
+                Err(PublishError::new(Job { payload, lane, ttl, visibility }, Refusal::Closed))
+            });
         }
         Ok(id)
     }
@@ -309,6 +314,8 @@ impl<T: Payload> Queue<T> {
     #[cold]
     fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         match self.settings.overflow {
+            // where the dead are held for want of room, evicting a job would cost it its life and free no slot
+            Overflow::DropOldest if self.would_hold() => Err(PublishError::new(job, self.full())),
             Overflow::DropOldest => {
                 // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
                 for _ in 0..=self.lanes.len() {
@@ -361,18 +368,12 @@ impl<T: Payload> Queue<T> {
 
     /// The queue stopped while this job was on its way in. Whatever lies in the lanes now is nobody's: it becomes undone, and if this publisher's job is
     /// among it, the publisher gets it back.
+    ///
+    /// `None`: a worker or the hand-back had it first.
     #[cold]
-    fn recall(&self, publisher: &Publisher, id: JobId) -> Result<JobId, PublishError<T>> {
+    fn recall(&self, id: JobId) -> Option<(T, usize)> {
         self.recall_all();
-        match self.take_stray(id) {
-            Some(Undone { payload, lane, .. }) => {
-                // it was counted as accepted and handed back: it was
-                let _ = publisher;
-                Err(PublishError::new(Job::new(payload).lane(lane), Refusal::Closed))
-            }
-            // a worker or the hand-back had it first
-            None => Ok(id),
-        }
+        self.take_stray(id).map(|Undone { payload, lane, .. }| (payload, lane))
     }
 }
 
@@ -397,11 +398,13 @@ impl<T: Payload> Train<'_, T> {
         let index = chain.first();
         // the link is read before the index is filled and re-linked
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
-        let has_ttl = job.ttl.is_some();
+        let ttl = job.ttl;
         self.queue.fill(self.publisher, index, job, When::Now, now);
         self.queue.slab.state(index).fill(self.lane as u8);
-        if has_ttl {
-            self.queue.inbox.post(index, Flag::Poke);
+        if let Some(ttl) = ttl
+            && self.queue.inbox.post(index, Flag::Poke)
+        {
+            self.queue.wake_timer((now + ttl).as_nanos());
         }
         self.filled[self.len] = index;
         self.len += 1;

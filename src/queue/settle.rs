@@ -15,7 +15,8 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
-use crate::verdict::{JobError, Verdict, contain};
+use crate::sync::contain;
+use crate::verdict::{JobError, Verdict};
 use std::time::Duration;
 
 /// What to do with a delivery.
@@ -146,6 +147,8 @@ impl<T> Claimer<T> {
             Err(stale) => {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
+                // the timer may have marked it between the handler's return and here
+                self.block.clear_stuck();
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(&lease);
                 return Err((stale, aftermath));
@@ -195,6 +198,8 @@ impl<T> Claimer<T> {
             Err(stale) => {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
+                // the timer may have marked it between the handler's return and here
+                self.block.clear_stuck();
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));
@@ -205,7 +210,7 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
-        let has_ttl = next.ttl.is_some();
+        let ttl = next.ttl;
         queue.slab.slot(index).describe(id, now, next.ttl.map_or(Timestamp::MAX, |ttl| now + ttl));
         if let Some(visibility) = next.visibility {
             queue.slab.set_visibility(index, visibility.max(queue.settings.tick));
@@ -215,8 +220,10 @@ impl<T> Claimer<T> {
         queue.slab.state(index).fill(lane as u8);
         queue.lanes[lane].push(Chain::one(index));
         self.ledger.bump(Count::Accepted);
-        if has_ttl {
-            queue.inbox.post(index, Flag::Poke);
+        if let Some(ttl) = ttl
+            && queue.inbox.post(index, Flag::Poke)
+        {
+            queue.wake_timer((now + ttl).as_nanos());
         }
         queue.ring_bell(1);
         if queue.is_stopped() {

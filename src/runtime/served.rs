@@ -36,8 +36,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
 pub(crate) trait Station: Send + fmt::Debug {
     /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, read again first if it is `stale`, and is moved on. Says how many ran.
     fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32;
-    /// Claims what is there, missing nothing. True if there is something to run.
-    fn look_strictly(&mut self) -> bool;
+    /// Claims what is there without starting it. True if there is something to run.
+    fn look(&mut self, look: Look) -> bool;
     /// Takes a job that a colleague has claimed and not started.
     fn steal(&mut self) -> bool;
     /// A hint that more work waits.
@@ -173,7 +173,9 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
     /// Starts a delivery, runs the handler on it and settles it. False when there is none.
     #[inline]
     fn run(&mut self, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> bool {
-        if !self.claimer.next_into(look, *now, self.context.place()) {
+        let started = self.claimer.next_into(look, *now, self.context.place());
+        self.claimer.run_left();
+        if !started {
             return false;
         }
         let outcome = self.context.deliver(&*self.handler, self.runtime);
@@ -202,13 +204,13 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         });
         match (verdict, self.context.take_follow_up()) {
             (Verdict::Ack, Some(next)) => self.chain(lease, next, now),
-            (verdict, unused) => {
+            (verdict, unwanted) => {
                 let plan = self.claimer.plan(&lease, verdict);
                 match self.claimer.settle(lease, plan, now, true) {
                     Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
                 }
-                if let Some(unused) = unused {
-                    self.claimer.after(Aftermath::Garbage(unused.into_payload()));
+                if unwanted.is_some() {
+                    self.claimer.queue().discard(unwanted);
                 }
             }
         }
@@ -217,7 +219,11 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
     #[cold]
     fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, now: Timestamp) {
         match self.claimer.settle_chained(lease, next, now, true) {
-            Ok((aftermath, None)) | Err((_, _, aftermath)) => self.claimer.after(aftermath),
+            Ok((aftermath, None)) => self.claimer.after(aftermath),
+            Err((_, unwanted, aftermath)) => {
+                self.claimer.after(aftermath);
+                self.claimer.queue().discard(unwanted);
+            }
             Ok((aftermath, Some(next))) => {
                 self.claimer.after(aftermath);
                 self.claimer.queue().defer(next);
@@ -245,8 +251,8 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
         ran
     }
 
-    fn look_strictly(&mut self) -> bool {
-        self.claimer.look(Look::Strict)
+    fn look(&mut self, look: Look) -> bool {
+        self.claimer.look(look)
     }
 
     fn steal(&mut self) -> bool {
@@ -254,15 +260,16 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
     }
 
     fn may_have_more(&self) -> bool {
-        self.claimer.may_have_more()
+        // beside the job that this worker is about to run
+        self.claimer.may_have_more(1)
     }
 
     fn has_chores(&self) -> bool {
-        self.claimer.has_chores()
+        self.claimer.queue().has_chores()
     }
 
     fn do_chores(&mut self, clock: &dyn Clock) {
-        for chore in self.claimer.take_chores() {
+        for chore in self.claimer.queue().take_chores() {
             self.claimer.queue().do_chore(&self.publisher, chore, clock);
         }
     }

@@ -55,13 +55,28 @@ impl Worker {
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
     pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
         while !self.shared.is_stopping() && !retire() {
-            if self.round(Look::Weak) {
-                self.found_work();
+            if self.end_search() && self.round(Look::Weak) {
+                self.idle.found_work();
             } else {
                 self.wait();
             }
         }
-        self.leave();
+    }
+
+    /// Ends a search that has found something, before that is run: while somebody counts as searching, publishers wake nobody, and a handler may take
+    /// long. False when it has found nothing yet.
+    #[inline]
+    fn end_search(&mut self) -> bool {
+        if !self.searching {
+            return true;
+        }
+        if !self.stations.iter_mut().any(|station| station.look(Look::Weak) || station.has_chores()) {
+            return false;
+        }
+        self.searching = false;
+        let stations = &self.stations;
+        self.shared.bell.found_work(|| stations.iter().any(|station| station.may_have_more()));
+        true
     }
 
     /// One look at every queue. True if a job ran or a chore was done.
@@ -91,14 +106,6 @@ impl Worker {
         busy
     }
 
-    fn found_work(&mut self) {
-        self.idle.found_work();
-        if std::mem::take(&mut self.searching) {
-            let stations = &self.stations;
-            self.shared.bell.found_work(|| stations.iter().any(|station| station.may_have_more()));
-        }
-    }
-
     /// Nothing was found.
     fn wait(&mut self) {
         let Some(seat) = &self.seat else {
@@ -122,7 +129,7 @@ impl Worker {
         self.shared.bell.announce(seat, self.searching);
         self.searching = true;
         let more =
-            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look_strictly() || station.has_chores());
+            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look(Look::Strict) || station.has_chores());
         if self.shared.is_stopping() || more(&mut self.stations) {
             self.shared.bell.retract(seat);
             return;
@@ -134,9 +141,11 @@ impl Worker {
             self.stations[0].count_rescued();
         }
     }
+}
 
-    /// Gives everything back.
-    fn leave(mut self) {
+/// A worker gives everything back when it goes, however it goes: one that stayed counted as searching would keep everybody else asleep.
+impl Drop for Worker {
+    fn drop(&mut self) {
         for station in &mut self.stations {
             station.give_back();
         }

@@ -5,8 +5,8 @@ use super::word::Phase;
 use crate::chain::Links;
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::{UnsafeCell, contain};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -55,7 +55,10 @@ unsafe impl<T: Send + Sync> Sync for Slab<T> {}
 // SAFETY: as above; nothing in a slab is bound to a thread.
 unsafe impl<T: Send + Sync> Send for Slab<T> {}
 
-const EXTENSION_MS_BITS: u32 = 40;
+/// Below the whole epoch of the lease: its length in milliseconds, or, with the top bit, in seconds. A part of the epoch would not do: a slot may go through
+/// millions of epochs between two extensions, and what was noted last would look like the later one.
+const EXTENSION_BITS: u32 = 64 - crate::limits::EPOCH_BITS;
+const EXTENSION_SECONDS: u64 = 1 << (EXTENSION_BITS - 1);
 /// In [`Slot::snoozes`]: the job has a visibility timeout of its own. Keeps the cold line out of every other publish.
 const OWN_VISIBILITY: u32 = 1 << 31;
 
@@ -178,22 +181,27 @@ impl<T> Slab<T> {
     pub fn extension(&self, index: u32, epoch: u64) -> Option<Duration> {
         // relaxed: a reader that comes too early takes the lease to be as long as any other, and looks again before that is over
         let packed = self.cold[index as usize].extension.load(Relaxed);
-        let tag = epoch & (u64::MAX >> EXTENSION_MS_BITS);
-        (packed != 0 && packed >> EXTENSION_MS_BITS == tag).then(|| Duration::from_millis(packed & ((1 << EXTENSION_MS_BITS) - 1)))
+        let length = packed & (2 * EXTENSION_SECONDS - 1);
+        (length != 0 && packed >> EXTENSION_BITS == epoch).then(|| match length.checked_sub(EXTENSION_SECONDS) {
+            Some(seconds) => Duration::from_secs(seconds),
+            None => Duration::from_millis(length),
+        })
     }
 
-    /// Announces the length of the lease `epoch`, which the caller has just taken by extension. Rounded up to milliseconds. A holder that was
-    /// overtaken meanwhile leaves the note of its successor alone.
+    /// Announces the length of the lease `epoch`, which the caller has just taken by extension. Rounded up to milliseconds, to seconds if it is longer
+    /// than a day. A holder that was overtaken meanwhile leaves the note of its successor alone.
     pub fn set_extension(&self, index: u32, epoch: u64, length: Duration) {
-        let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, (1 << EXTENSION_MS_BITS) - 1);
-        let tags = u64::MAX >> EXTENSION_MS_BITS;
-        let (tag, cell) = (epoch & tags, &self.cold[index as usize].extension);
+        let millis = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
+        let length =
+            if millis < EXTENSION_SECONDS { millis } else { EXTENSION_SECONDS + millis.div_ceil(1_000).min(EXTENSION_SECONDS - 1) };
+        let epochs = u64::MAX >> EXTENSION_BITS;
+        let cell = &self.cold[index as usize].extension;
         // relaxed: CAS re-checks
         let mut packed = cell.load(Relaxed);
-        // tags go round: less than half a round ahead is later
-        while packed == 0 || tag.wrapping_sub(packed >> EXTENSION_MS_BITS) & tags <= tags / 2 {
+        // epochs go round: less than half a round ahead is later
+        while packed == 0 || epoch.wrapping_sub(packed >> EXTENSION_BITS) & epochs <= epochs / 2 {
             // relaxed, both: a reader that misses it looks again
-            match cell.compare_exchange(packed, tag << EXTENSION_MS_BITS | millis, Relaxed, Relaxed) {
+            match cell.compare_exchange(packed, epoch << EXTENSION_BITS | length, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => packed = now,
             }
@@ -268,10 +276,10 @@ impl<T> Drop for Slab<T> {
             };
             if occupied {
                 // a payload whose drop panics must not keep the others from being dropped
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _ = contain(|| {
                     // SAFETY: `&mut self`: nobody else can reach the slot, and an occupied slot holds a payload
                     unsafe { self.drop_in_place(index) }
-                }));
+                });
             }
         }
     }
@@ -286,5 +294,34 @@ impl<T> fmt::Debug for Slab<T> {
 impl<T> fmt::Debug for Slot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot").field("state", &self.state).field("job_id", &self.job_id()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_noted_however_long_ago_the_last_one_was() {
+        let slab = Slab::<()>::new(1);
+        let (day, year) = (Duration::from_secs(86_400), Duration::from_secs(365 * 86_400));
+        for (epoch, length) in
+            [(2, day), (3 << 22, year), (1 << 24, Duration::from_millis(1)), ((1 << 24) + (3 << 22), day), (1 << 35, year)]
+        {
+            slab.set_extension(0, epoch, length);
+            assert_eq!(slab.extension(0, epoch), Some(length));
+            assert_eq!(slab.extension(0, epoch + 1), None);
+        }
+    }
+
+    #[test]
+    fn an_overtaken_holder_leaves_the_note_of_its_successor_alone() {
+        let slab = Slab::<()>::new(1);
+        slab.set_extension(0, 8, Duration::from_millis(5));
+        slab.set_extension(0, 6, Duration::from_millis(7));
+        assert_eq!(slab.extension(0, 8), Some(Duration::from_millis(5)));
+        // once round
+        slab.set_extension(0, (1 << crate::limits::EPOCH_BITS) - 2, Duration::from_millis(5));
+        assert_eq!(slab.extension(0, 8), Some(Duration::from_millis(5)));
     }
 }

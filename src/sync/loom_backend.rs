@@ -39,6 +39,7 @@ pub mod atomic {
 
                 fn meet(&self) -> &loom::sync::atomic::$name {
                     if let Some(shadow) = &self.shadow {
+                        // relaxed: for loom's eyes only
                         shadow.swap(true, Ordering::Relaxed);
                     }
                     &self.inner

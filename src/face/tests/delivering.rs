@@ -117,6 +117,35 @@ fn what_a_stuck_worker_has_claimed_is_run_by_another() {
 }
 
 #[test]
+fn a_worker_that_was_woken_for_a_long_job_keeps_nobody_asleep() {
+    watched(|| {
+        for _ in 0..20 {
+            let door = Door::default();
+            let inner = door.clone();
+            let mut builder = Runtime::builder();
+            let queue = builder
+                .queue(q(64), move |long: &bool, _: &Context<bool>| {
+                    if *long {
+                        inner.pass();
+                    }
+                })
+                .unwrap();
+            builder.pool(PoolConfig::new("default").workers(2).spares(0)).unwrap();
+            let runtime = builder.build().unwrap();
+            let producer = queue.producer().unwrap();
+            eventually("both sleep", || runtime.snapshot().pools[0].parks.iter().all(|&parks| parks > 0));
+            producer.publish(true).unwrap();
+            eventually("the long job runs", || snapshot(&runtime).counts.started == 1);
+            let begun = Instant::now();
+            producer.publish(false).unwrap();
+            eventually("the other worker does the rest", || snapshot(&runtime).counts.acked == 1);
+            assert!(begun.elapsed() < ms(400), "woken, not found by a heartbeat");
+            door.open();
+        }
+    });
+}
+
+#[test]
 fn a_claimed_job_that_nobody_starts_is_not_redelivered_but_passed_on() {
     let pull = Pull::<u32>::new(q(64).prefetch(8).visibility(ms(100)));
     pull.producer.publish_batch(&mut (0..8));

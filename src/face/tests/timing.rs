@@ -94,8 +94,7 @@ fn times_of(missed: MissedPeriods) -> Vec<u64> {
     periodic.stop();
     push.advance(ms(100));
     push.settled();
-    let times = seen.lock().unwrap().clone();
-    times
+    seen.lock().unwrap().clone()
 }
 
 #[test]
@@ -475,7 +474,7 @@ fn no_head_of_a_lower_lane_waits_longer_than_max_wait_while_the_top_lane_is_satu
         let longest = &mut log.lock().unwrap()[context.lane()];
         *longest = now.since(Timestamp::from_nanos(*published)).max(*longest);
         // a job takes 1 ms; the lower lanes get one every 60 ms, so each is the head of its lane from the beginning
-        if now.as_nanos() / 1_000_000 % 60 == 0 && context.lane() == 0 {
+        if (now.as_nanos() / 1_000_000).is_multiple_of(60) && context.lane() == 0 {
             let feed = feeder.lock().unwrap();
             for lane in [1, 2] {
                 feed.as_ref().unwrap().publish(Job::new(now.as_nanos()).lane(lane)).unwrap();
