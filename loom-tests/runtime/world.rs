@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+pub const B1: Bound = Bound::preemptions(1);
 pub const B2: Bound = Bound::preemptions(2);
 pub const B3: Bound = Bound::preemptions(3);
 
