@@ -219,7 +219,6 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
 }
 
 /// Checks a model as it is.
-
 pub fn model(name: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);
