@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use ringmill::clock::ManualClock;
+use ringmill::sync::Mutex;
 use ringmill::{
     Backoff, Became, Consumer, DeadLetterConfig, Delivery, Discipline, ExtendError, Job, JobId, LaneConfig, Payload, Producer, QueueConfig,
     QueueHandle, Refusal, RetryPolicy, Runtime, ShutdownOptions, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 const CAPACITY: usize = 7;
@@ -118,14 +119,14 @@ impl Payload for Numbered {}
 
 impl Numbered {
     fn new(number: u32, alive: &Alive) -> Self {
-        assert!(alive.lock().unwrap().insert(number), "payload {number} lives twice");
+        assert!(alive.lock().insert(number), "payload {number} lives twice");
         Numbered(number, Arc::clone(alive))
     }
 }
 
 impl Drop for Numbered {
     fn drop(&mut self) {
-        assert!(self.1.lock().unwrap().remove(&self.0), "payload {} is dropped twice", self.0);
+        assert!(self.1.lock().remove(&self.0), "payload {} is dropped twice", self.0);
     }
 }
 
@@ -405,7 +406,7 @@ impl Pair {
     fn follow_disposals(&mut self, all: bool) {
         let mut letters = Vec::new();
         self.queue.dead_letters().for_each(|letter| letters.push(letter.payload().0));
-        let alive = self.alive.lock().unwrap().clone();
+        let alive = self.alive.lock().clone();
         for &number in &letters {
             let job = &self.jobs[&number];
             if job.at != At::Letter {
@@ -769,7 +770,7 @@ impl Pair {
         assert_eq!((phases.held, phases.zombies), (count(|at| *at == At::Held), count(|at| matches!(at, At::Dying | At::Lingering))));
         assert_eq!(seen.dead_letters, self.letters.len());
         let alive: BTreeSet<u32> = self.jobs.iter().filter(|(_, job)| job.at != At::Gone).map(|(&number, _)| number).collect();
-        assert_eq!(*self.alive.lock().unwrap(), alive, "every payload is where the model says");
+        assert_eq!(*self.alive.lock(), alive, "every payload is where the model says");
     }
 
     /// Everything that is left comes out by value, once.
@@ -800,7 +801,7 @@ impl Pair {
         let forgotten: BTreeSet<u32> = hands.iter().filter(|hand| hand.real.is_none()).map(|hand| hand.job).collect();
         drop(hands);
         drop(queue.reclaim());
-        let mut left = alive.lock().unwrap().clone();
+        let mut left = alive.lock().clone();
         queue.dead_letters().for_each(|letter| assert!(left.remove(&letter.payload().0)));
         assert!(left.is_subset(&forgotten), "{left:?} are neither done, dead, dropped, handed back nor read by anyone");
         drop((report, producer, consumer, queue));

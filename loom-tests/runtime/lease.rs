@@ -312,10 +312,10 @@ fn buried_under_its_holder() {
 
 #[test]
 fn a_buried_job_is_one_letter() {
-    model("buried_under_its_holder", B3, buried_under_its_holder);
+    model("buried_under_its_holder", B2, buried_under_its_holder);
 }
 
 #[test]
 fn a_buried_job_is_one_letter_twin() {
-    twin("buried_under_its_holder", Bend::KeepCredit, B3, buried_under_its_holder);
+    twin("buried_under_its_holder", Bend::KeepCredit, B2, buried_under_its_holder);
 }

@@ -1,6 +1,6 @@
 //! The end: every job that was taken in is run or comes out.
 
-use super::world::{B2, B3, DEEP1, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
+use super::world::{B1, B2, B3, DEEP1, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
 use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Claimer, Look, Plan, Queue, When};
 use ringmill::sync::atomic::AtomicU64;
@@ -98,12 +98,18 @@ fn two_publish_into_the_hand_back() {
 
 #[test]
 fn two_late_publishes_do_not_take_each_others_jobs() {
+    model("two_publish_into_the_hand_back", B1, two_publish_into_the_hand_back);
+}
+
+#[test]
+#[ignore = "tier 2: a minute"]
+fn two_late_publishes_do_not_take_each_others_jobs_deeper() {
     model("two_publish_into_the_hand_back", B2, two_publish_into_the_hand_back);
 }
 
 #[test]
 fn two_late_publishes_do_not_take_each_others_jobs_twin() {
-    twin("two_publish_into_the_hand_back", Bend::NoSecondLook, B2, two_publish_into_the_hand_back);
+    twin("two_publish_into_the_hand_back", Bend::NoSecondLook, B1, two_publish_into_the_hand_back);
 }
 
 /// (M18) The same with a worker, who is joined before the hand-back, as the runtime does: it leaves with a claim in its pocket.
@@ -188,7 +194,7 @@ fn the_books_balance_after_a_shutdown_deeper() {
 
 #[test]
 fn the_books_balance_after_a_shutdown_twin() {
-    twin("shut_down_in_full_swing", Bend::EndUnderReaders, B2, shut_down_in_full_swing::<false>);
+    twin("shut_down_in_full_swing, late", Bend::NoSecondLook, DEEP1, shut_down_in_full_swing::<true>);
 }
 
 /// A consumer asks for another attempt as everything is handed back: the job is in neither hand.

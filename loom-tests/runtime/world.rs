@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+pub const B1: Bound = Bound::preemptions(1);
 pub const B2: Bound = Bound::preemptions(2);
 pub const B3: Bound = Bound::preemptions(3);
 
@@ -217,8 +218,7 @@ pub fn jobs_of(undone: &[Undone<Probe>]) -> Vec<usize> {
     undone.iter().map(|undone| undone.payload.job).collect()
 }
 
-/// Checks a model, then that it fails with each of `bends` (one that makes a sleeper sleep for ever dies in a process of its own).
-#[track_caller]
+/// Checks a model as it is.
 pub fn model(name: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(None);
     check(&format!("runtime/{name}"), bound, model);

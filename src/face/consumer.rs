@@ -182,7 +182,12 @@ impl<T: Payload> Consumer<T> {
 
     /// Nothing will come any more.
     fn is_over(&self) -> bool {
-        self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.is_empty()
+        let over = self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.is_empty();
+        if over {
+            // whoever passed the closed door just before may still come in; a shutdown gives that back
+            self.block.leave();
+        }
+        over
     }
 }
 

@@ -145,7 +145,7 @@ impl<T: Payload> QueueHandle<T> {
         DeadLetterQueue { handle: self }
     }
 
-    /// After shutdown: jobs that were running then and have asked for another attempt since, by value.
+    /// After shutdown: jobs that have come back since, by value: running ones that asked for another attempt, and publishes that met the shutdown.
     pub fn reclaim(&self) -> Vec<Undone<T>> {
         if self.queue.is_stopped() { self.queue.hand_back() } else { Vec::new() }
     }

@@ -83,17 +83,22 @@ impl ShutdownReport {
         self.drained && self.running.is_empty() && self.undone.values().all(|(_, count)| *count == 0)
     }
 
-    /// The undone jobs of `queue`, by value. Empty when they were taken before.
+    /// The undone jobs of `queue`, by value, with those that have come back since the report was made: a late publish, a running job that asked for another
+    /// attempt. Each is given out once; [`QueueHandle::reclaim`](super::QueueHandle::reclaim) has what comes back later.
     pub fn take_undone<T: Payload>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>> {
-        let Some((boxed, count)) = self.undone.remove(queue.name()) else { return Vec::new() };
-        match boxed.downcast::<Vec<Undone<T>>>() {
-            Ok(undone) => *undone,
-            Err(boxed) => {
-                // a handle of another runtime's queue of the same name
-                self.undone.insert(queue.name().to_owned(), (boxed, count));
-                Vec::new()
-            }
-        }
+        let mut undone = match self.undone.remove(queue.name()) {
+            None => Vec::new(),
+            Some((boxed, count)) => match boxed.downcast::<Vec<Undone<T>>>() {
+                Ok(undone) => *undone,
+                Err(boxed) => {
+                    // a handle of another runtime's queue of the same name
+                    self.undone.insert(queue.name().to_owned(), (boxed, count));
+                    return Vec::new();
+                }
+            },
+        };
+        undone.extend(queue.reclaim());
+        undone
     }
 
     /// How many jobs were handed back, over all queues (whether taken out of the report or not).

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::cell::{Cell, RefCell};
@@ -46,6 +46,8 @@ pub struct ClaimBlock {
     /// The claim whose lease the timer has seen run out while it was still running; [`Claim::NONE`] once its handler has returned. Written by the timer
     /// and the claimer, by RMW; read by supervision.
     stuck: AtomicU64,
+    /// Its consumer has been told that nothing comes any more. Written by the consumer, read by a shutdown that drains.
+    left: AtomicBool,
     prefetched: usize,
 }
 
@@ -56,6 +58,7 @@ impl ClaimBlock {
             entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
             ahead: AtomicU32::new(0),
             stuck: AtomicU64::new(Claim::NONE.raw()),
+            left: AtomicBool::new(false),
             prefetched,
         }
     }
@@ -78,16 +81,35 @@ impl ClaimBlock {
         self.entries[entry].store(claim.raw(), Release);
     }
 
+    fn clear(&self, entry: Option<u32>) {
+        if let Some(entry) = entry {
+            self.publish(entry as usize, Claim::NONE);
+        }
+    }
+
     /// The timer saw the lease of this claim run out.
     pub(super) fn mark_stuck(&self, claim: Claim) {
         // relaxed: supervision only; RMW because two may write
         self.stuck.swap(claim.raw(), Relaxed);
     }
 
+    /// The lease had been settled after all.
+    pub(super) fn unmark_stuck(&self, claim: Claim) {
+        // relaxed, both: supervision only
+        let _ = self.stuck.compare_exchange(claim.raw(), Claim::NONE.raw(), Relaxed, Relaxed);
+    }
+
     /// True while the handler of a lease that ran out has not returned.
     pub fn is_stuck(&self) -> bool {
         // relaxed: supervision only
         self.stuck.load(Relaxed) != Claim::NONE.raw()
+    }
+
+    /// The consumer was told that nothing comes any more: a drain does not wait for it to receive what comes all the same, from a publisher that was on
+    /// its way when the queue was closed.
+    pub fn leave(&self) {
+        // relaxed: read again and again
+        self.left.store(true, Relaxed);
     }
 
     /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
@@ -127,8 +149,10 @@ pub struct Lease {
     pub(super) epoch: Cell<Epoch>,
     pub(super) job: JobId,
     pub(super) lane: u8,
-    pub(super) failures: u32,
-    pub(super) expiries: u32,
+    /// At most 255.
+    failures: u8,
+    /// At most 15.
+    expiries: u8,
     pub(super) snoozes: u32,
     pub(super) started: Timestamp,
     /// When it was extended last.
@@ -155,17 +179,17 @@ impl Lease {
 
     /// The number of this delivery, from 1.
     pub fn attempt(&self) -> u32 {
-        1 + self.failures + self.expiries + self.snoozes
+        1 + self.failures() + self.expiries() + self.snoozes
     }
 
     /// How many deliveries of the job failed before.
     pub fn failures(&self) -> u32 {
-        self.failures
+        u32::from(self.failures)
     }
 
     /// How many leases of the job ran out before.
     pub fn expiries(&self) -> u32 {
-        self.expiries
+        u32::from(self.expiries)
     }
 
     /// The fencing number: grows with every delivery and extension of the job.
@@ -214,7 +238,7 @@ pub struct Claimer<T> {
     pub(super) block: Arc<ClaimBlock>,
     pub(super) rng: Rng,
     lanes: Vec<LaneClaims>,
-    picker: Option<Picker>,
+    picker: Picker,
     popped: Popped,
     /// How many jobs to claim at a time.
     prefetch: u32,
@@ -258,7 +282,7 @@ impl<T> Queue<T> {
             block,
             rng: Rng::new(seed),
             lanes: (0..lanes).map(|_| LaneClaims { held: [(0, Epoch::from_raw(0)); AHEAD_MAX], at: 0, end: 0 }).collect(),
-            picker: Some(picker),
+            picker,
             popped: Popped::new(),
             prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
             run_estimate: 0,
@@ -274,6 +298,12 @@ impl<T> Queue<T> {
     pub fn payload<'a>(&'a self, lease: &'a Lease) -> &'a T {
         // SAFETY: a lease is made by a start that won and is consumed when its holder leaves the slot: while it is borrowed, the slot has a holder
         unsafe { self.slab.get(lease.index) }
+    }
+
+    /// True while somebody is there to take jobs.
+    pub(super) fn has_takers(&self) -> bool {
+        // relaxed: see `ClaimBlock::leave`
+        self.claims.lock().iter().any(|block| !block.left.load(Relaxed))
     }
 
     /// Entries of claim blocks that watch a consumer's delivery.
@@ -303,74 +333,28 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Claimer<T> {
-    /// The queue.
-    pub fn queue(&self) -> &Arc<Queue<T>> {
-        &self.queue
-    }
+/// A claimer's parts while it takes jobs, without its picker, which calls back into them.
+struct Hand<'a, T> {
+    queue: &'a Queue<T>,
+    accounts: &'a Accounts,
+    ledger: &'a Block,
+    block: &'a ClaimBlock,
+    lanes: &'a mut [LaneClaims],
+    popped: &'a mut Popped,
+    left: &'a mut Vec<Aftermath<T>>,
+    prefetch: u32,
+    deliveries: usize,
+}
 
-    /// Where the timer sees this claimer's claims.
-    pub fn block(&self) -> &Arc<ClaimBlock> {
-        &self.block
-    }
-
-    /// Its counts.
-    pub fn ledger(&self) -> &Arc<Block> {
-        &self.ledger
-    }
-
-    /// Claims and starts the next job.
-    #[inline]
-    pub fn next(&mut self, look: Look, now: Timestamp) -> Option<Lease> {
-        if self.queue.is_paused() {
-            return None;
-        }
-        // the picker is taken out while it calls back into the claimer
-        let mut picker = self.picker.take()?;
-        let queue = Arc::clone(&self.queue);
-        let picked = match &mut picker {
-            Picker::Weighted(cursor) => cursor.pick(&queue.settings.schedule, |lane| self.start_from(lane, look, now)),
-            Picker::Strict(strict) => {
-                // both look at the claims
-                let this = RefCell::new(&mut *self);
-                let head_age = |lane: usize| {
-                    let index = this.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
-                    Some(now.since(queue.slab.slot(index).published()))
-                };
-                strict.pick(now, head_age, |lane| this.borrow_mut().start_from(lane, look, now))
-            }
-        };
-        self.picker = Some(picker);
-        picked.map(|(_, lease)| lease)
-    }
-
-    /// True when a job is at hand without looking further.
-    pub fn has_claims(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.at < lane.end)
-    }
-
-    /// False while the queue is paused or stopped.
-    fn may_start(&self) -> bool {
-        !self.queue.is_paused() && !self.queue.is_stopped()
-    }
-
-    /// Claims what is there without starting it. A strict look is the last one before sleeping.
-    #[inline]
-    pub fn look(&mut self, look: Look) -> bool {
-        if !self.may_start() {
-            return false;
-        }
-        self.has_claims() || (0..self.lanes.len()).any(|lane| self.refill(lane, look))
-    }
-
+impl<T> Hand<'_, T> {
     /// Starts the first job of `lane` that can be started.
     #[inline]
-    fn start_from(&mut self, lane: usize, look: Look, now: Timestamp) -> Option<Lease> {
+    fn start_from(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
         loop {
             let claims = &mut self.lanes[lane];
             if claims.at == claims.end {
                 if !self.refill(lane, look) {
-                    return None;
+                    return false;
                 }
                 continue;
             }
@@ -378,8 +362,8 @@ impl<T> Claimer<T> {
             claims.at += 1;
             // relaxed: a hint
             self.block.ahead.store((claims.end - claims.at) as u32, Relaxed);
-            if let Some(lease) = self.start(index, epoch, now) {
-                return Some(lease);
+            if self.start(index, epoch, now, started) {
+                return true;
             }
         }
     }
@@ -390,8 +374,8 @@ impl<T> Claimer<T> {
             Look::Weak => Pop::Weak,
             Look::Strict => Pop::Strict,
         };
-        let queue = Arc::clone(&self.queue);
-        if queue.lanes[lane].pop(self.prefetch, mode, &mut self.popped) != PopResult::Taken {
+        let queue = self.queue;
+        if queue.lanes[lane].pop(self.prefetch, mode, self.popped) != PopResult::Taken {
             return false;
         }
         let mut end = 0;
@@ -413,13 +397,13 @@ impl<T> Claimer<T> {
 
     /// Starts a claimed job, unless it was cancelled, has expired, or went to somebody else.
     #[inline]
-    fn start(&mut self, index: u32, epoch: Epoch, now: Timestamp) -> Option<Lease> {
-        let queue = Arc::clone(&self.queue);
+    fn start(&mut self, index: u32, epoch: Epoch, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        let queue = self.queue;
         let slot = queue.slab.slot(index);
         if slot.expires() <= now {
             let disposed = slot.state.end_claimed(epoch, Fate::Expired);
             self.dispose(index, disposed, now);
-            return None;
+            return false;
         }
         let entry = (self.deliveries > 0).then(|| self.free_delivery()).flatten();
         if let Some(entry) = entry {
@@ -428,50 +412,51 @@ impl<T> Claimer<T> {
         }
         match slot.state.start(epoch) {
             Start::Running(word) => {
-                let lease = Lease {
+                let lease = started.insert(Lease {
                     index,
                     epoch: Cell::new(word.epoch()),
                     job: slot.job_id(),
                     lane: word.lane(),
-                    failures: word.failures(),
-                    expiries: word.expiries(),
+                    failures: word.failures() as u8,
+                    expiries: word.expiries() as u8,
                     snoozes: slot.snoozes(),
                     started: now,
                     extended: Cell::new(now),
                     entry,
-                };
+                });
                 let first = lease.attempt() == 1;
                 self.ledger.start(lease.lane(), first.then(|| now.since(slot.published()).as_nanos() as u64));
                 if self.deliveries > 0 && entry.is_none() && queue.inbox.post(index, Flag::Poke) {
                     // too many deliveries to observe: the timer promotes this one into the wheel
                     queue.wake_timer(0);
                 }
-                Some(lease)
+                true
             }
             Start::Doomed => {
-                self.clear_entry(entry);
+                self.block.clear(entry);
                 let disposed = slot.state.dispose(epoch);
                 self.dispose(index, disposed, now);
-                None
+                false
             }
             Start::Moved => {
-                self.clear_entry(entry);
+                self.block.clear(entry);
                 self.ledger.bump(Count::TakenBack);
-                None
+                false
             }
         }
     }
 
+    #[cold]
     fn dispose(&mut self, index: u32, disposed: Dispose, now: Timestamp) {
         match disposed {
             Dispose::Owner(word) => {
-                self.queue.count_fate(&self.ledger, word.fate());
-                match self.queue.end(&self.accounts, &self.ledger, index, word, now, false) {
+                self.queue.count_fate(self.ledger, word.fate());
+                match self.queue.end(self.accounts, self.ledger, index, word, now, false) {
                     Aftermath::Nothing => {}
                     aftermath => self.left.push(aftermath),
                 }
             }
-            Dispose::Left(word) => self.queue.count_left(&self.ledger, word.fate()),
+            Dispose::Left(word) => self.queue.count_left(self.ledger, word.fate()),
             Dispose::Moved => self.ledger.bump(Count::TakenBack),
         }
     }
@@ -489,19 +474,99 @@ impl<T> Claimer<T> {
             free.then_some(entry as u32)
         })
     }
+}
+
+impl<T> Claimer<T> {
+    /// The queue.
+    pub fn queue(&self) -> &Arc<Queue<T>> {
+        &self.queue
+    }
+
+    /// Where the timer sees this claimer's claims.
+    pub fn block(&self) -> &Arc<ClaimBlock> {
+        &self.block
+    }
+
+    /// Its counts.
+    pub fn ledger(&self) -> &Arc<Block> {
+        &self.ledger
+    }
+
+    /// Claims and starts the next job.
+    #[inline]
+    pub fn next(&mut self, look: Look, now: Timestamp) -> Option<Lease> {
+        let mut started = None;
+        self.next_into(look, now, &mut started);
+        started
+    }
+
+    /// As [`next`](Self::next), into its place: a lease that was just written cannot be moved without waiting for it. False, and nothing is
+    /// written, when there is none.
+    #[inline]
+    pub fn next_into(&mut self, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        if self.queue.is_paused() {
+            return false;
+        }
+        let (mut hand, picker) = self.hand();
+        let queue = hand.queue;
+        match picker {
+            Picker::Weighted(cursor) => {
+                cursor.pick(&queue.settings.schedule, |lane| hand.start_from(lane, look, now, started).then_some(())).is_some()
+            }
+            Picker::Strict(strict) => {
+                // both look at the claims
+                let hand = RefCell::new(hand);
+                let head_age = |lane: usize| {
+                    let index = hand.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
+                    Some(now.since(queue.slab.slot(index).published()))
+                };
+                strict.pick(now, head_age, |lane| hand.borrow_mut().start_from(lane, look, now, started).then_some(())).is_some()
+            }
+        }
+    }
+
+    #[inline]
+    fn hand(&mut self) -> (Hand<'_, T>, &mut Picker) {
+        let hand = Hand {
+            queue: &self.queue,
+            accounts: &self.accounts,
+            ledger: &self.ledger,
+            block: &self.block,
+            lanes: &mut self.lanes,
+            popped: &mut self.popped,
+            left: &mut self.left,
+            prefetch: self.prefetch,
+            deliveries: self.deliveries,
+        };
+        (hand, &mut self.picker)
+    }
+
+    /// True when a job is at hand without looking further.
+    pub fn has_claims(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.at < lane.end)
+    }
+
+    /// False while the queue is paused or stopped.
+    fn may_start(&self) -> bool {
+        !self.queue.is_paused() && !self.queue.is_stopped()
+    }
+
+    /// Claims what is there without starting it. A strict look is the last one before sleeping.
+    #[inline]
+    pub fn look(&mut self, look: Look) -> bool {
+        if !self.may_start() {
+            return false;
+        }
+        let lanes = self.lanes.len();
+        self.has_claims() || (0..lanes).any(|lane| self.hand().0.refill(lane, look))
+    }
 
     /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.
     pub(super) fn clear_delivery(&self, lease: &Lease) {
         if let Some(entry) = lease.entry
             && self.block.claim(entry as usize) == lease.claim()
         {
-            self.clear_entry(Some(entry));
-        }
-    }
-
-    fn clear_entry(&self, entry: Option<u32>) {
-        if let Some(entry) = entry {
-            self.block.publish(entry as usize, Claim::NONE);
+            self.block.clear(Some(entry));
         }
     }
 
@@ -561,7 +626,8 @@ impl<T> Claimer<T> {
         self.block.clear_stuck();
         self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { self.run_estimate - self.run_estimate / 8 + nanos / 8 };
         self.runs = self.runs.wrapping_add(1);
-        if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
+        // a division: not for every short job
+        if (self.runs % 8 == 1 || nanos > AHEAD_NANOS) && self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
             self.prefetch = jobs_ahead(self.run_estimate);
         }
         if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {

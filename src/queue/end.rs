@@ -25,7 +25,15 @@ pub enum Aftermath<T> {
 
 impl<T> Aftermath<T> {
     /// Runs it. A panic of user code is caught and counted.
+    #[inline]
     pub fn run(self, queue: &Queue<T>) {
+        if !matches!(self, Aftermath::Nothing) {
+            self.run_user_code(queue);
+        }
+    }
+
+    #[cold]
+    fn run_user_code(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
             Aftermath::Garbage(payload) => contain(|| drop(payload)),

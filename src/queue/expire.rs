@@ -117,7 +117,8 @@ impl<T> Queue<T> {
 
     /// True when somebody wants the timer's attention at once.
     pub fn timer_has_mail(&self) -> bool {
-        !self.inbox.is_empty()
+        // relaxed: ordered by the fence of the timer's announcement
+        !self.inbox.is_empty() || self.periods_changed.load(Relaxed)
     }
 
     /// Reads the clock: never backwards, and with frozen stretches taken out of the lease clock.
@@ -296,8 +297,12 @@ impl<T> Queue<T> {
                 (seen.running, seen.stamp) = (true, FRESH);
                 return true;
             }
-            if now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) && self.expire(side, index, word.epoch()) {
+            if now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) {
+                // marked first: the handler, which clears the mark when it finds its lease lost, may return at any time
                 block.mark_stuck(claim);
+                if !self.expire(side, index, word.epoch()) {
+                    block.unmark_stuck(claim);
+                }
             }
             return false;
         }
@@ -366,6 +371,8 @@ impl<T> Queue<T> {
     /// Hands due periods to whoever does chores. Says when the next one is due.
     fn start_periods(&self, now: Timestamp) -> Timestamp {
         let mut periods = self.periods.lock();
+        // relaxed: written under the lock
+        self.periods_changed.store(false, Relaxed);
         periods.retain(|period| {
             // relaxed: a stopped period may fire once more
             let stopped = period.stopped.load(Relaxed);

@@ -99,12 +99,14 @@ impl<T> Queue<T> {
             .collect()
     }
 
-    /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`.
+    /// True when nothing waits or runs, and nothing that is delayed is due by `deadline`. Nobody waits for what nobody will take.
     pub fn is_drained(&self, deadline: Timestamp) -> bool {
+        let nobody_comes = !self.has_takers();
         self.occupied() == 0
             || (0..self.capacity()).all(|index| match self.slab.state(index).load().phase() {
-                Phase::Ready | Phase::Doomed | Phase::Running => false,
-                Phase::Delayed => self.slab.due(index) > deadline,
+                Phase::Running => false,
+                Phase::Ready | Phase::Doomed => nobody_comes,
+                Phase::Delayed => nobody_comes || self.slab.due(index) > deadline,
                 Phase::Free | Phase::Zombie | Phase::Held => true,
             })
     }

@@ -4,9 +4,9 @@ use super::chores::Period;
 use super::{Chore, Publisher, Queue, When};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::id::JobId;
-use crate::job::Payload;
+use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
@@ -139,8 +139,11 @@ impl<T: Payload> Queue<T> {
             Chore::Deferred => {
                 let deferred = std::mem::take(&mut *self.deferred.lock());
                 for job in deferred {
-                    if let Err(error) = self.try_publish(publisher, job, When::Now, clock.now()) {
-                        self.deferred.lock().push(error.into_job());
+                    match self.try_publish(publisher, job, When::Now, clock.now()) {
+                        Ok(_) => {}
+                        Err(error) if error.is_full() || error.is_closed() => self.deferred.lock().push(error.into_job()),
+                        // it will never be accepted
+                        Err(error) => self.bury_refused(publisher, error.into_job(), clock.now()),
                     }
                 }
             }
@@ -165,6 +168,19 @@ impl<T: Payload> Queue<T> {
         self.discard(period);
     }
 
+    /// A follow-up that no publish accepts: to the dead letters, or to the deferred again while there is no room for it.
+    fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
+        let lane = job.lane.min(self.lanes.len() - 1);
+        let id = JobId(self.reserve_ids(1));
+        match self.bury_new(id, lane, job.payload, DeathReason::Rejected, now, &publisher.ledger) {
+            Ok(aftermath) => {
+                publisher.ledger.bump(Count::Accepted);
+                aftermath.run(self);
+            }
+            Err(payload) => self.deferred.lock().push(Job { payload, ..job }),
+        }
+    }
+
     fn run_period(&self, publisher: &Publisher, period: &Period<T>, clock: &dyn Clock) {
         // relaxed: the chore list's lock carried it
         let owed = period.owed.swap(0, Relaxed);
@@ -185,7 +201,12 @@ impl<T: Payload> Queue<T> {
 
     /// Publishes what `period` makes, from its first due time on.
     pub fn add_period(&self, period: Arc<Period<T>>) {
-        self.periods.lock().push(period);
+        {
+            let mut periods = self.periods.lock();
+            periods.push(period);
+            // relaxed: written under the lock; `wake_timer` fences before the timer's second look
+            self.periods_changed.store(true, Relaxed);
+        }
         self.wake_timer(0);
     }
 }

@@ -127,6 +127,8 @@ pub struct Queue<T> {
     house: Mutex<House>,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
+    /// Set when a period was added since the timer looked at them. Written under the lock of `periods`.
+    periods_changed: AtomicBool,
     periods: Mutex<Vec<Arc<chores::Period<T>>>>,
     /// Set once, at shutdown: publishes are refused from here on.
     closed: AtomicBool,
@@ -207,6 +209,7 @@ impl<T> Queue<T> {
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
+            periods_changed: AtomicBool::new(false),
             periods: Mutex::new(Vec::new()),
             ledger,
             house: Mutex::new(house),

@@ -262,6 +262,12 @@ impl<T: Payload> Queue<T> {
         Ok(id)
     }
 
+    /// The second half of a publish whose first half was before the close.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn admit_for_tests(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) {
+        assert!(self.admit(publisher, index, job, When::Now, now).is_ok());
+    }
+
     /// Writes payload and description into a slot that the publisher owns.
     #[inline]
     fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {

@@ -147,6 +147,8 @@ impl<T> Claimer<T> {
             Err(stale) => {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
+                // the timer may have marked it between the handler's return and here
+                self.block.clear_stuck();
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(&lease);
                 return Err((stale, aftermath));
@@ -196,6 +198,8 @@ impl<T> Claimer<T> {
             Err(stale) => {
                 let stale = Queue::<T>::became(stale.0);
                 self.ledger.bump(Count::StaleSettles);
+                // the timer may have marked it between the handler's return and here
+                self.block.clear_stuck();
                 let aftermath = self.leave(&lease, now, in_place);
                 self.clear_delivery(&lease);
                 return Err((stale, next, aftermath));

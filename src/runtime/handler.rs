@@ -69,36 +69,57 @@ pub struct Context<T> {
     /// `None` in the publisher's own thread: no slot, no lease.
     lease: Option<Lease>,
     follow_up: Cell<Option<Job<T>>>,
+    /// There is a follow-up.
+    chained: Cell<bool>,
 }
 
 impl<T> Context<T> {
     /// A worker's context. It lives as long as the worker; deliveries come and go.
     pub(crate) fn of_worker(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, worker: usize, block: Arc<ClaimBlock>) -> Self {
-        Context { queue, clock, worker: Some(worker), block: Some(block), lease: None, follow_up: Cell::new(None) }
+        Context {
+            queue,
+            clock,
+            worker: Some(worker),
+            block: Some(block),
+            lease: None,
+            follow_up: Cell::new(None),
+            chained: Cell::new(false),
+        }
     }
 
     /// The context of a handler that runs in the publisher's own thread.
     pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>) -> Self {
-        Context { queue, clock, worker: None, block: None, lease: None, follow_up: Cell::new(None) }
+        Context { queue, clock, worker: None, block: None, lease: None, follow_up: Cell::new(None), chained: Cell::new(false) }
     }
 
-    /// Calls the handler on a delivery, as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+    /// Where the next delivery is to be put: it stays there until it is settled, and is not moved about meanwhile.
     #[inline]
-    pub(crate) fn deliver<H: Handler<T> + ?Sized>(
-        &mut self,
-        lease: Lease,
-        handler: &H,
-        runtime: inside::RuntimeId,
-    ) -> (Lease, Result<Verdict, String>, Option<Job<T>>) {
-        self.lease = Some(lease);
-        let lease = self.lease.as_ref().expect("set above");
-        let outcome = call(handler, self.queue.payload(lease), self, runtime);
-        let follow_up = self.follow_up.take();
-        (self.lease.take().expect("a handler cannot take the lease away"), outcome, follow_up)
+    pub(crate) fn place(&mut self) -> &mut Option<Lease> {
+        &mut self.lease
+    }
+
+    /// Calls the handler on the delivery, as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+    #[inline]
+    pub(crate) fn deliver<H: Handler<T> + ?Sized>(&self, handler: &H, runtime: inside::RuntimeId) -> Result<Verdict, String> {
+        let lease = self.lease.as_ref().expect("a delivery has begun");
+        call(handler, self.queue.payload(lease), self, runtime)
+    }
+
+    /// The delivery ends.
+    #[inline]
+    pub(crate) fn end(&mut self) -> Lease {
+        self.lease.take().expect("a handler cannot take the lease away")
+    }
+
+    /// True when the handler left something to be published behind its delivery.
+    #[inline]
+    pub(crate) fn has_follow_up(&self) -> bool {
+        self.chained.get()
     }
 
     /// What the handler left to be published behind its delivery.
     pub(crate) fn take_follow_up(&self) -> Option<Job<T>> {
+        self.chained.set(false);
         self.follow_up.take()
     }
 
@@ -184,6 +205,7 @@ impl<T> Context<T> {
     pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
         let mut next = next.into();
         next.lane = next.lane.min(self.queue.lane_count() - 1);
+        self.chained.set(true);
         self.follow_up.set(Some(next));
         Verdict::Ack
     }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::error::BuildError;
 use crate::lanes::Schedule;
 use crate::queue::ClaimBlock;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub(crate) struct PoolShared {
     /// Threads that have not returned yet.
     alive: Mutex<usize>,
     returned: Condvar,
-    /// Spares that run now. Written by supervision and by retiring spares.
-    spares: AtomicUsize,
+    /// Spares that run now: a bit each. Written (RMW) by supervision and by retiring spares.
+    spares: AtomicU64,
     /// Claim blocks of the regular workers, for supervision.
     blocks: Mutex<Vec<Vec<Arc<ClaimBlock>>>>,
 }
@@ -67,11 +67,12 @@ impl PoolShared {
         self.blocks.lock().iter().filter(|blocks| blocks.iter().any(|block| block.is_stuck())).count()
     }
 
-    /// True when fewer workers are stuck than spares run: one spare, the caller, retires.
-    fn retires(&self) -> bool {
+    /// True when fewer workers are stuck than spares run: the caller, `spare`, retires.
+    fn retires(&self, spare: u32) -> bool {
         // relaxed, both: CAS re-checks; at worst a spare stays a round longer
         let spares = self.spares.load(Relaxed);
-        spares > self.stuck() && self.spares.compare_exchange(spares, spares - 1, Relaxed, Relaxed).is_ok()
+        spares.count_ones() as usize > self.stuck()
+            && self.spares.compare_exchange(spares, spares & !(1 << spare), Relaxed, Relaxed).is_ok()
     }
 }
 
@@ -110,7 +111,6 @@ pub(crate) struct Pool {
     queues: Vec<(Arc<dyn Served>, u32)>,
     clock: Arc<dyn Clock>,
     report: Mutex<PlacementReport>,
-    spares_started: AtomicUsize,
 }
 
 impl Pool {
@@ -132,12 +132,12 @@ impl Pool {
             workers,
             alive: Mutex::new(0),
             returned: Condvar::new(),
-            spares: AtomicUsize::new(0),
+            spares: AtomicU64::new(0),
             blocks: Mutex::new(vec![Vec::new(); workers]),
         });
         let idle = IdleState::new(config.idle, topology.is_crowded_by(workers));
         let report = PlacementReport { warnings: placement::warnings(config.idle, &plan, topology), ..PlacementReport::default() };
-        Ok(Pool { config, workers, plan, idle, shared, queues, clock, report: Mutex::new(report), spares_started: AtomicUsize::new(0) })
+        Ok(Pool { config, workers, plan, idle, shared, queues, clock, report: Mutex::new(report) })
     }
 
     /// A worker with its seats, on no thread yet.
@@ -221,21 +221,22 @@ impl Pool {
     pub(crate) fn supervise(&self) {
         // relaxed, both: only the timer adds spares
         let (spares, stuck) = (self.shared.spares.load(Relaxed), self.shared.stuck());
-        if spares > stuck {
+        let running = spares.count_ones() as usize;
+        if running > stuck {
             // one of them may be asleep, and goes only when it wakes
             self.shared.bell.notify_all();
         }
-        if spares >= self.config.spares || self.shared.is_stopping() || stuck <= spares {
+        if running >= self.config.spares || self.shared.is_stopping() || stuck <= running {
             return;
         }
-        let started = self.spares_started.fetch_add(1, Relaxed);
-        let index = self.workers + started % self.config.spares.max(1);
-        let Ok(worker) = self.worker(index) else { return };
+        let spare = spares.trailing_ones();
+        let Ok(worker) = self.worker(self.workers + spare as usize) else { return };
         // relaxed: see above
-        self.shared.spares.fetch_add(1, Relaxed);
+        self.shared.spares.fetch_or(1 << spare, Relaxed);
         let shared = Arc::clone(&self.shared);
-        if self.spawn(worker, || (), move || shared.retires()).is_err() {
-            self.shared.spares.fetch_sub(1, Relaxed);
+        if self.spawn(worker, || (), move || shared.retires(spare)).is_err() {
+            // relaxed: see above
+            self.shared.spares.fetch_and(!(1 << spare), Relaxed);
         }
     }
 
@@ -267,7 +268,7 @@ impl Pool {
             parks: read(|gauge| &gauge.parks),
             stuck: self.shared.stuck(),
             // relaxed: statistics
-            spares: self.shared.spares.load(Relaxed),
+            spares: self.shared.spares.load(Relaxed).count_ones() as usize,
         }
     }
 }

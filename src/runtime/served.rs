@@ -5,7 +5,8 @@ use super::inside::RuntimeId;
 use crate::clock::{Clock, Timestamp};
 use crate::job::Payload;
 use crate::ledger::{Count, Totals};
-use crate::queue::{ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
+use crate::queue::{Aftermath, ClaimBlock, Claimer, Gauges, Lease, Look, Plan, Pressure, Publisher, Queue};
+use crate::slab::Fate;
 use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
@@ -169,23 +170,43 @@ struct Seat<T: Payload, H> {
 }
 
 impl<T: Payload, H: Handler<T>> Seat<T, H> {
-    /// Runs the handler on a started delivery and settles it.
+    /// Starts a delivery, runs the handler on it and settles it. False when there is none.
     #[inline]
-    fn run(&mut self, lease: Lease, now: &mut Timestamp, clock: &dyn Clock) {
-        let (lease, outcome, follow_up) = self.context.deliver(lease, &*self.handler, self.runtime);
+    fn run(&mut self, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> bool {
+        let started = self.claimer.next_into(look, *now, self.context.place());
+        self.claimer.run_left();
+        if !started {
+            return false;
+        }
+        let outcome = self.context.deliver(&*self.handler, self.runtime);
         // one reading per job boundary: the end of this run is the start of the next
         let began = *now;
         *now = clock.now().max(began);
+        let lease = self.context.end();
         self.claimer.ran(lease.lane(), now.since(began));
+        if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_follow_up() {
+            match self.claimer.settle(lease, Plan::End(Fate::Acked, None), *now, true) {
+                Ok(Aftermath::Nothing) => {}
+                Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
+            }
+        } else {
+            self.settle(lease, outcome, *now);
+        }
+        true
+    }
+
+    /// Settles a delivery that did not simply end well.
+    #[cold]
+    fn settle(&mut self, lease: Lease, outcome: Result<Verdict, String>, now: Timestamp) {
         let verdict = outcome.unwrap_or_else(|message| {
             self.claimer.ledger().bump(Count::Panics);
             Verdict::Retry(JobError::transient(format!("panicked: {message}")))
         });
-        match (verdict, follow_up) {
-            (Verdict::Ack, Some(next)) if next.lane < self.claimer.queue().lane_count() => self.chain(lease, next, *now),
+        match (verdict, self.context.take_follow_up()) {
+            (Verdict::Ack, Some(next)) => self.chain(lease, next, now),
             (verdict, unwanted) => {
                 let plan = self.claimer.plan(&lease, verdict);
-                match self.claimer.settle(lease, plan, *now, true) {
+                match self.claimer.settle(lease, plan, now, true) {
                     Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
                 }
                 if unwanted.is_some() {
@@ -222,10 +243,9 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
         }
         let mut ran = 0;
         while ran < budget && !self.claimer.queue().is_stopped() {
-            let lease = self.claimer.next(look, *now);
-            self.claimer.run_left();
-            let Some(lease) = lease else { break };
-            self.run(lease, now, clock);
+            if !self.run(look, now, clock) {
+                break;
+            }
             ran += 1;
         }
         ran

@@ -65,9 +65,9 @@
 //!    leaving finds what the other one finds.
 //! 2. *Claim before start.* A worker publishes (index, e) before it starts Ready(e), so whoever sees it Running finds the claim. But the claim is
 //!    not the beginning of the lease: the timer ages a lease only from the sweep in which it has seen it Running, by a clock read after that look.
-//! 3. *A lease is known by the epoch in the word*, not by the claim that led there. That is why [`extend`](SlotState::extend) is one CAS and needs
-//!    no new claim: the timer finds another epoch and starts anew. (A new claim would be worse than none: (index, e) claims Ready(e), and Ready(e)
-//!    is what the slot becomes if the extension loses against the expiry. The timer would take back an index that is in the lane.)
+//! 3. *A lease is known by the epoch in the word*, not by the claim that led there. That is why [`extend`](SlotState::extend) is one CAS, and
+//!    why the claim that goes with the new lease may only *follow* it: before, (index, e) would claim Ready(e), and Ready(e) is what the slot
+//!    becomes if the extension loses against the expiry; the timer would take back an index that is in the lane.
 //! 4. *Fill, start, steal, take-back and extend each make a new epoch*, a worker that gives back its own batch included: otherwise its old claim
 //!    speaks of an index that is in a lane. Settlement and expiry need none: nobody could have claimed that epoch while it was Running.
 //! 5. *A start that finds another epoch forgets the index.* The epoch it finds is somebody else's.

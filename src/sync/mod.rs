@@ -13,6 +13,7 @@
 //!   caller owns it, and under loom it is a swap.
 //! - No SeqCst accesses. Store-load pairs use [`full_fence`], which loom models and SeqCst accesses it does not.
 //! - Nobody calls `thread::park`: [`Parker`] is a mutex, a flag and a condvar on every back end.
+//! - loom tries too few orders of loads and writes of one atomic: models of whole queues run `thorough`, see the loom back end.
 //! - Deadlines are data from a `Clock`; under loom a timed wait never times out.
 
 #[cfg(loom)]

@@ -387,7 +387,7 @@ fn payloads_of_every_shape_go_round() {
     goes_round(|n| if n % 2 == 0 { Niche::None } else { Niche::Text(n.to_string().into()) });
     goes_round(|n| (n % 3 != 0).then(|| Box::new(n)));
     goes_round(|n| vec![n; usize::from(n)]);
-    goes_round(|n| std::num::NonZeroU8::new(n));
+    goes_round(std::num::NonZeroU8::new);
 }
 
 #[test]

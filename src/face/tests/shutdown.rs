@@ -184,7 +184,7 @@ fn under_load_every_accepted_job_is_done_dead_dropped_or_returned_once() {
             let queue = builder
                 .queue(q(256).retry(retry), move |n: &u64, _: &Context<u64>| match n % 7 {
                     3 => Err("again"),
-                    5 if n % 5 == 0 => panic!("now and then"),
+                    5 if n.is_multiple_of(5) => panic!("now and then"),
                     _ => {
                         log.lock().unwrap().push(*n);
                         Ok(())

@@ -129,3 +129,22 @@ fn a_job_that_waits_for_its_stale_holder_at_shutdown_is_held() {
     assert!(queue.ledger_balances(), "{queue:?}");
     assert_eq!((queue.held(), queue.counts.handed_back), (0, 1));
 }
+
+/// The shutdown waited its whole drain for a job that came in after the last consumer had left.
+#[test]
+fn a_drain_does_not_wait_for_consumers_that_were_told_to_leave() {
+    let mut builder = Runtime::builder();
+    let queue = builder.pull_queue::<u32>(QueueConfig::new("q").capacity(4)).unwrap();
+    let runtime = builder.build().unwrap();
+    let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    // a publisher that was on its way in
+    let mut late = producer.reserve(0, 1).unwrap();
+    runtime.shutdown_handle().request();
+    assert!(matches!(consumer.recv(), Err(crate::RecvError::Closed)));
+    late.publish_past_the_door(7);
+    let begun = std::time::Instant::now();
+    let mut report = runtime.shutdown(ShutdownOptions::new(Duration::from_secs(20), Duration::ZERO));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(report.take_undone(&queue).len(), 1);
+    drop(late);
+}
