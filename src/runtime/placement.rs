@@ -21,7 +21,7 @@ pub use report::{PlacementReport, WorkerPlacement, warnings};
 /// | placement | pins | which CPUs |
 /// |---|---|---|
 /// | `None` | never | the scheduler decides |
-/// | `Auto` | unless workers outnumber the CPUs, or a CPU quota is smaller | one per physical core, near each other, one CPU left to everybody else if there are four |
+/// | `Auto` | while there are fewer workers than CPUs, and no CPU quota is smaller | one per physical core, near each other, one CPU left to everybody else if there are four |
 /// | `Cores` | always | the given ones, in the given order |
 /// | `Spread` | always | one per physical core, across caches and memory nodes |
 /// | `Pack` | always | one last-level cache is filled before the next is begun |
@@ -185,7 +185,8 @@ pub fn workers_default(topology: &Topology) -> usize {
 pub fn plan(placement: &Placement, workers: usize, topology: &Topology) -> Result<Vec<Option<CpuId>>, PlacementError> {
     let ordered = match placement {
         Placement::None => return Ok(vec![None; workers]),
-        Placement::Auto if topology.is_crowded_by(workers) => return Ok(vec![None; workers]),
+        // a worker pinned on every CPU leaves none to the publishers: ADR 0010 has the figures
+        Placement::Auto if workers >= topology.usable().len() || topology.quota_below(workers) => return Ok(vec![None; workers]),
         Placement::Auto => in_order(topology, |ranked| {
             let Ranked { cpu, sibling, .. } = *ranked;
             (ranked.housekeeping, sibling, cpu.efficient, cpu.node, cpu.cache, cpu.id)

@@ -1,6 +1,6 @@
 //! The worker loop: look, run, and when there is nothing, wait.
 
-use super::idle::{IdleState, Step};
+use super::idle::{IdleState, PAUSES, Step};
 use super::pool::PoolShared;
 use super::served::Station;
 use crate::clock::{Clock, Timestamp};
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     stale: bool,
 }
 
+/// After a round of so few jobs a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
+const SHORT: u32 = 4;
 /// Jobs of one queue that run before the worker looks at anything else.
 const BUDGET: u32 = 64;
 /// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
@@ -96,6 +98,9 @@ impl Worker {
         self.stale = !busy;
         if busy {
             self.shared.count_jobs(self.index, u64::from(ran));
+            if ran <= SHORT && look == Look::Weak && self.stations.len() == 1 {
+                pause(PAUSES);
+            }
         }
         for station in &mut self.stations {
             if station.has_chores() {

@@ -35,8 +35,8 @@ fn nobody_is_pinned_unasked() {
 fn auto_takes_physical_cores_near_each_other_and_the_first_cpu_last() {
     assert_eq!(planned(Placement::Auto, 5, &server()), [1, 2, 3, 4, 5]);
     assert_eq!(planned(Placement::Auto, 9, &server()), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(planned(Placement::Auto, 16, &server())[15], 0);
-    assert_eq!(planned(Placement::Auto, 2, &flat(2)), [0, 1], "a small machine has none to spare");
+    assert_eq!(planned(Placement::Auto, 15, &server())[14], 15);
+    assert_eq!(planned(Placement::Auto, 1, &flat(2)), [0], "a small machine has no housekeeping CPU to spare");
 }
 
 #[test]
@@ -44,12 +44,14 @@ fn auto_prefers_fast_cores_and_siblings_last() {
     let mut cpus: Vec<Cpu> = (0..4).map(|id| cpu(id, id / 2 * 2, 0, 0)).collect();
     cpus.extend((4..6).map(|id| Cpu { efficient: true, ..cpu(id, id, 0, 0) }));
     let hybrid = Topology::from_parts(cpus, None);
-    assert_eq!(planned(Placement::Auto, 6, &hybrid), [2, 4, 5, 1, 3, 0]);
+    assert_eq!(planned(Placement::Auto, 5, &hybrid), [2, 4, 5, 1, 3]);
 }
 
 #[test]
 fn auto_does_not_pin_a_crowd() {
     assert_eq!(plan(&Placement::Auto, 3, &flat(2)), Ok(vec![None; 3]));
+    assert_eq!(plan(&Placement::Auto, 2, &flat(2)), Ok(vec![None; 2]), "the publishers need a CPU too");
+    assert_eq!(plan(&Placement::Auto, 16, &server()), Ok(vec![None; 16]));
     let limited = Topology::from_parts(flat(8).cpus().to_vec(), Some(2500));
     assert_eq!(plan(&Placement::Auto, 3, &limited), Ok(vec![None; 3]));
     assert_eq!(planned(Placement::Auto, 2, &limited), [1, 2]);
