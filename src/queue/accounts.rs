@@ -7,11 +7,13 @@ use crate::chain::{Chain, Links};
 use crate::config::LaneConfig;
 use crate::credit::{AccountId, CreditPool, WaitError};
 use crate::limits::LANES_MAX;
-use crate::sync::pause;
+use crate::sync::{pause, thread};
 use std::time::Duration;
 
-/// How often a publisher looks for a slot before it parks, and how long it leaves the lines alone in between: some 20 us in all.
-const LOOKS: u32 = if cfg!(loom) { 0 } else { 16 };
+/// How often a publisher looks for a slot before it parks. In between it leaves the lines alone for so many pauses, the first few times; after that it
+/// gives its time slice to a worker that may have no CPU of its own.
+const LOOKS: u32 = if cfg!(loom) { 0 } else { 32 };
+const PAUSING_LOOKS: u32 = 8;
 const PAUSES: u32 = 100;
 
 /// The pools of a queue.
@@ -123,14 +125,18 @@ impl Credits {
         closed: impl Fn() -> bool,
     ) -> Result<u32, WaitError> {
         // jobs are short, and a wake-up costs a thousand of them: look again for a while, unless others wait already
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             if self.waiting() > 0 || closed() {
                 break;
             }
             if patience().is_none() {
                 return Err(WaitError::TimedOut);
             }
-            pause(PAUSES);
+            if look < PAUSING_LOOKS {
+                pause(PAUSES)
+            } else {
+                thread::yield_now()
+            }
             if let Some(index) = self.acquire(links, accounts, lane) {
                 return Ok(index);
             }

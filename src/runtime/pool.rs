@@ -135,7 +135,8 @@ impl Pool {
             spares: AtomicU64::new(0),
             blocks: Mutex::new(vec![Vec::new(); workers]),
         });
-        let idle = IdleState::new(config.idle, topology.is_crowded_by(workers));
+        // a worker that spins on every CPU takes the publishers' time: it gives its slice away instead
+        let idle = IdleState::new(config.idle, topology.is_crowded_by(workers + 1));
         let report = PlacementReport { warnings: placement::warnings(config.idle, &plan, topology), ..PlacementReport::default() };
         Ok(Pool { config, workers, plan, idle, shared, queues, clock, report: Mutex::new(report) })
     }
