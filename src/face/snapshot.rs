@@ -77,7 +77,7 @@ pub struct LaneSnapshot {
     pub started: u64,
     /// From eligible to the first start.
     pub wait: HistogramSnapshot,
-    /// From a handler's start to its return. Pull queues do not fill it.
+    /// From one job boundary to the next: the handler's run and, before it, the settling of the job before; one clock reading a job. Pull queues do not fill it.
     pub run: HistogramSnapshot,
 }
 
