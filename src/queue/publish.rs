@@ -276,13 +276,7 @@ impl<T: Payload> Queue<T> {
             When::Now => now,
             When::At(due) => due.max(now),
         };
-        let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
-        self.slab.slot(index).describe(id, eligible, expires);
-        if let Some(visibility) = job.visibility {
-            self.slab.set_visibility(index, visibility.max(self.settings.tick));
-        }
-        // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
-        unsafe { self.slab.write(index, job.payload) };
+        self.write_job(index, id, job, eligible, now);
         id
     }
 
@@ -374,6 +368,20 @@ impl<T: Payload> Queue<T> {
     fn recall(&self, id: JobId) -> Option<(T, usize)> {
         self.recall_all();
         self.take_stray(id).map(|Undone { payload, lane, .. }| (payload, lane))
+    }
+}
+
+impl<T> Queue<T> {
+    /// Writes payload and description into a slot: the caller has its index in hand, and it is empty.
+    #[inline]
+    pub(super) fn write_job(&self, index: u32, id: JobId, job: Job<T>, eligible: Timestamp, now: Timestamp) {
+        let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
+        self.slab.slot(index).describe(id, eligible, expires);
+        if let Some(visibility) = job.visibility {
+            self.slab.set_visibility(index, visibility.max(self.settings.tick));
+        }
+        // SAFETY: `index` is a credit in hand, or a slot whose job its caller has just ended: it is empty and nobody else may touch it
+        unsafe { self.slab.write(index, job.payload) };
     }
 }
 

@@ -144,15 +144,7 @@ impl<T> Claimer<T> {
                 queue.delay(lease.index, now + delay);
                 Aftermath::Nothing
             }
-            Err(stale) => {
-                let stale = Queue::<T>::became(stale.0);
-                self.ledger.bump(Count::StaleSettles);
-                // the timer may have marked it between the handler's return and here
-                self.block.clear_stuck();
-                let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(&lease);
-                return Err((stale, aftermath));
-            }
+            Err(stale) => return Err(self.lost(&lease, stale.0, now, in_place)),
         };
         self.clear_delivery(&lease);
         Ok(aftermath)
@@ -196,12 +188,7 @@ impl<T> Claimer<T> {
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
             Err(stale) => {
-                let stale = Queue::<T>::became(stale.0);
-                self.ledger.bump(Count::StaleSettles);
-                // the timer may have marked it between the handler's return and here
-                self.block.clear_stuck();
-                let aftermath = self.leave(&lease, now, in_place);
-                self.clear_delivery(&lease);
+                let (stale, aftermath) = self.lost(&lease, stale.0, now, in_place);
                 return Err((stale, next, aftermath));
             }
         };
@@ -211,12 +198,7 @@ impl<T> Claimer<T> {
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
         let ttl = next.ttl;
-        queue.slab.slot(index).describe(id, now, next.ttl.map_or(Timestamp::MAX, |ttl| now + ttl));
-        if let Some(visibility) = next.visibility {
-            queue.slab.set_visibility(index, visibility.max(queue.settings.tick));
-        }
-        // SAFETY: the slot is ours and empty: its last job ended above, or it is a credit in hand
-        unsafe { queue.slab.write(index, next.payload) };
+        queue.write_job(index, id, next, now, now);
         queue.slab.state(index).fill(lane as u8);
         queue.lanes[lane].push(Chain::one(index));
         self.ledger.bump(Count::Accepted);
@@ -230,6 +212,16 @@ impl<T> Claimer<T> {
             queue.recall_all();
         }
         Ok((aftermath, None))
+    }
+
+    /// The lease had run out: counts it, and leaves the slot without touching the job.
+    fn lost(&self, lease: &Lease, found: Word, now: Timestamp, in_place: bool) -> (Stale, Aftermath<T>) {
+        self.ledger.bump(Count::StaleSettles);
+        // the timer may have marked it between the handler's return and here
+        self.block.clear_stuck();
+        let aftermath = self.leave(lease, now, in_place);
+        self.clear_delivery(lease);
+        (Queue::<T>::became(found), aftermath)
     }
 
     /// A stale holder leaves; the last one reclaims the slot.
