@@ -215,7 +215,7 @@ fn waiting_for_the_only_slot() {
     let waiting = thread::spawn({
         let world = world.clone();
         move || {
-            let published = world.queue.publish_until(&second, world.job(1), When::Now, &*world.clock, Timestamp::MAX);
+            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX);
             assert!(published.is_ok(), "nobody closed the queue");
         }
     });
@@ -245,7 +245,7 @@ fn closed_while_waiting() {
     let waiting = thread::spawn({
         let world = world.clone();
         move || {
-            let published = world.queue.publish_until(&second, world.job(1), When::Now, &*world.clock, Timestamp::MAX);
+            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX);
             published.is_ok()
         }
     });

@@ -8,7 +8,7 @@ use super::waiters::{Verdict, Waiter, Waiters};
 use crate::chain::{Chain, Links};
 use crate::crash_point;
 use crate::limits::{CAPACITY_MAX, CHAIN_MAX};
-use crate::sync::{Arc, Parker, full_fence, thread};
+use crate::sync::{Arc, Parker, full_fence, full_fence_after_rmw, thread};
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl<R: Rules> CreditPool<R> {
 
     /// Closes an account. What it holds goes to those who wait, or back to the stack.
     pub fn close_account(&self, links: &impl Links, id: AccountId) {
-        if let Some(held) = self.registry.get(&id).take_all() {
+        if let Some(held) = id.account().take_all() {
             self.hand_over(links, Some(held));
         }
         self.registry.close(id);
@@ -113,7 +113,7 @@ impl<R: Rules> CreditPool<R> {
     /// Progress: the own account wait-free, the rest lock-free.
     #[inline]
     pub fn acquire(&self, links: &impl Links, id: &AccountId) -> Option<u32> {
-        match self.registry.get(id).take_one(links) {
+        match id.account().take_one(links) {
             Some(index) => Some(index),
             None => self.refill(links, id, 1).map(|chain| chain.first()),
         }
@@ -123,7 +123,7 @@ impl<R: Rules> CreditPool<R> {
     #[inline]
     pub fn acquire_chain(&self, links: &impl Links, id: &AccountId, want: u32) -> Option<Chain> {
         let want = want.clamp(1, CHAIN_MAX);
-        self.registry.get(id).take(links, want).or_else(|| self.refill(links, id, want))
+        id.account().take(links, want).or_else(|| self.refill(links, id, want))
     }
 
     /// The own account is empty: finds a chain, takes `want` of it, keeps some and puts the rest back.
@@ -158,7 +158,7 @@ impl<R: Rules> CreditPool<R> {
         if let Some(surplus) = surplus {
             self.stack.push(surplus);
         }
-        let older = self.registry.get(id).put(links, kept, CHAIN_MAX);
+        let older = id.account().put(links, kept, CHAIN_MAX);
         debug_assert!(older.is_none(), "an empty account stays empty until its owner fills it");
     }
 
@@ -201,7 +201,7 @@ impl<R: Rules> CreditPool<R> {
         debug_assert!(self.range.contains(&chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
         if chain.len() >= self.chain {
             self.stack.push(chain);
-        } else if let Some(older) = self.registry.get(id).put(links, chain, self.chain) {
+        } else if let Some(older) = id.account().put(links, chain, self.chain) {
             crash_point!("credit.spill");
             self.stack.push(older);
         }
@@ -213,8 +213,9 @@ impl<R: Rules> CreditPool<R> {
         // fence credit.deposit, against credit.wait: deposits above, the waiter count below.
         // - ours first: the waiter scans after its own fence and finds what we deposited, or that somebody took it since;
         // - theirs first: we read a count that includes the waiter, or it was served or has left since.
+        // Every deposit ends in an RMW.
         if R::DEPOSIT_FENCE {
-            full_fence();
+            full_fence_after_rmw();
         }
         if self.waiters.count() > 0 {
             self.serve(links, id);
@@ -228,7 +229,7 @@ impl<R: Rules> CreditPool<R> {
 
     #[cold]
     fn serve(&self, links: &impl Links, id: &AccountId) {
-        let own = self.registry.get(id).take_all();
+        let own = id.account().take_all();
         self.hand_over(links, own);
     }
 

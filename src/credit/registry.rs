@@ -9,6 +9,7 @@ use crate::sync::atomic::{
 use crate::sync::{OnceLock, peek_u64};
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// Accounts allocated at a time.
 const BLOCK: usize = if ACCOUNTS_MAX < 16 { ACCOUNTS_MAX } else { 16 };
@@ -19,10 +20,34 @@ const _: () = assert!(ACCOUNTS_MAX.is_multiple_of(BLOCK) && (ACCOUNTS_MAX <= 64 
 /// The right to fill one account.
 ///
 /// It can move to another thread but is not shared between threads: an account has one owner at a time.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct AccountId {
     index: u32,
+    /// The account itself: its owner comes by with every job, and goes straight to it.
+    account: Arc<Account>,
     one_thread_at_a_time: PhantomData<Cell<()>>,
+}
+
+/// Two ids are equal if they are of one account.
+impl PartialEq for AccountId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.account, &other.account)
+    }
+}
+
+impl Eq for AccountId {}
+
+impl AccountId {
+    /// What is left in the place of an id that was closed: the right to an account of no pool.
+    pub fn closed() -> Self {
+        AccountId { index: ACCOUNTS_MAX as u32, account: Arc::new(Account::new()), one_thread_at_a_time: PhantomData }
+    }
+
+    /// The account, for its owner.
+    #[inline]
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
 }
 
 #[derive(Debug)]
@@ -33,7 +58,7 @@ pub(super) struct Registry {
     /// How many bits are set. RMWs by openers and closers; sizes refills.
     count: AtomicU32,
     /// Made by the first opener of a block, read by all, never removed.
-    blocks: [OnceLock<Box<[Account]>>; BLOCKS],
+    blocks: [OnceLock<Box<[Arc<Account>]>>; BLOCKS],
 }
 
 impl Registry {
@@ -54,8 +79,9 @@ impl Registry {
         let index = (0..WORDS as u32).find_map(|word| self.open_in(word))?;
         // relaxed: statistics
         self.count.fetch_add(1, Relaxed);
-        self.blocks[index as usize / BLOCK].get_or_init(new_block);
-        Some(AccountId { index, one_thread_at_a_time: PhantomData })
+        let block = self.blocks[index as usize / BLOCK].get_or_init(new_block);
+        let account = Arc::clone(&block[index as usize % BLOCK]);
+        Some(AccountId { index, account, one_thread_at_a_time: PhantomData })
     }
 
     fn open_in(&self, word: u32) -> Option<u32> {
@@ -79,7 +105,7 @@ impl Registry {
 
     /// Gives an account back. The caller has emptied it.
     pub(super) fn close(&self, id: AccountId) {
-        debug_assert_eq!(self.get(&id).len(), 0);
+        debug_assert_eq!(id.account().len(), 0);
         // edge credit.id, release: the account is empty
         self.open[id.index as usize / 64].fetch_and(!(1 << (id.index % 64)), Release);
         // relaxed: statistics
@@ -90,12 +116,6 @@ impl Registry {
     pub(super) fn count(&self) -> u32 {
         // relaxed: statistics
         self.count.load(Relaxed)
-    }
-
-    /// The account of an owner.
-    #[inline]
-    pub(super) fn get(&self, id: &AccountId) -> &Account {
-        self.visit(id.index).expect("an open account has a block")
     }
 
     /// Every open account but `id`'s, those after it first, so that two who starve do not begin at the same one.
@@ -119,13 +139,12 @@ impl Registry {
         })
     }
 
-    #[inline]
     fn visit(&self, index: u32) -> Option<&Account> {
         let index = index as usize;
-        self.blocks[index / BLOCK].get().map(|block| &block[index % BLOCK])
+        self.blocks[index / BLOCK].get().map(|block| &*block[index % BLOCK])
     }
 }
 
-fn new_block() -> Box<[Account]> {
-    (0..BLOCK).map(|_| Account::new()).collect()
+fn new_block() -> Box<[Arc<Account>]> {
+    (0..BLOCK).map(|_| Arc::new(Account::new())).collect()
 }

@@ -9,6 +9,7 @@ use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::queue::{Period, Publisher, When};
 use crate::runtime::handler::{Context, call};
+use crate::runtime::inside;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::verdict::Verdict;
@@ -99,8 +100,7 @@ impl<T: Payload> Producer<T> {
             };
             return result.inspect_err(|error| self.publisher.count_refusal(error.refusal()));
         }
-        let deadline = clock.now() + timeout;
-        queue.publish_until(&self.publisher, job, When::Now, &**clock, deadline)
+        queue.publish_within(&self.publisher, job, When::Now, &**clock, timeout)
     }
 
     /// Publishes a job that becomes ready after `delay`: not before, and at most a tick after. It occupies its slot from now on.
@@ -193,7 +193,10 @@ impl<T: Payload> Producer<T> {
         }
         let queue = &self.handle.queue;
         let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
-        let outcome = call(&**handler, job.payload(), &context, self.handle.runtime);
+        let outcome = {
+            let _inside = inside::enter(self.handle.runtime);
+            call(&**handler, job.payload(), &context)
+        };
         let mut follow_up = context.take_follow_up();
         if !matches!(outcome, Ok(Verdict::Ack)) && follow_up.is_some() {
             queue.discard(follow_up.take());

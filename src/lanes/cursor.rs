@@ -31,8 +31,9 @@ impl Cursor {
     /// The source whose turn it is; the cursor moves on.
     #[inline]
     pub fn next(&mut self, schedule: &Schedule) -> usize {
+        // a division only where a shorter schedule was put in between
         if self.position >= schedule.turns() {
-            self.position %= schedule.turns();
+            self.position = if self.position == schedule.turns() { 0 } else { self.position % schedule.turns() };
         }
         let source = schedule.turn(self.position);
         self.position += 1;

@@ -19,100 +19,115 @@ const PAUSES: u32 = 100;
 /// The pools of a queue.
 #[derive(Debug)]
 pub(super) struct Credits {
-    /// Pool 0 is shared; the others are reserves, in lane order.
-    pools: Vec<CreditPool>,
-    /// The first index of each pool but the shared one, ascending; indices below the first belong to the shared pool.
+    shared: CreditPool,
+    /// In lane order.
+    reserves: Vec<CreditPool>,
+    /// The first index of each reserve, ascending; indices below the first belong to the shared pool.
     starts: Vec<u32>,
-    /// Which pool is a lane's reserve; 0: none.
-    reserve_of: [u8; LANES_MAX],
+    /// Which reserve is a lane's own.
+    reserve_of: [Option<u8>; LANES_MAX],
 }
 
 /// A handle's accounts, one per pool. Its owner is the only one to use them.
 #[derive(Debug)]
 pub struct Accounts {
-    ids: Vec<AccountId>,
+    shared: AccountId,
+    reserves: Vec<AccountId>,
 }
 
 impl Credits {
     pub(super) fn new(links: &impl Links, capacity: u32, lanes: &[LaneConfig]) -> Self {
         let reserved: u32 = lanes.iter().map(|lane| lane.reserve).sum();
-        let shared = capacity - reserved;
-        let mut pools = vec![CreditPool::new(0..shared, links)];
-        let mut starts = Vec::new();
-        let mut reserve_of = [0; LANES_MAX];
-        let mut start = shared;
+        let (mut reserves, mut starts, mut reserve_of) = (Vec::new(), Vec::new(), [None; LANES_MAX]);
+        let mut start = capacity - reserved;
+        let shared = CreditPool::new(0..start, links);
         for (lane, config) in lanes.iter().enumerate().filter(|(_, config)| config.reserve > 0) {
-            reserve_of[lane] = pools.len() as u8;
-            pools.push(CreditPool::new(start..start + config.reserve, links));
+            reserve_of[lane] = Some(reserves.len() as u8);
+            reserves.push(CreditPool::new(start..start + config.reserve, links));
             starts.push(start);
             start += config.reserve;
         }
-        Credits { pools, starts, reserve_of }
+        Credits { shared, reserves, starts, reserve_of }
     }
 
     /// Accounts for a new handle; `None` when there are `ACCOUNTS_MAX` handles.
     pub(super) fn open(&self, links: &impl Links) -> Option<Accounts> {
-        let mut ids = Vec::with_capacity(self.pools.len());
-        for (at, pool) in self.pools.iter().enumerate() {
-            match pool.open_account() {
-                Some(id) => ids.push(id),
-                None => {
-                    // fresh accounts hold nothing
-                    self.pools[..at].iter().zip(ids).for_each(|(pool, id)| pool.close_account(links, id));
-                    return None;
-                }
-            }
+        let mut accounts = Accounts { shared: self.shared.open_account()?, reserves: Vec::with_capacity(self.reserves.len()) };
+        for reserve in &self.reserves {
+            let Some(id) = reserve.open_account() else {
+                // fresh accounts hold nothing
+                self.close(links, &mut accounts);
+                return None;
+            };
+            accounts.reserves.push(id);
         }
-        Some(Accounts { ids })
+        Some(accounts)
     }
 
-    /// Gives back what the accounts hold.
+    /// Gives back what the accounts hold. They are of no use afterwards.
     pub(super) fn close(&self, links: &impl Links, accounts: &mut Accounts) {
-        for (pool, id) in self.pools.iter().zip(accounts.ids.drain(..)) {
-            pool.close_account(links, id);
+        self.shared.close_account(links, std::mem::replace(&mut accounts.shared, AccountId::closed()));
+        for (reserve, id) in self.reserves.iter().zip(accounts.reserves.drain(..)) {
+            reserve.close_account(links, id);
         }
     }
 
+    /// The pool of an index, and the handle's account there.
     #[inline]
-    fn pool_of(&self, index: u32) -> usize {
-        if self.starts.is_empty() { 0 } else { self.starts.partition_point(|&start| start <= index) }
+    fn home<'a>(&'a self, accounts: &'a Accounts, index: u32) -> (&'a CreditPool, &'a AccountId) {
+        match self.reserve_at(index) {
+            None => (&self.shared, &accounts.shared),
+            Some(reserve) => (&self.reserves[reserve], &accounts.reserves[reserve]),
+        }
+    }
+
+    /// The reserve that an index belongs to, if it belongs to one.
+    #[inline]
+    fn reserve_at(&self, index: u32) -> Option<usize> {
+        if self.starts.is_empty() {
+            return None;
+        }
+        self.starts.partition_point(|&start| start <= index).checked_sub(1)
+    }
+
+    /// The reserve of a lane, and the handle's account there.
+    #[inline]
+    fn reserve<'a>(&'a self, accounts: &'a Accounts, lane: usize) -> Option<(&'a CreditPool, &'a AccountId)> {
+        self.reserve_of[lane].map(|reserve| (&self.reserves[usize::from(reserve)], &accounts.reserves[usize::from(reserve)]))
     }
 
     /// True when a job of `lane` may occupy slot `index`: it is of the lane's reserve, or of the shared pool.
     pub(super) fn may_occupy(&self, lane: usize, index: u32) -> bool {
-        let pool = self.pool_of(index);
-        pool == 0 || pool == usize::from(self.reserve_of[lane])
+        self.reserve_at(index).is_none_or(|reserve| self.reserve_of[lane] == Some(reserve as u8))
     }
 
     /// A slot for a job of `lane`: from its reserve first, then from the shared pool.
     #[inline]
     pub(super) fn acquire(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
-        let reserve = usize::from(self.reserve_of[lane]);
-        if reserve > 0
-            && let Some(index) = self.pools[reserve].acquire(links, &accounts.ids[reserve])
+        if let Some((reserve, id)) = self.reserve(accounts, lane)
+            && let Some(index) = reserve.acquire(links, id)
         {
             return Some(index);
         }
-        self.pools[0].acquire(links, &accounts.ids[0])
+        self.shared.acquire(links, &accounts.shared)
     }
 
     /// Up to `want` slots for jobs of `lane`, as one chain.
     #[inline]
     pub(super) fn acquire_chain(&self, links: &impl Links, accounts: &Accounts, lane: usize, want: u32) -> Option<Chain> {
-        let reserve = usize::from(self.reserve_of[lane]);
-        if reserve > 0
-            && let Some(chain) = self.pools[reserve].acquire_chain(links, &accounts.ids[reserve], want)
+        if let Some((reserve, id)) = self.reserve(accounts, lane)
+            && let Some(chain) = reserve.acquire_chain(links, id, want)
         {
             return Some(chain);
         }
-        self.pools[0].acquire_chain(links, &accounts.ids[0], want)
+        self.shared.acquire_chain(links, &accounts.shared, want)
     }
 
     /// Gives a slot back.
     #[inline]
     pub(super) fn release(&self, links: &impl Links, accounts: &Accounts, index: u32) {
-        let pool = self.pool_of(index);
-        self.pools[pool].release(links, &accounts.ids[pool], index);
+        let (pool, id) = self.home(accounts, index);
+        pool.release(links, id, index);
     }
 
     /// Waits for a slot, first come, first served. `patience` says how long to park, `None` when time is up.
@@ -141,9 +156,8 @@ impl Credits {
                 return Ok(index);
             }
         }
-        let reserve = usize::from(self.reserve_of[lane]);
-        if reserve == 0 {
-            return self.pools[0].wait(links, &accounts.ids[0], patience, closed);
+        if self.reserve_of[lane].is_none() {
+            return self.shared.wait(links, &accounts.shared, patience, closed);
         }
         // two pools could grant: wait at the shared one in short turns, and look at the reserve in between
         loop {
@@ -152,7 +166,7 @@ impl Credits {
             }
             let Some(left) = patience() else { return Err(WaitError::TimedOut) };
             let mut turn = Some(left.min(Duration::from_millis(2)));
-            match self.pools[0].wait(links, &accounts.ids[0], || turn.take(), &closed) {
+            match self.shared.wait(links, &accounts.shared, || turn.take(), &closed) {
                 Err(WaitError::TimedOut) => {}
                 decided => return decided,
             }
@@ -161,16 +175,18 @@ impl Credits {
 
     /// Wakes every waiting publisher with `Closed`.
     pub(super) fn close_waiters(&self) {
-        for pool in &self.pools {
-            pool.close();
-        }
+        self.pools().for_each(CreditPool::close);
     }
 
     pub(super) fn free(&self) -> u32 {
-        self.pools.iter().map(CreditPool::free).sum()
+        self.pools().map(CreditPool::free).sum()
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.pools.iter().map(|pool| pool.waiting() as usize).sum()
+        self.pools().map(|pool| pool.waiting() as usize).sum()
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &CreditPool> {
+        std::iter::once(&self.shared).chain(&self.reserves)
     }
 }

@@ -15,7 +15,7 @@ use crate::ledger::{Block, Count};
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
-use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
+use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start, Word};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -145,15 +145,11 @@ impl ClaimBlock {
 #[derive(Debug)]
 pub struct Lease {
     pub(super) index: u32,
-    /// The current lease; an extension moves it on.
-    pub(super) epoch: Cell<Epoch>,
+    /// How often the job was snoozed before.
+    snoozes: u32,
+    /// The slot's word as the start left it; an extension moves its epoch on.
+    pub(super) running: Cell<Word>,
     pub(super) job: JobId,
-    pub(super) lane: u8,
-    /// At most 255.
-    failures: u8,
-    /// At most 15.
-    expiries: u8,
-    pub(super) snoozes: u32,
     pub(super) started: Timestamp,
     /// When it was extended last.
     pub(super) extended: Cell<Timestamp>,
@@ -164,7 +160,13 @@ pub struct Lease {
 impl Lease {
     /// The claim under which the timer observes it.
     fn claim(&self) -> Claim {
-        Claim::new(self.index, self.epoch.get().previous())
+        Claim::new(self.index, self.epoch().previous())
+    }
+
+    /// The current lease.
+    #[inline]
+    pub(super) fn epoch(&self) -> Epoch {
+        self.running.get().epoch()
     }
 
     /// The job.
@@ -173,8 +175,9 @@ impl Lease {
     }
 
     /// Its lane.
+    #[inline]
     pub fn lane(&self) -> usize {
-        usize::from(self.lane)
+        usize::from(self.running.get().lane())
     }
 
     /// The number of this delivery, from 1.
@@ -183,18 +186,19 @@ impl Lease {
     }
 
     /// How many deliveries of the job failed before.
+    #[inline]
     pub fn failures(&self) -> u32 {
-        u32::from(self.failures)
+        self.running.get().failures()
     }
 
     /// How many leases of the job ran out before.
     pub fn expiries(&self) -> u32 {
-        u32::from(self.expiries)
+        self.running.get().expiries()
     }
 
     /// The fencing number: grows with every delivery and extension of the job.
     pub fn fencing(&self) -> u64 {
-        self.epoch.get().raw()
+        self.epoch().raw()
     }
 
     /// When the delivery was extended last, or started.
@@ -414,12 +418,9 @@ impl<T> Hand<'_, T> {
             Start::Running(word) => {
                 let lease = started.insert(Lease {
                     index,
-                    epoch: Cell::new(word.epoch()),
-                    job: slot.job_id(),
-                    lane: word.lane(),
-                    failures: word.failures() as u8,
-                    expiries: word.expiries() as u8,
                     snoozes: slot.snoozes(),
+                    running: Cell::new(word),
+                    job: slot.job_id(),
                     started: now,
                     extended: Cell::new(now),
                     entry,

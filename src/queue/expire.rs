@@ -365,7 +365,7 @@ impl<T> Queue<T> {
 
     fn add_chore(&self, chore: Chore<T>) {
         self.chores.add(chore);
-        self.ring_bell(1);
+        self.bell.notify_one();
     }
 
     /// Hands due periods to whoever does chores. Says when the next one is due.

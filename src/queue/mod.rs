@@ -290,13 +290,13 @@ impl<T> Queue<T> {
         *self.letter_callback.lock() = Some(callback);
     }
 
-    /// Wakes whoever sleeps for want of `jobs` jobs.
+    /// Wakes whoever sleeps for want of the `jobs` jobs that the caller has just pushed or doomed: by an RMW, either way.
     #[inline]
     fn ring_bell(&self, jobs: usize) {
         if is_bent(Bend::SilentPush) {
             return;
         }
-        self.bell.notify_many(jobs);
+        self.bell.notify_pushed(jobs);
     }
 
     /// Wakes the timer if it means to sleep longer than until `due`.

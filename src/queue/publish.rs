@@ -75,35 +75,40 @@ impl<T: Payload> Queue<T> {
         })
     }
 
-    /// Publishes, waiting for a slot until `deadline`.
-    pub fn publish_until(
+    /// Publishes, waiting for a slot for at most `timeout`.
+    #[inline]
+    pub fn publish_within(
         &self,
         publisher: &Publisher,
         job: Job<T>,
         when: When,
         clock: &dyn Clock,
-        deadline: Timestamp,
+        timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
         self.check(publisher, job)
-            .and_then(|job| {
-                let lane = job.lane;
-                let index = match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
-                    Some(index) => Ok(index),
-                    None => self.credits.wait(
-                        &self.slab,
-                        &publisher.accounts,
-                        lane,
-                        || (clock.now() < deadline).then(|| clock.sleep_hint(deadline)),
-                        || self.is_closed(),
-                    ),
-                };
-                match index {
-                    Ok(index) => self.admit(publisher, index, job, when, clock.now()),
-                    Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
-                    Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
-                }
+            .and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+                Some(index) => self.admit(publisher, index, job, when, clock.now()),
+                None => self.wait_and_admit(publisher, job, when, clock, timeout),
             })
             .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    #[cold]
+    fn wait_and_admit(
+        &self,
+        publisher: &Publisher,
+        job: Job<T>,
+        when: When,
+        clock: &dyn Clock,
+        timeout: Duration,
+    ) -> Result<JobId, PublishError<T>> {
+        let deadline = clock.now() + timeout;
+        let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
+        match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
+            Ok(index) => self.admit(publisher, index, job, when, clock.now()),
+            Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
+            Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
+        }
     }
 
     /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back.

@@ -1,6 +1,5 @@
 //! The user's code, and what it is told about the delivery in its hands.
 
-use super::inside;
 use crate::clock::Clock;
 use crate::error::ExtendError;
 use crate::id::JobId;
@@ -98,11 +97,11 @@ impl<T> Context<T> {
         &mut self.lease
     }
 
-    /// Calls the handler on the delivery, as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+    /// Calls the handler on the delivery. The panic of a handler is an `Err` with its message.
     #[inline]
-    pub(crate) fn deliver<H: Handler<T> + ?Sized>(&self, handler: &H, runtime: inside::RuntimeId) -> Result<Verdict, String> {
+    pub(crate) fn deliver<H: Handler<T> + ?Sized>(&self, handler: &H) -> Result<Verdict, String> {
         let lease = self.lease.as_ref().expect("a delivery has begun");
-        call(handler, self.queue.payload(lease), self, runtime)
+        call(handler, self.queue.payload(lease), self)
     }
 
     /// The delivery ends.
@@ -217,14 +216,8 @@ impl<T> fmt::Debug for Context<T> {
     }
 }
 
-/// Calls the handler as one of the runtime's own threads. The panic of a handler is an `Err` with its message.
+/// Calls the handler. The panic of a handler is an `Err` with its message.
 #[inline]
-pub(crate) fn call<T, H: Handler<T> + ?Sized>(
-    handler: &H,
-    payload: &T,
-    context: &Context<T>,
-    runtime: inside::RuntimeId,
-) -> Result<Verdict, String> {
-    let _inside = inside::enter(runtime);
+pub(crate) fn call<T, H: Handler<T> + ?Sized>(handler: &H, payload: &T, context: &Context<T>) -> Result<Verdict, String> {
     contain(|| handler.handle(payload, context))
 }

@@ -1,12 +1,11 @@
 //! A queue as the runtime sees it, its payload forgotten; and a worker's seat at it.
 
 use super::handler::{Context, Handler};
-use super::inside::RuntimeId;
+use super::inside::{self, RuntimeId};
 use crate::clock::{Clock, Timestamp};
 use crate::job::Payload;
 use crate::ledger::{Count, Totals};
-use crate::queue::{Aftermath, ClaimBlock, Claimer, Gauges, Lease, Look, Plan, Pressure, Publisher, Queue};
-use crate::slab::Fate;
+use crate::queue::{ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
 use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
@@ -178,18 +177,15 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         if !started {
             return false;
         }
-        let outcome = self.context.deliver(&*self.handler, self.runtime);
+        let outcome = self.context.deliver(&*self.handler);
         // one reading per job boundary: the end of this run is the start of the next
         let began = *now;
         *now = clock.now().max(began);
-        let lease = self.context.end();
-        self.claimer.ran(lease.lane(), now.since(began));
+        self.claimer.ran(self.context.lane(), now.since(began));
         if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_follow_up() {
-            match self.claimer.settle(lease, Plan::End(Fate::Acked, None), *now, true) {
-                Ok(Aftermath::Nothing) => {}
-                Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
-            }
+            self.claimer.ack(self.context.place(), *now);
         } else {
+            let lease = self.context.end();
             self.settle(lease, outcome, *now);
         }
         true
@@ -241,6 +237,7 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
             }
             *now = clock.now().max(*now);
         }
+        let _inside = inside::enter(self.runtime);
         let mut ran = 0;
         while ran < budget && !self.claimer.queue().is_stopped() {
             if !self.run(look, now, clock) {
@@ -269,6 +266,7 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
     }
 
     fn do_chores(&mut self, clock: &dyn Clock) {
+        let _inside = inside::enter(self.runtime);
         for chore in self.claimer.queue().take_chores() {
             self.claimer.queue().do_chore(&self.publisher, chore, clock);
         }

@@ -81,7 +81,7 @@
 //! Each row is a model with a failing twin in `loom-tests/parking.rs`, or a mutation of [`Rules`].
 
 use super::atomic::{AtomicU64, Ordering};
-use super::{CachePadded, Mutex, Parker, Unparker, full_fence};
+use super::{CachePadded, Mutex, Parker, Unparker, full_fence, full_fence_after_rmw};
 use crate::limits::SLEEPERS_MAX;
 use std::fmt;
 use std::marker::PhantomData;
@@ -245,6 +245,21 @@ impl<R: Rules> EventCount<R> {
     #[inline]
     pub fn notify_many(&self, jobs: usize) {
         self.publisher_fence();
+        self.notify_fenced(jobs);
+    }
+
+    /// As [`notify_many`](Self::notify_many), for jobs that were published by an RMW, as a push into a ring is: on x86 nothing else need be fenced.
+    #[inline]
+    pub fn notify_pushed(&self, jobs: usize) {
+        if R::PUBLISHER_FENCE {
+            full_fence_after_rmw();
+        }
+        crate::crash_point!("park.publisher.fenced");
+        self.notify_fenced(jobs);
+    }
+
+    #[inline]
+    fn notify_fenced(&self, jobs: usize) {
         // relaxed: ordered by the fence; a waking CAS re-checks
         let word = self.word.load(Ordering::Relaxed);
         if wanted(word, jobs) > 0 {

@@ -85,3 +85,15 @@ pub fn peek_u32(word: &AtomicU32) -> u32 {
 pub fn full_fence() {
     atomic::fence(Ordering::SeqCst);
 }
+
+/// As [`full_fence`], for a caller whose last write to a shared word was an RMW: what it publishes it published by that RMW.
+///
+/// On x86 a locked instruction is a full barrier already (Intel SDM 3A 8.2.3.9, AMD APM 2 7.4.2), so only the compiler has to be held back; elsewhere, and
+/// for the models, it is the fence.
+#[inline]
+pub fn full_fence_after_rmw() {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    full_fence();
+}
