@@ -26,6 +26,7 @@ mod backend;
 pub mod chaos;
 mod contain;
 pub mod eventcount;
+pub mod latest;
 mod parker;
 mod spin;
 
@@ -35,6 +36,7 @@ pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
 pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
+pub use latest::Latest;
 pub use parker::{Parker, Unparker};
 pub use spin::{SpinWait, pause};
 /// Counters that nothing is decided by. loom does not see them: a model of a queue would spend its executions on how old a statistic is.
