@@ -69,7 +69,7 @@ impl<T: Payload> Producer<T> {
 
     fn publish_or_run(&self, job: Job<T>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
-        let result = match queue.attempt(&self.publisher, job, When::Now, self.handle.clock.now()) {
+        let result = match queue.attempt(&self.publisher, job, When::Now, self.handle.clock.stamp()) {
             Err(error) if error.is_full() => self.run_here(error.into_job()),
             result => result,
         };
@@ -83,7 +83,7 @@ impl<T: Payload> Producer<T> {
     #[doc(alias = "try_send")]
     #[inline]
     pub fn try_publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
-        self.handle.queue.try_publish(&self.publisher, job.into(), When::Now, self.handle.clock.now())
+        self.handle.queue.try_publish(&self.publisher, job.into(), When::Now, self.handle.clock.stamp())
     }
 
     /// Publishes, waiting for a slot for at most `timeout`, first come, first served. `Duration::MAX` waits for ever.
@@ -94,7 +94,7 @@ impl<T: Payload> Producer<T> {
         let job = job.into();
         let (queue, clock) = (&self.handle.queue, &self.handle.clock);
         if self.handle.runtime.is_inside() {
-            let result = match queue.attempt(&self.publisher, job, When::Now, clock.now()) {
+            let result = match queue.attempt(&self.publisher, job, When::Now, clock.stamp()) {
                 Err(error) if error.is_full() => Err(PublishError::new(error.into_job(), Refusal::WouldDeadlock)),
                 result => result,
             };
@@ -143,7 +143,7 @@ impl<T: Payload> Producer<T> {
     /// ```
     pub fn publish_batch<J: Into<Job<T>>>(&self, jobs: &mut impl Iterator<Item = J>) -> Batch<T> {
         let mut jobs = jobs.map(Into::into);
-        let (accepted, refused) = self.handle.queue.publish_batch(&self.publisher, &mut jobs, self.handle.clock.now());
+        let (accepted, refused) = self.handle.queue.publish_batch(&self.publisher, &mut jobs, self.handle.clock.stamp());
         Batch { accepted, refused }
     }
 
@@ -264,7 +264,7 @@ impl<T: Payload> Permits<'_, T> {
         let job = job.into().lane(self.lane);
         let handle = &self.producer.handle;
         match self.slots.pop() {
-            Some(slot) => handle.queue.publish_reserved(&self.producer.publisher, slot, job, handle.clock.now()),
+            Some(slot) => handle.queue.publish_reserved(&self.producer.publisher, slot, job, handle.clock.stamp()),
             None => Err(PublishError::new(job, Refusal::Full { retry_after: None })),
         }
     }

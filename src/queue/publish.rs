@@ -87,7 +87,7 @@ impl<T: Payload> Queue<T> {
     ) -> Result<JobId, PublishError<T>> {
         self.check(publisher, job)
             .and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
-                Some(index) => self.admit(publisher, index, job, when, clock.now()),
+                Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             })
             .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
@@ -105,7 +105,7 @@ impl<T: Payload> Queue<T> {
         let deadline = clock.now() + timeout;
         let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
-            Ok(index) => self.admit(publisher, index, job, when, clock.now()),
+            Ok(index) => self.admit(publisher, index, job, when, clock.stamp()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
             Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
         }

@@ -180,7 +180,7 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         let outcome = self.context.deliver(&*self.handler);
         // one reading per job boundary: the end of this run is the start of the next
         let began = *now;
-        *now = clock.now().max(began);
+        *now = clock.stamp().max(began);
         self.claimer.ran(self.context.lane(), now.since(began));
         if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_follow_up() {
             self.claimer.ack(self.context.place(), *now);
@@ -235,7 +235,7 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
             if !self.claimer.look(look) {
                 return 0;
             }
-            *now = clock.now().max(*now);
+            *now = clock.stamp().max(*now);
         }
         let _inside = inside::enter(self.runtime);
         let mut ran = 0;
