@@ -12,6 +12,12 @@ pub trait Links {
     /// The link of `index`. Only the owner of the index may write it.
     fn link(&self, index: u32) -> &AtomicU32;
 
+    /// Asks for the lines of `index` before they are needed, for an index that its owner is about to use. A hint.
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        let _ = index;
+    }
+
     /// The index that follows `index` in its chain.
     #[inline]
     fn next(&self, index: u32) -> u32 {

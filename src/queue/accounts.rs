@@ -112,6 +112,17 @@ impl Credits {
         self.shared.acquire(links, &accounts.shared)
     }
 
+    /// As [`acquire`](Self::acquire), but leaves other handles' accounts alone.
+    #[inline]
+    pub(super) fn acquire_near(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
+        if let Some((reserve, id)) = self.reserve(accounts, lane)
+            && let Some(index) = reserve.acquire_near(links, id)
+        {
+            return Some(index);
+        }
+        self.shared.acquire_near(links, &accounts.shared)
+    }
+
     /// Up to `want` slots for jobs of `lane`, as one chain.
     #[inline]
     pub(super) fn acquire_chain(&self, links: &impl Links, accounts: &Accounts, lane: usize, want: u32) -> Option<Chain> {
@@ -152,7 +163,8 @@ impl Credits {
             } else {
                 thread::yield_now()
             }
-            if let Some(index) = self.acquire(links, accounts, lane) {
+            let found = if look % 4 == 3 { self.acquire(links, accounts, lane) } else { self.acquire_near(links, accounts, lane) };
+            if let Some(index) = found {
                 return Ok(index);
             }
         }

@@ -86,7 +86,7 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
         self.check(publisher, job)
-            .and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+            .and_then(|job| match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             })

@@ -15,6 +15,7 @@ use std::time::Duration;
 ///
 /// Everything but `state` is written only by the owner of the index (see the table in the module's essay) before it hands the index on, so Relaxed is
 /// enough: the ring, the inbox or the state word carries it.
+#[repr(align(64))]
 pub struct Slot<T> {
     /// Who owns the slot and its job: see [`SlotState`].
     pub state: SlotState,
@@ -261,6 +262,11 @@ impl<T> Links for Slab<T> {
     #[inline]
     fn link(&self, index: u32) -> &AtomicU32 {
         &self.slots[index as usize].link
+    }
+
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        crate::sync::prefetch_for_write(&self.slots[index as usize]);
     }
 }
 

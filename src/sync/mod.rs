@@ -28,6 +28,7 @@ mod contain;
 pub mod eventcount;
 pub mod latest;
 mod parker;
+mod prefetch;
 mod spin;
 
 #[cfg(loom)]
@@ -38,6 +39,7 @@ pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use latest::Latest;
 pub use parker::{Parker, Unparker};
+pub use prefetch::prefetch_for_write;
 pub use spin::{SpinWait, pause};
 /// Counters that nothing is decided by. loom does not see them: a model of a queue would spend its executions on how old a statistic is.
 pub mod statistics {
