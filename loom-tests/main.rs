@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "models make their own threads")]
 
 mod credit;
+mod lines;
 mod parking;
 mod ring;
 mod runtime;
