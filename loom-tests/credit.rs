@@ -9,7 +9,7 @@ use crate::support::{Bound, check, must_fail};
 use ringmill::chain::{Chain, LinkArray};
 use ringmill::credit::rules::{Rules, Sound};
 use ringmill::credit::stack::Stack;
-use ringmill::credit::{AccountId, CreditPool, WaitError};
+use ringmill::credit::{AccountId, CreditPool, WaitError, Waiting};
 use ringmill::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
 use ringmill::sync::{Arc, UnsafeCell, thread};
 use std::marker::PhantomData;
@@ -99,7 +99,7 @@ impl<R: Rules> World<R> {
             seen_done = self.done.load(Acquire) == others;
             Some(Duration::ZERO)
         };
-        let index = self.pool.wait(&self.links, id, patience, || false).expect("neither late nor closed");
+        let index = Waiting::new().wait(&self.links, &[(&self.pool, id)], patience, || false).expect("neither late nor closed");
         self.slots.occupy(index);
         index
     }
@@ -317,7 +317,7 @@ fn a_deposit_wakes_a_parked_waiter() {
         let waits = {
             let world = Arc::clone(&world);
             thread::spawn(move || {
-                let index = world.pool.wait(&world.links, &waiter, || Some(Duration::MAX), || false).unwrap();
+                let index = Waiting::new().wait(&world.links, &[(&world.pool, &waiter)], || Some(Duration::MAX), || false).unwrap();
                 world.slots.occupy(index);
             })
         };
@@ -337,7 +337,7 @@ fn a_late_waiter_uses_the_grant_that_beat_it() {
         let waits = {
             let world = Arc::clone(&world);
             thread::spawn(move || {
-                let got = world.pool.wait(&world.links, &waiter, || None, || false);
+                let got = Waiting::new().wait(&world.links, &[(&world.pool, &waiter)], || None, || false);
                 got.inspect(|&index| world.slots.occupy(index)).is_ok()
             })
         };
@@ -403,7 +403,7 @@ fn release_against_two_waiters_one_of_which_leaves<R: Rules>(closes: bool) {
     let leaves = {
         let world = Arc::clone(&world);
         thread::spawn(move || {
-            match world.pool.wait(&world.links, &leaver, || None, || closes) {
+            match Waiting::new().wait(&world.links, &[(&world.pool, &leaver)], || None, || closes) {
                 Ok(index) => {
                     world.slots.occupy(index);
                     world.release(&leaver, index);

@@ -6,8 +6,10 @@
 #![allow(missing_docs)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "models make their own threads")]
 
+mod consumers;
 mod credit;
 mod latest;
+mod lines;
 mod parking;
 mod ring;
 mod runtime;

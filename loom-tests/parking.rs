@@ -50,18 +50,23 @@ const TAKEN: u64 = 2;
 
 /// Where the jobs lie. RMW only, as loom wants it.
 #[derive(Debug)]
-struct Places {
+pub struct Places {
     places: Vec<AtomicU64>,
     /// In a FIFO nobody reaches a job behind one that is not published yet.
     fifo: bool,
 }
 
 impl Places {
-    fn new(places: usize, fifo: bool) -> Self {
+    pub fn new(places: usize, fifo: bool) -> Self {
         Places { places: (0..places).map(|_| AtomicU64::new(EMPTY)).collect(), fifo }
     }
 
-    fn publish(&self, place: usize) {
+    /// A place that was taken may be published to again.
+    pub fn renew(&self, place: usize) {
+        assert_eq!(self.places[place].swap(EMPTY, Ordering::AcqRel), TAKEN);
+    }
+
+    pub fn publish(&self, place: usize) {
         assert_eq!(self.places[place].swap(READY, Ordering::Release), EMPTY);
     }
 
@@ -77,11 +82,11 @@ impl Places {
         None
     }
 
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.find().is_some()
     }
 
-    fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         while let Some(index) = self.find() {
             if self.places[index].compare_exchange(READY, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return true;

@@ -42,12 +42,16 @@ const WARM_UP: u64 = 100_000;
 const JOBS: u64 = 1_000_000;
 
 /// What a run over `JOBS` jobs allocated, after a warm-up.
-fn allocations(mut run: impl FnMut(u64)) -> u64 {
-    run(WARM_UP);
+fn allocations(run: impl FnMut(u64)) -> u64 {
+    allocations_of(WARM_UP, JOBS, run)
+}
+
+fn allocations_of(warm_up: u64, jobs: u64, mut run: impl FnMut(u64)) -> u64 {
+    run(warm_up);
     // the timer gets to know new claimers in its next sweep, which is at most 100 ms away where the machine is not busy
     std::thread::sleep(Duration::from_millis(500));
     let before = ALLOCATIONS.load(Relaxed);
-    run(JOBS);
+    run(jobs);
     ALLOCATIONS.load(Relaxed) - before
 }
 
@@ -61,7 +65,7 @@ fn builder() -> RuntimeBuilder {
     builder
 }
 
-/// Publishes one by one; never waits in the library, whose line of waiters is made of boxes.
+/// Publishes one by one, never waiting in the library.
 fn publish(producer: &Producer<u64>, jobs: u64) {
     for mut job in 0..jobs {
         while let Err(refused) = producer.try_publish(job) {
@@ -69,6 +73,13 @@ fn publish(producer: &Producer<u64>, jobs: u64) {
             job = refused.into_inner();
             std::thread::yield_now();
         }
+    }
+}
+
+/// Publishes one by one into a queue that is full nearly always: waits in the line for a slot.
+fn publish_blocking(producer: &Producer<u64>, jobs: u64) {
+    for job in 0..jobs {
+        producer.publish(job).expect("a slot becomes free in time");
     }
 }
 
@@ -101,6 +112,8 @@ fn a_million_jobs_allocate_nothing() {
         assert_eq!(pushed, 0, "allocations in a million jobs through {name} and a handler");
     }
 
+    blocked_publishers_allocate_nothing();
+
     let mut builder = builder();
     let queue = builder.pull_queue::<u64>(config("pull")).expect("the shape is valid");
     let runtime = builder.build().expect("threads can be started");
@@ -115,4 +128,37 @@ fn a_million_jobs_allocate_nothing() {
     let report = runtime.shutdown(Default::default());
     assert_eq!(report.queue("pull").expect("it is there").counts.acked, WARM_UP + JOBS);
     assert_eq!(pulled, 0, "allocations in a million jobs through a consumer");
+}
+
+/// A queue of two slots, one of them in reserve for the urgent lane: its publishers wait in two lines, and park.
+fn blocked_publishers_allocate_nothing() {
+    let mut builder = Runtime::builder();
+    let lanes = [LaneConfig::new("high").reserve(1), LaneConfig::new("low")];
+    let config = QueueConfig::new("full").capacity(2).lanes(lanes).overflow(Overflow::Block(Duration::from_secs(60)));
+    let queue = builder.pull_queue::<u64>(config).expect("the shape is valid");
+    let runtime = builder.build().expect("threads can be started");
+    let producer = queue.producer().expect("accounts are left");
+    let consumer = queue.consumer().expect("accounts are left");
+    let (warm_up, jobs) = (WARM_UP / 20, JOBS / 20);
+    let mut waits = 0;
+    let blocked = std::thread::scope(|scope| {
+        let waits = &mut waits;
+        scope.spawn(move || {
+            for received in 0..warm_up + jobs {
+                let delivery = consumer.recv().expect("a job comes");
+                // time for the publisher to fill the queue again, to look in vain, and to park
+                if received % 64 == 0 {
+                    std::thread::sleep(Duration::from_millis(2));
+                    // a snapshot allocates: not in the run that counts
+                    *waits += u64::from(received < warm_up - 2 && queue.snapshot().publishers_waiting > 0);
+                }
+                delivery.ack().expect("in time");
+            }
+        });
+        allocations_of(warm_up, jobs, |jobs| publish_blocking(&producer, jobs))
+    });
+    let report = runtime.shutdown(Default::default());
+    assert_eq!(report.queue("full").expect("it is there").counts.acked, warm_up + jobs);
+    assert!(waits > 20, "the publisher parked {waits} times only");
+    assert_eq!(blocked, 0, "allocations in publishes that wait for a slot");
 }

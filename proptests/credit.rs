@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringmill::chain::{Chain, LinkArray};
-use ringmill::credit::{AccountId, CreditPool, Signal, WaitError, Watermark};
+use ringmill::credit::{AccountId, CreditPool, Signal, WaitError, Waiting, Watermark};
 use std::collections::BTreeSet;
 
 /// What one thread may do to a pool. Accounts and held credits are named by a number, modulo how many there are.
@@ -92,7 +92,7 @@ impl Model {
                 }
                 None => assert!(self.free.is_empty(), "full with {} free", self.free.len()),
             },
-            Act::Wait(id) => match self.pool.wait(&self.links, self.account(id), || None, || false) {
+            Act::Wait(id) => match Waiting::new().wait(&self.links, &[(&self.pool, self.account(id))], || None, || false) {
                 Ok(index) => self.took(index),
                 Err(error) => assert_eq!((error, self.free.len()), (WaitError::TimedOut, 0)),
             },

@@ -92,7 +92,7 @@ counts! {
     Lingering lingering_made,
     /// Slots that the last stale handler left.
     LingeringGone lingering_gone,
-    /// Wake-ups that a timeout had to make good: always 0, or a wake-up was lost.
+    /// Wake-ups of workers that a timeout had to make good: always 0, or a wake-up was lost.
     WakeRescued wake_rescued,
     /// Periodic jobs that found the queue full and were skipped.
     PeriodsMissed periods_missed,

@@ -84,7 +84,7 @@
 //!
 //! | feature | where |
 //! |---|---|
-//! | publish: at once, waiting, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
+//! | publish: at once, waiting, from a task, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_async`](Producer::publish_async), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
 //! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
@@ -93,7 +93,7 @@
 //! | several queues in one pool | [`QueueConfig::pool`], [`QueueConfig::weight`] |
 //! | time to live, own visibility timeout of a job | [`Job::ttl`], [`Job::visibility`] |
 //! | push: handlers | [`Handler`], [`Context`], [`Verdict`], [`IntoVerdict`] |
-//! | pull: deliveries by hand | [`RuntimeBuilder::pull_queue`], [`Consumer`], [`Delivery`] |
+//! | pull: deliveries by hand, in threads and tasks | [`RuntimeBuilder::pull_queue`], [`Consumer`], [`recv_async`](Consumer::recv_async), [`Delivery`] |
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
 //! | retries, backoff, jitter, own decisions | [`RetryPolicy`], [`Backoff`], [`Jitter`], [`RetryDecision`] |

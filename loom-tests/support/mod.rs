@@ -1,5 +1,19 @@
 //! Runs a model: under loom through its schedules, otherwise a few rounds on real threads.
 
+use ringmill::sync::{Parker, Unparker};
+use std::task::{Wake, Waker};
+
+/// A task whose executor is a thread that parks.
+pub fn waker_of(parker: &Parker) -> Waker {
+    struct Thread(Unparker);
+    impl Wake for Thread {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    std::sync::Arc::new(Thread(parker.unparker())).into()
+}
+
 /// How far a model is explored.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(loom), allow(dead_code, reason = "real threads have no schedule to bound"))]

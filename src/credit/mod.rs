@@ -58,16 +58,31 @@
 //! the waiter has already scanned. Without a look after the refill the waiter sleeps beside free credits.
 //!
 //! # Waiting
-//! Waiters stand in a FIFO. `Waiting -> Granted(i) | Left | Closed`, each by one CAS, decides between a grant and a departure: a waiter whose
-//! deadline passed uses the grant that beat it; one that was told to close passes it on. Newcomers may barge: they take what they find without looking
-//! at the line, for admission stays exact that way; but every *deposit* goes to the head of the line first.
+//! Each pool has a FIFO of turns. Whoever may take from two pools (a lane with a reserve, and the shared pool) stands in both lines, so each credit goes to the
+//! first in line who may have it. A wait is one word of its waiter:
+//!
+//! ```text
+//!   waiter, u64   wait:32 | state:32      Out -> Waiting -> Granted(i) | Closed -> Out
+//!                                                  `------ the waiter leaves -----^
+//! ```
+//!
+//! One CAS from `Waiting` decides among the granters of both lines, the closer and a departure. A granter that comes second keeps its credit and asks the next
+//! in its line. A waiter whose deadline passed uses the grant that beat it; one that was told to close, or a task that was dropped, passes it on. Whoever is
+//! served by one line takes its turn out of the other. A waiter is used again and again, so a turn names the wait that it is for: a granter may have taken
+//! it from a line long ago, and the waiter may want something else by now, from other pools.
+//!
+//! A thread parks; a task leaves its waker, *before* it looks at the word: a granter decides first and reads the waker then, so if it reads an old one, its
+//! decision is found by the look.
+//!
+//! Newcomers may barge: they take what they find without looking at the line, for admission stays exact that way; but every *deposit* goes to the head of the
+//! line first.
 //!
 //! # Edges
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
 //! | `credit.stack` | push's CAS | pop's load | the chain's links and node; the end of the last use of its slots |
 //! | `credit.account` | owner's put | anyone's take-all | the same |
-//! | `credit.grant` | granter's CAS | waiter's load or lost CAS | the end of the last use of the slot |
+//! | `credit.grant` | granter's CAS | waiter's load, or its lost CAS when it leaves | the end of the last use of the slot |
 //! | `credit.id` | close | open | the account was left empty |
 //!
 //! Fences: `credit.deposit` against `credit.wait`, above.
@@ -78,7 +93,7 @@
 //! | `acquire`, `acquire_chain` | own account wait-free; stack and revocation lock-free |
 //! | `deposit`, `deposit_chain` | own account wait-free; spill lock-free |
 //! | `release` and everything that looks for waiters | lock-free while nobody waits; with waiters it takes the line's lock |
-//! | `wait` | blocks. A granter stopped between the line and the grant delays the one waiter it took from the line |
+//! | `Waiting::wait` | blocks (`poll`: the task does). A granter stopped between the line and the grant delays the one waiter it took from the line |
 
 mod account;
 mod packed;
@@ -91,8 +106,10 @@ pub mod stack;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod waiters;
+mod waiting;
 mod watermark;
 
 pub use pool::{CreditPool, WaitError};
 pub use registry::AccountId;
+pub use waiting::{Place, Waiting};
 pub use watermark::{Signal, Watermark};

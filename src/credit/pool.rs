@@ -4,14 +4,13 @@ use super::packed::split;
 use super::registry::{AccountId, Registry};
 use super::rules::{Rules, Sound};
 use super::stack::Stack;
-use super::waiters::{Verdict, Waiter, Waiters};
+use super::waiters::Waiters;
 use crate::chain::{Chain, Links};
 use crate::crash_point;
 use crate::limits::{CAPACITY_MAX, CHAIN_MAX};
-use crate::sync::{Arc, Parker, full_fence, full_fence_after_rmw, thread};
+use crate::sync::{full_fence, full_fence_after_rmw};
 use std::fmt;
 use std::ops::Range;
-use std::time::Duration;
 
 /// The credits of a queue, or of a part of it: the free ones among a range of slot indices.
 ///
@@ -23,7 +22,7 @@ pub struct CreditPool<R: Rules = Sound> {
     chain: u32,
     pub(super) stack: Stack<R>,
     registry: Registry,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
 }
 
 /// Why a wait ended without a credit.
@@ -79,6 +78,12 @@ impl<R: Rules> CreditPool<R> {
     #[inline]
     pub fn capacity(&self) -> u32 {
         self.range.end - self.range.start
+    }
+
+    /// True when `index` is one of its credits.
+    #[inline]
+    pub(super) fn owns(&self, index: u32) -> bool {
+        self.range.contains(&index)
     }
 
     /// How many credits are free: exact at rest; otherwise off by what other threads have in hand.
@@ -157,7 +162,7 @@ impl<R: Rules> CreditPool<R> {
     }
 
     /// A chain from the stack, else all of the first account that is not empty.
-    fn find(&self, id: &AccountId) -> Option<Chain> {
+    pub(super) fn find(&self, id: &AccountId) -> Option<Chain> {
         self.stack.pop().or_else(|| {
             // a twin that never revokes looks at nobody
             R::REVOKES.then(|| self.registry.others(Some(id)).find_map(|account| account.take_all()))?
@@ -213,7 +218,7 @@ impl<R: Rules> CreditPool<R> {
     /// As [`deposit`](Self::deposit), for a chain.
     #[inline]
     pub fn deposit_chain(&self, links: &impl Links, id: &AccountId, chain: Chain) {
-        debug_assert!(self.range.contains(&chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
+        debug_assert!(self.owns(chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
         if chain.len() >= self.chain {
             self.stack.push(chain);
         } else if let Some(older) = id.account().put(links, chain, self.chain) {
@@ -249,15 +254,15 @@ impl<R: Rules> CreditPool<R> {
     }
 
     /// Gives what is in hand, then what the stack holds, to the line; ends when either has run out. What nobody wants goes to the stack.
-    fn hand_over(&self, links: &impl Links, mut hand: Option<Chain>) {
+    pub(super) fn hand_over(&self, links: &impl Links, mut hand: Option<Chain>) {
         loop {
             while let Some(chain) = hand
-                && let Some(waiter) = self.waiters.next()
+                && let Some(turn) = self.waiters.next()
             {
                 // cut before the grant: afterwards the index and its link are the waiter's
                 let (one, rest) = split(links, chain, 1);
                 crash_point!("credit.grant");
-                if waiter.grant(one.first()) {
+                if turn.grant::<R>(one.first()) {
                     hand = rest;
                 }
             }
@@ -279,93 +284,7 @@ impl<R: Rules> CreditPool<R> {
         }
     }
 
-    // ---- waiting ----
-
-    /// Takes a credit, waiting in a FIFO line for one if there is none.
-    ///
-    /// `patience` says how long to park before it is asked again; `None`: the deadline has passed; zero: yield instead of parking. `closed` says
-    /// whether the queue is closed; whoever closes it first makes that true, then calls [`close`](Self::close).
-    ///
-    /// Blocking: yes. A credit that arrives together with the deadline is `Ok`; one that arrives together with the close is passed on.
-    pub fn wait(
-        &self,
-        links: &impl Links,
-        id: &AccountId,
-        mut patience: impl FnMut() -> Option<Duration>,
-        closed: impl Fn() -> bool,
-    ) -> Result<u32, WaitError> {
-        if let Some(index) = self.acquire(links, id) {
-            return Ok(index);
-        }
-        let parker = Parker::new();
-        let waiter = self.waiters.join(parker.unparker());
-        // fence credit.wait, against credit.deposit: the count above, the scan of the stack and of all accounts below (the own one is empty).
-        // - ours first: the depositor reads the count after its own fence and serves us;
-        // - theirs first: the scan finds the deposit, or that somebody took it since, who then looks for waiters if it leaves any of it.
-        if R::WAIT_FENCE {
-            full_fence();
-        }
-        crash_point!("credit.wait");
-        if R::RESCANS
-            && let Some(found) = self.find(id)
-        {
-            return self.leave_with(links, &waiter, found);
-        }
-        loop {
-            match waiter.verdict() {
-                Some(Verdict::Granted(index)) => return Ok(index),
-                Some(Verdict::Closed) => return Err(WaitError::Closed),
-                None => {}
-            }
-            if closed() {
-                return self.give_up(links, &waiter, WaitError::Closed);
-            }
-            match patience() {
-                None => return self.give_up(links, &waiter, WaitError::TimedOut),
-                Some(Duration::ZERO) => thread::yield_now(),
-                Some(limit) => {
-                    parker.park_timeout(limit);
-                }
-            }
-        }
-    }
-
-    /// Leaves the line with a chain found in the last scan; all but one of it is handed over.
-    fn leave_with(&self, links: &impl Links, waiter: &Arc<Waiter>, found: Chain) -> Result<u32, WaitError> {
-        match waiter.leave() {
-            Ok(()) => {
-                self.waiters.forget(waiter);
-                let (one, rest) = split(links, found, 1);
-                if rest.is_some() {
-                    self.hand_over(links, rest);
-                }
-                Ok(one.first())
-            }
-            Err(Verdict::Granted(index)) => {
-                self.hand_over(links, Some(found));
-                Ok(index)
-            }
-            Err(Verdict::Closed) => {
-                self.hand_over(links, Some(found));
-                Err(WaitError::Closed)
-            }
-        }
-    }
-
-    /// Leaves the line without a credit, unless a grant came first: a late waiter uses it, a closed one passes it on.
-    fn give_up(&self, links: &impl Links, waiter: &Arc<Waiter>, why: WaitError) -> Result<u32, WaitError> {
-        match waiter.leave() {
-            Ok(()) => self.waiters.forget(waiter),
-            Err(Verdict::Granted(index)) if why == WaitError::TimedOut => return Ok(index),
-            Err(Verdict::Granted(index)) => {
-                if R::PASSES_ON {
-                    self.hand_over(links, Some(Chain::one(index)));
-                }
-            }
-            Err(Verdict::Closed) => return Err(WaitError::Closed),
-        }
-        Err(why)
-    }
+    // ---- waiting: see `Waiting` ----
 
     /// Sends everyone who waits home with [`WaitError::Closed`].
     ///

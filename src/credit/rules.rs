@@ -20,6 +20,12 @@ pub trait Rules: Debug + Send + Sync + 'static {
     const RESCANS: bool = true;
     /// A waiter that leaves and lost to a grant passes the grant on.
     const PASSES_ON: bool = true;
+    /// A grant names the wait that it is for.
+    const NUMBERED: bool = true;
+    /// A waiter that one line has served leaves the others.
+    const LEAVES_ALL: bool = true;
+    /// A task says how to wake it before it looks.
+    const REGISTERS_FIRST: bool = true;
     /// What no waiter wanted is deposited like anything else: with a look afterwards.
     const LAST_LOOK: bool = true;
     /// A refill keeps all of the chain, so that a model with two credits has a cache to speak of. Sound, but too much for a small pool.

@@ -17,6 +17,17 @@ fn pool(capacity: u32) -> (CreditPool, LinkArray) {
     (CreditPool::new(0..capacity, &links), links)
 }
 
+/// Waits in the line of one pool.
+fn wait(
+    pool: &CreditPool,
+    links: &LinkArray,
+    id: &AccountId,
+    patience: impl FnMut() -> Option<Duration>,
+    closed: impl Fn() -> bool,
+) -> Result<u32, WaitError> {
+    Waiting::new().wait(links, &[(pool, id)], patience, closed)
+}
+
 fn drain(pool: &CreditPool, links: &LinkArray, id: &AccountId) -> Vec<u32> {
     std::iter::from_fn(|| pool.acquire(links, id)).collect()
 }
@@ -125,13 +136,13 @@ fn accounts_run_out_and_are_used_again() {
 fn a_wait_that_runs_out_of_patience_is_timed_out() {
     let (pool, links) = pool(1);
     let id = pool.open_account().unwrap();
-    assert_eq!(pool.wait(&links, &id, || None, || false), Ok(0));
+    assert_eq!(wait(&pool, &links, &id, || None, || false), Ok(0));
     let mut asked = 0;
     let patience = || {
         asked += 1;
         (asked < 3).then_some(Duration::from_millis(1))
     };
-    assert_eq!(pool.wait(&links, &id, patience, || false), Err(WaitError::TimedOut));
+    assert_eq!(wait(&pool, &links, &id, patience, || false), Err(WaitError::TimedOut));
     assert_eq!((asked, pool.waiting()), (3, 0));
 }
 
@@ -146,7 +157,7 @@ fn closing_sends_every_waiter_home() {
             .map(|_| {
                 scope.spawn(|| {
                     let id = pool.open_account().unwrap();
-                    pool.wait(&links, &id, || Some(Duration::MAX), || closed.load(SeqCst))
+                    wait(&pool, &links, &id, || Some(Duration::MAX), || closed.load(SeqCst))
                 })
             })
             .collect();
@@ -174,7 +185,7 @@ fn waiters_are_served_in_the_order_they_came() {
             let (pool, links, served) = (&pool, &links, &served);
             scope.spawn(move || {
                 let id = pool.open_account().unwrap();
-                pool.wait(links, &id, || Some(Duration::MAX), || false).unwrap();
+                wait(pool, links, &id, || Some(Duration::MAX), || false).unwrap();
                 assert_eq!(served.fetch_add(1, SeqCst), place);
             });
             while pool.waiting() < place + 1 {
@@ -199,7 +210,7 @@ fn waking_all_asks_for_patience_again() {
     std::thread::scope(|scope| {
         let wait = scope.spawn(|| {
             let id = pool.open_account().unwrap();
-            pool.wait(&links, &id, || (!late.load(SeqCst)).then_some(Duration::MAX), || false)
+            wait(&pool, &links, &id, || (!late.load(SeqCst)).then_some(Duration::MAX), || false)
         });
         while pool.waiting() == 0 {
             std::thread::yield_now();
@@ -241,7 +252,8 @@ fn stress(capacity: u32, seed: u64) {
                     match rng.up_to(9) {
                         0..=2 => {
                             let mut patience = rng.up_to(2);
-                            let wait = pool.wait(
+                            let wait = wait(
+                                pool,
                                 links,
                                 &id,
                                 || {
@@ -321,7 +333,7 @@ fn blocked_producers_are_always_reached() {
             scope.spawn(move || {
                 let id = pool.open_account().unwrap();
                 for _ in 0..EACH {
-                    let index = pool.wait(links, &id, || Some(Duration::MAX), || false).unwrap();
+                    let index = wait(pool, links, &id, || Some(Duration::MAX), || false).unwrap();
                     send.send(index).unwrap();
                 }
             });
@@ -380,4 +392,91 @@ fn a_stopped_thread_does_not_stop_the_stack() {
         });
         assert_eq!(pool.free(), 64, "stopped at {place}");
     }
+}
+
+/// Two pools as a lane with a reserve sees them: its own first, then the shared one.
+fn reserve_and_shared() -> (CreditPool, CreditPool, LinkArray) {
+    let links = LinkArray::new(2);
+    (CreditPool::new(0..1, &links), CreditPool::new(1..2, &links), links)
+}
+
+#[test]
+fn lines_of_two_pools_are_served_in_the_order_they_came() {
+    let (reserve, shared, links) = reserve_and_shared();
+    let (in_reserve, in_shared) = (reserve.open_account().unwrap(), shared.open_account().unwrap());
+    let held = (reserve.acquire(&links, &in_reserve).unwrap(), shared.acquire(&links, &in_shared).unwrap());
+    let served = AtomicU32::new(0);
+    let (reserve, shared, links, served) = (&reserve, &shared, &links, &served);
+    std::thread::scope(|scope| {
+        // the even ones may have either, the odd ones only what is shared
+        for place in 0..4 {
+            scope.spawn(move || {
+                let (own, common) = (reserve.open_account().unwrap(), shared.open_account().unwrap());
+                let places = [(reserve, &own), (shared, &common)];
+                let places = if place % 2 == 0 { &places[..] } else { &places[1..] };
+                let got = Waiting::new().wait(links, places, || Some(Duration::MAX), || false).unwrap();
+                served.fetch_add(1 << (8 * place), SeqCst);
+                got
+            });
+            while shared.waiting() < place + 1 {
+                std::thread::yield_now();
+            }
+        }
+        let until = |count: u32| {
+            while served.load(SeqCst) != count {
+                std::thread::yield_now();
+            }
+        };
+        assert_eq!((reserve.waiting(), shared.waiting()), (2, 4));
+        // the first of all, although the deposit is shared
+        shared.release(links, &in_shared, held.1);
+        until(1);
+        assert_eq!((reserve.waiting(), shared.waiting()), (1, 3));
+        // the first of those who may have it: not the second, who may not
+        reserve.release(links, &in_reserve, held.0);
+        until(1 | 1 << 16);
+        assert_eq!((reserve.waiting(), shared.waiting()), (0, 2));
+        shared.release(links, &in_shared, held.1);
+        until(1 | 1 << 16 | 1 << 8);
+        shared.release(links, &in_shared, held.1);
+        until(1 | 1 << 16 | 1 << 8 | 1 << 24);
+    });
+    assert_eq!((reserve.waiting(), shared.waiting()), (0, 0));
+}
+
+/// Waiters in both lines, used again and again, that time out now and then; deposits in both pools. Nothing is lost, nothing lands in the wrong pool.
+#[test]
+fn waiters_in_two_lines_lose_nothing() {
+    const EACH: u32 = 2_000;
+    let (reserve, shared, links) = reserve_and_shared();
+    let (reserve, shared, links) = (&reserve, &shared, &links);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                let (own, common) = (reserve.open_account().unwrap(), shared.open_account().unwrap());
+                let waiting = Waiting::new();
+                let mut rng = Rng::new(thread);
+                let mut done = 0;
+                while done < EACH {
+                    let both = rng.up_to(2) > 0;
+                    let places = [(reserve, &own), (shared, &common)];
+                    let mut patience = rng.up_to(3);
+                    let patience = || {
+                        patience = patience.checked_sub(1)?;
+                        Some(PARK / 5)
+                    };
+                    match waiting.wait(links, if both { &places } else { &places[1..] }, patience, || false) {
+                        Ok(index) => {
+                            assert!(both || index == 1, "a slot of the reserve for one who may not have it");
+                            let (pool, id) = places[index as usize];
+                            pool.release(links, id, index);
+                            done += 1;
+                        }
+                        Err(error) => assert_eq!(error, WaitError::TimedOut),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!([reserve, shared].map(|pool| (pool.free(), pool.waiting())), [(1, 0), (1, 0)]);
 }

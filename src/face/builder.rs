@@ -150,7 +150,7 @@ impl RuntimeBuilder {
     /// # Errors
     /// When a setting is out of range, or a queue of that name was declared before.
     pub fn pull_queue<T: Payload>(&mut self, config: QueueConfig) -> Result<QueueHandle<T>, ConfigError> {
-        let bell = Arc::new(EventCount::new());
+        let bell = Arc::new(EventCount::for_consumers());
         let queue = self.declare(&config, Arc::clone(&bell))?;
         self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None, built: false });
         Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell)))

@@ -1,5 +1,6 @@
 //! Receiving by hand.
 
+use super::futures::RecvAsync;
 use super::handle::QueueHandle;
 use crate::clock::Timestamp;
 use crate::error::{ExtendError, HandleError, RecvError, Stale};
@@ -8,14 +9,16 @@ use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::queue::{Aftermath, ClaimBlock, Claimer, Lease, Look, Publisher};
 use crate::rng::Rng;
-use crate::sync::{EventCount, Mutex, Parker, Seat, SpinWait, Woken};
+use crate::sync::{EventCount, Mutex, Parker, Seat, SpinWait, Unparker};
 use crate::verdict::{JobError, Verdict};
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Receives the jobs of a pull queue as [`Delivery`]s. One per thread that waits.
+/// Receives the jobs of a pull queue as [`Delivery`]s. One per thread or task that waits.
 ///
 /// ```
 /// use ringmill::{QueueConfig, Runtime};
@@ -39,6 +42,8 @@ pub struct Consumer<T: Payload> {
     bell: Arc<EventCount>,
     seat: Option<Seat>,
     parker: Parker,
+    /// A task sleeps in the seat, or has slept there when it was forgotten.
+    dozes: Cell<bool>,
     publisher: Publisher,
 }
 
@@ -61,7 +66,7 @@ impl<T: Payload> Consumer<T> {
         };
         let block = Arc::clone(claimer.block());
         let shared = Arc::new(Mutex::new(claimer));
-        Ok(Consumer { handle, shared, block, bell, seat: Some(seat), parker, publisher })
+        Ok(Consumer { handle, shared, block, bell, seat: Some(seat), parker, dozes: Cell::new(false), publisher })
     }
 
     /// Another consumer of the same queue, for another thread.
@@ -86,6 +91,36 @@ impl<T: Payload> Consumer<T> {
     /// [`RecvError::Closed`] when the queue is shut down, [`RecvError::WouldDeadlock`] in a handler of the same runtime.
     pub fn recv(&self) -> Result<Delivery<T>, RecvError> {
         self.recv_timeout(Duration::MAX)
+    }
+
+    /// The next job, for a task that waits for it in whatever executor it runs. A future that is dropped has taken no job: nothing is lost.
+    ///
+    /// A poll runs user code that is due: payloads to drop, periodic jobs to make, callbacks.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<String>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let mut producer = words.producer()?;
+    /// let mut consumer = words.consumer()?;
+    /// # let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # tokio.block_on(async {
+    /// producer.publish_async("hello".to_owned()).await?;
+    /// let delivery = consumer.recv_async().await?;
+    /// assert_eq!(*delivery, "hello");
+    /// delivery.ack()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), in the future's output.
+    pub fn recv_async(&mut self) -> RecvAsync<'_, T> {
+        RecvAsync::new(self)
     }
 
     /// The next job, waiting for it for at most `timeout`.
@@ -113,33 +148,76 @@ impl<T: Payload> Consumer<T> {
 
     fn sleep_until(&self, deadline: Timestamp) -> Result<Delivery<T>, RecvError> {
         let clock = &*self.handle.clock;
-        let seat = self.seat.as_ref().expect("a live consumer has its seat");
-        let mut searching = false;
-        let more = || self.shared.lock().may_have_more(0);
+        self.rouse();
         loop {
-            self.bell.announce(seat, searching);
-            let (found, left) = self.take(Look::Strict);
-            let over = self.is_over();
-            let late = clock.now() >= deadline;
-            if found.is_some() || over || late || !left.is_empty() || self.handle.queue.has_chores() {
-                self.bell.retract(seat);
-                // before user code runs: while somebody counts as searching, publishers wake nobody
-                self.bell.found_work(more);
-                self.run_errands(left);
-                if found.is_some() || over || late {
-                    return found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut });
-                }
-                searching = false;
-                continue;
+            if let Some(received) = self.lie_down(|| clock.now() >= deadline) {
+                return received;
             }
-            let nap = clock.sleep_hint(deadline);
-            if deadline < Timestamp::MAX || nap < HEARTBEAT {
-                self.bell.sleep(seat, &self.parker, Some(nap.min(HEARTBEAT)));
-            } else if self.bell.sleep_watched(seat, &self.parker, HEARTBEAT, more) == Woken::TimedOut {
-                self.shared.lock().ledger().bump(Count::WakeRescued);
-            }
-            searching = true;
+            // a colleague may have been woken for a job and take its time: worth a look now and then
+            self.bell.sleep(self.seat(), &self.parker, Some(clock.sleep_hint(deadline).min(HEARTBEAT)));
         }
+    }
+
+    /// One look of a task that waits for a job.
+    pub(super) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Delivery<T>, RecvError>> {
+        if self.handle.runtime.is_inside() {
+            self.rouse();
+            return Poll::Ready(self.look(Look::Weak).ok_or(RecvError::WouldDeadlock));
+        }
+        if self.dozes.replace(false) {
+            self.bell.retract(self.seat());
+        } else if let Some(delivery) = self.look(Look::Weak) {
+            return Poll::Ready(Ok(delivery));
+        }
+        // before the announcement, and that before the look: whoever publishes after the look wakes this task, and not the one that polled last
+        self.bell.wake_by(self.seat(), Unparker::of_task(waker));
+        match self.lie_down(|| false) {
+            None => {
+                self.dozes.set(true);
+                Poll::Pending
+            }
+            Some(received) => {
+                self.bell.wake_by(self.seat(), self.parker.unparker());
+                Poll::Ready(received)
+            }
+        }
+    }
+
+    /// No task sleeps here any more. If it had been woken for a job, the next one is.
+    pub(super) fn rouse(&self) {
+        if self.dozes.replace(false) {
+            self.get_up();
+            self.bell.wake_by(self.seat(), self.parker.unparker());
+        }
+    }
+
+    /// Announces itself and looks at everything once more. `None`: it is asleep. Otherwise it is awake: there was something, nothing will come any more,
+    /// or it is too `late`.
+    fn lie_down(&self, late: impl Fn() -> bool) -> Option<Result<Delivery<T>, RecvError>> {
+        loop {
+            self.bell.announce(self.seat(), false);
+            let (found, left) = self.take(Look::Strict);
+            let (over, late) = (self.is_over(), late());
+            if found.is_none() && !over && !late && left.is_empty() && !self.handle.queue.has_chores() {
+                return None;
+            }
+            // before user code runs: others should not wait for it
+            self.get_up();
+            self.run_errands(left);
+            if found.is_some() || over || late {
+                return Some(found.ok_or(if over { RecvError::Closed } else { RecvError::TimedOut }));
+            }
+        }
+    }
+
+    /// Takes the announcement back, and wakes the next one if there is more work: somebody may have been woken in this one's stead.
+    fn get_up(&self) {
+        self.bell.retract(self.seat());
+        self.bell.found_work(|| self.shared.lock().may_have_more(0));
+    }
+
+    fn seat(&self) -> &Seat {
+        self.seat.as_ref().expect("a live consumer has its seat")
     }
 
     /// One look; runs user code that is due on the way.
@@ -191,11 +269,13 @@ impl<T: Payload> Consumer<T> {
     }
 }
 
-/// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
+/// A sleeper looks around this often even if nobody wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 impl<T: Payload> Drop for Consumer<T> {
     fn drop(&mut self) {
+        // of a future that was forgotten
+        self.rouse();
         self.shared.lock().give_back();
         if let Some(seat) = self.seat.take() {
             self.bell.free_seat(seat);

@@ -2,6 +2,7 @@
 
 mod builder;
 mod consumer;
+mod futures;
 mod handle;
 mod letters;
 mod producer;
@@ -11,6 +12,7 @@ mod snapshot;
 
 pub use builder::RuntimeBuilder;
 pub use consumer::{Consumer, Delivery};
+pub use futures::{PublishAsync, RecvAsync};
 pub use handle::QueueHandle;
 pub use letters::DeadLetterQueue;
 pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};

@@ -1,5 +1,6 @@
 //! Publishing.
 
+use super::futures::PublishAsync;
 use super::handle::QueueHandle;
 use crate::clock::{Timestamp, nanos};
 use crate::config::{Overflow, TICK};
@@ -15,6 +16,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Publishes jobs to one queue. One per thread: it keeps a few slots at hand, and anybody who starves takes them back.
@@ -101,6 +103,55 @@ impl<T: Payload> Producer<T> {
             return result.inspect_err(|error| self.publisher.count_refusal(error.refusal()));
         }
         queue.publish_within(&self.publisher, job, When::Now, &**clock, timeout)
+    }
+
+    /// Publishes from a task, in whatever executor it runs, which waits for a slot for as long as it takes: in one line with the threads that wait, first come,
+    /// first served, whatever the queue's [`Overflow`] policy.
+    ///
+    /// A deadline is the executor's: a future that is dropped leaves the line. [`PublishAsync::into_job`] gives the job back.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let numbers = builder.pull_queue::<u32>(QueueConfig::new("numbers").capacity(1))?;
+    /// let runtime = builder.build()?;
+    /// let mut producer = numbers.producer()?;
+    /// # let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # tokio.block_on(async {
+    /// producer.publish_async(1).await?;
+    /// let second = producer.publish_async(2); // would wait: the queue is full
+    /// assert_eq!(second.into_job().unwrap().into_payload(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// In the future's output, the job comes back: closed, invalid, no such lane, or [`Refusal::WouldDeadlock`] when a handler of the same runtime polls it
+    /// while the queue is full.
+    #[doc(alias = "send")]
+    pub fn publish_async(&mut self, job: impl Into<Job<T>>) -> PublishAsync<'_, T> {
+        PublishAsync::new(self, job.into())
+    }
+
+    pub(super) fn poll_publish(&self, job: &mut Option<Job<T>>, first: bool, waker: &Waker) -> Poll<Result<JobId, PublishError<T>>> {
+        let (queue, clock) = (&self.handle.queue, &self.handle.clock);
+        let published = queue.poll_publish(&self.publisher, job, first, waker, &**clock);
+        if published.is_pending()
+            && self.handle.runtime.is_inside()
+            && let Some(job) = job.take()
+        {
+            let error = PublishError::new(job, Refusal::WouldDeadlock);
+            self.publisher.count_refusal(error.refusal());
+            return Poll::Ready(Err(error));
+        }
+        published
+    }
+
+    pub(super) fn leave_line(&self) {
+        self.handle.queue.leave_line(&self.publisher);
     }
 
     /// Publishes a job that becomes ready after `delay`: not before, and at most a tick after. It occupies its slot from now on.

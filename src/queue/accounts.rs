@@ -5,9 +5,11 @@
 
 use crate::chain::{Chain, Links};
 use crate::config::LaneConfig;
-use crate::credit::{AccountId, CreditPool, WaitError};
+use crate::credit::{AccountId, CreditPool, Place, WaitError, Waiting};
 use crate::limits::LANES_MAX;
 use crate::sync::{pause, thread};
+use std::cell::OnceCell;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// How often a publisher looks for a slot before it parks. In between it leaves the lines alone for so many pauses, the first few times; after that it
@@ -28,11 +30,13 @@ pub(super) struct Credits {
     reserve_of: [Option<u8>; LANES_MAX],
 }
 
-/// A handle's accounts, one per pool. Its owner is the only one to use them.
+/// A handle's accounts, one per pool, and its place in the lines. Its owner is the only one to use them.
 #[derive(Debug)]
 pub struct Accounts {
     shared: AccountId,
     reserves: Vec<AccountId>,
+    /// Made by the first wait.
+    waiting: OnceCell<Waiting>,
 }
 
 impl Credits {
@@ -52,7 +56,8 @@ impl Credits {
 
     /// Accounts for a new handle; `None` when there are `ACCOUNTS_MAX` handles.
     pub(super) fn open(&self, links: &impl Links) -> Option<Accounts> {
-        let mut accounts = Accounts { shared: self.shared.open_account()?, reserves: Vec::with_capacity(self.reserves.len()) };
+        let shared = self.shared.open_account()?;
+        let mut accounts = Accounts { shared, reserves: Vec::with_capacity(self.reserves.len()), waiting: OnceCell::new() };
         for reserve in &self.reserves {
             let Some(id) = reserve.open_account() else {
                 // fresh accounts hold nothing
@@ -66,6 +71,7 @@ impl Credits {
 
     /// Gives back what the accounts hold. They are of no use afterwards.
     pub(super) fn close(&self, links: &impl Links, accounts: &mut Accounts) {
+        self.leave(links, accounts);
         self.shared.close_account(links, std::mem::replace(&mut accounts.shared, AccountId::closed()));
         for (reserve, id) in self.reserves.iter().zip(accounts.reserves.drain(..)) {
             reserve.close_account(links, id);
@@ -168,20 +174,42 @@ impl Credits {
                 return Ok(index);
             }
         }
-        if self.reserve_of[lane].is_none() {
-            return self.shared.wait(links, &accounts.shared, patience, closed);
+        // of a task that was forgotten while it waited
+        self.leave(links, accounts);
+        let (places, count) = self.places(accounts, lane);
+        accounts.waiting.get_or_init(Waiting::new).wait(links, &places[..count], patience, closed)
+    }
+
+    /// One look of a task that waits for a slot, first come, first served. It goes on with the wait that is under way if it is not the `first` look.
+    pub(super) fn poll(
+        &self,
+        links: &impl Links,
+        accounts: &Accounts,
+        lane: usize,
+        first: bool,
+        waker: &Waker,
+        closed: impl Fn() -> bool,
+    ) -> Poll<Result<u32, WaitError>> {
+        if first {
+            self.leave(links, accounts);
         }
-        // two pools could grant: wait at the shared one in short turns, and look at the reserve in between
-        loop {
-            if let Some(index) = self.acquire(links, accounts, lane) {
-                return Ok(index);
-            }
-            let Some(left) = patience() else { return Err(WaitError::TimedOut) };
-            let mut turn = Some(left.min(Duration::from_millis(2)));
-            match self.shared.wait(links, &accounts.shared, || turn.take(), &closed) {
-                Err(WaitError::TimedOut) => {}
-                decided => return decided,
-            }
+        let (places, count) = self.places(accounts, lane);
+        accounts.waiting.get_or_init(Waiting::new).poll(links, &places[..count], waker, closed)
+    }
+
+    /// Whoever waited here does not any more: a grant that came too late for it is passed on.
+    pub(super) fn leave(&self, links: &impl Links, accounts: &Accounts) {
+        if let Some(waiting) = accounts.waiting.get() {
+            waiting.leave(links, self.pools());
+        }
+    }
+
+    /// Where a job of `lane` may find a slot, and how many such places there are.
+    fn places<'a>(&'a self, accounts: &'a Accounts, lane: usize) -> ([Place<'a>; 2], usize) {
+        let shared = (&self.shared, &accounts.shared);
+        match self.reserve(accounts, lane) {
+            None => ([shared; 2], 1),
+            Some(reserve) => ([reserve, shared], 2),
         }
     }
 
@@ -194,11 +222,12 @@ impl Credits {
         self.pools().map(CreditPool::free).sum()
     }
 
+    /// How many wait. All of them stand in the shared line.
     pub(super) fn waiting(&self) -> usize {
-        self.pools().map(|pool| pool.waiting() as usize).sum()
+        self.shared.waiting() as usize
     }
 
-    fn pools(&self) -> impl Iterator<Item = &CreditPool> {
+    fn pools(&self) -> impl Iterator<Item = &CreditPool> + Clone {
         std::iter::once(&self.shared).chain(&self.reserves)
     }
 }

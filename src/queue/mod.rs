@@ -3,6 +3,7 @@
 //! | file | act |
 //! |---|---|
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
+//! | `line` | a task waits for a slot |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
@@ -24,6 +25,7 @@ mod end;
 mod expire;
 mod hand_back;
 mod letters;
+mod line;
 mod publish;
 mod settle;
 #[cfg(all(test, not(loom)))]

@@ -31,7 +31,7 @@ pub enum When {
 /// A publishing handle's share of a queue: accounts, counts, job ids. One thread at a time.
 #[derive(Debug)]
 pub struct Publisher {
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     pub(super) ledger: Arc<Block>,
     /// The next job id and the end of the block of ids.
     ids: Cell<(u64, u64)>,
@@ -216,7 +216,7 @@ impl<T: Payload> Queue<T> {
 
     /// What can be refused before a credit is taken.
     #[inline]
-    fn check(&self, _publisher: &Publisher, job: Job<T>) -> Result<Job<T>, PublishError<T>> {
+    pub(super) fn check(&self, _publisher: &Publisher, job: Job<T>) -> Result<Job<T>, PublishError<T>> {
         if job.lane >= self.lanes.len() {
             let lane = job.lane;
             return Err(PublishError::new(job, Refusal::NoSuchLane { lane, lanes: self.lanes.len() }));
@@ -232,7 +232,14 @@ impl<T: Payload> Queue<T> {
 
     /// Fills the slot and sends it on its way.
     #[inline]
-    fn admit(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    pub(super) fn admit(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        job: Job<T>,
+        when: When,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
         let lane = job.lane;
         let Job { ttl, visibility, .. } = job;
         let id = self.fill(publisher, index, job, when, now);
@@ -440,7 +447,7 @@ impl<T: Payload> Drop for Train<'_, T> {
     }
 }
 
-fn count_refusal(ledger: &Block, refusal: &Refusal) {
+pub(super) fn count_refusal(ledger: &Block, refusal: &Refusal) {
     ledger.bump(match refusal {
         Refusal::Full { .. } | Refusal::TimedOut => Count::RejectedFull,
         Refusal::Closed => Count::RejectedClosed,

@@ -50,6 +50,11 @@
 //! k + 1 and wakes X, who cannot reach it yet and sleeps again; A publishes k and wakes one worker, for two jobs: only that worker's
 //! `found_work` wakes the second.
 //!
+//! **Not everybody may be relied on.** A worker of the library that was woken looks at once. A program's own thread or task may take its time: a future that was
+//! woken and is not polled would hold up every job that is published meanwhile. An eventcount [for consumers](EventCount::for_consumers) therefore counts nobody:
+//! a seat goes from `Asleep` to `Busy`, every publisher wakes a sleeper of its own for each job, and whoever has been woken and does not look any more, or takes
+//! something else, passes the wake-up on if there is work (`found_work`, as every last searcher does).
+//!
 //! **Only the bit decides.** The park token is a hint: it may be stale (a waker that was slow to unpark), and a handler may have used up or left a
 //! token of its own. A sleeper that returns because time is up retracts by the same RMW as everyone else and learns whether a waker was faster.
 //!
@@ -165,8 +170,10 @@ pub struct EventCount<R: Rules = Standard> {
     word: CachePadded<AtomicU64>,
     /// Which seats are taken. Written (RMW only) by `take_seat` and `free_seat`.
     taken: AtomicU64,
-    /// How to wake each seat. Written by the seat's owner when it takes and frees the seat, read by wakers.
+    /// How to wake each seat. Written by the seat's owner when it takes and frees the seat and while it is awake, read by wakers.
     unparkers: Box<[Mutex<Option<Unparker>>]>,
+    /// What a seat that was woken adds to the word: [`SEARCHER`], or nothing where those who sleep may take their time.
+    woken: u64,
     rules: PhantomData<R>,
 }
 
@@ -174,6 +181,11 @@ impl EventCount {
     /// An eventcount with every seat free.
     pub fn new() -> Self {
         Self::with_rules()
+    }
+
+    /// An eventcount for sleepers that may take their time after they were woken: nobody is counted as searching, and each job wakes a sleeper of its own.
+    pub fn for_consumers() -> Self {
+        Self::for_consumers_with_rules()
     }
 }
 
@@ -197,8 +209,15 @@ impl<R: Rules> EventCount<R> {
             word: CachePadded::new(AtomicU64::new(0)),
             taken: AtomicU64::new(0),
             unparkers: (0..seats).map(|_| Mutex::new(None)).collect(),
+            woken: SEARCHER,
             rules: PhantomData,
         }
+    }
+
+    /// As [`for_consumers`](EventCount::for_consumers), for models.
+    #[doc(hidden)]
+    pub fn for_consumers_with_rules() -> Self {
+        EventCount { woken: 0, ..Self::with_rules() }
     }
 
     /// Takes the lowest free seat; `None` when all are taken.
@@ -221,6 +240,13 @@ impl<R: Rules> EventCount<R> {
                 Err(seen) => taken = seen,
             }
         }
+    }
+
+    /// From here on wakers wake this. The owner of the seat is awake: what it sets before it announces itself is what a waker finds that sees the
+    /// announcement, for the lock orders the two if the announcement does not.
+    pub fn wake_by(&self, seat: &Seat, unparker: Unparker) {
+        // what a task leaves behind is dropped outside of the lock
+        let _old = self.unparkers[seat.index()].lock().replace(unparker);
     }
 
     /// Gives a seat back. Its owner must be busy: neither asleep nor searching.
@@ -308,7 +334,7 @@ impl<R: Rules> EventCount<R> {
             if chosen == 0 {
                 return 0;
             }
-            let counted = if R::WAKER_COUNTS { u64::from(chosen.count_ones()) * SEARCHER } else { 0 };
+            let counted = if R::WAKER_COUNTS { u64::from(chosen.count_ones()) * self.woken } else { 0 };
             // edge park.wake, release by the caller's full fence: what the waker published, so that the woken finds it at its first look
             // relaxed failure: re-evaluated, still after that fence
             match self.word.compare_exchange(word, (word & !chosen) + counted, Ordering::Relaxed, Ordering::Relaxed) {
@@ -371,12 +397,12 @@ impl<R: Rules> EventCount<R> {
         }
     }
 
-    /// Takes back an announcement. The caller is counted as searching, whoever cleared the bit.
+    /// Takes back an announcement. The caller is counted as searching, whoever cleared the bit (where anybody is counted).
     pub fn retract(&self, seat: &Seat) -> Retracted {
         if !R::RETRACT_ASKS {
             // the mutation: clear and count, whatever a waker did; relaxed as the sound way is
             self.word.fetch_and(!seat.bit(), Ordering::Relaxed);
-            self.word.fetch_add(SEARCHER, Ordering::Relaxed);
+            self.word.fetch_add(self.woken, Ordering::Relaxed);
             return Retracted::InTime;
         }
         // edge park.wake, acquire: what the waker published
@@ -384,7 +410,7 @@ impl<R: Rules> EventCount<R> {
         while word & seat.bit() != 0 {
             // relaxed success: the caller found its work by itself
             // edge park.wake, acquire on failure: as above
-            match self.word.compare_exchange(word, (word & !seat.bit()) + SEARCHER, Ordering::Relaxed, Self::WOKEN) {
+            match self.word.compare_exchange(word, (word & !seat.bit()) + self.woken, Ordering::Relaxed, Self::WOKEN) {
                 Ok(_) => return Retracted::InTime,
                 Err(seen) => word = seen,
             }
@@ -417,6 +443,7 @@ impl<R: Rules> EventCount<R> {
     /// searches. That may be so for a moment, while a publisher stands between its publication and its look at the word, or a last searcher before its `more()`; so the
     /// sleeper looks [`SUSPICIONS`] times more, over a second heartbeat, and lets them ring, before it believes it.
     pub fn sleep_watched(&self, seat: &Seat, parker: &Parker, heartbeat: Duration, mut work: impl FnMut() -> bool) -> Woken {
+        debug_assert!(self.woken != 0, "work that lies about is no sign of a lost wake-up where those who were woken may take their time");
         let mut suspicions = 0;
         while self.is_asleep(seat) {
             let token = parker.park_timeout(if suspicions == 0 { heartbeat } else { heartbeat / SUSPICIONS });
@@ -446,16 +473,21 @@ impl<R: Rules> EventCount<R> {
 
     /// Ends a search that found work. The last searcher asks whether there is `more`, and wakes the next one if so.
     pub fn found_work(&self, more: impl FnOnce() -> bool) {
-        // relaxed: ordered by the fence below where it matters
-        let before = self.word.fetch_sub(SEARCHER, Ordering::Relaxed);
-        debug_assert!(searching(before) > 0, "only a searcher leaves the search");
-        // a seat that falls asleep after this RMW looks at the work after it, and finds what we would have handed on
-        if !R::LAST_SEARCHER || searching(before) != 1 || before & SLEEPERS == 0 {
+        let last = if self.woken == 0 {
+            true
+        } else {
+            // relaxed: ordered by the fence below where it matters
+            let before = self.word.fetch_sub(SEARCHER, Ordering::Relaxed);
+            debug_assert!(searching(before) > 0, "only a searcher leaves the search");
+            // a seat that falls asleep after this RMW looks at the work after it, and finds what we would have handed on
+            searching(before) == 1 && before & SLEEPERS != 0
+        };
+        if !R::LAST_SEARCHER || !last {
             return;
         }
         crate::crash_point!("park.found.left");
         // The partner is `publisher_fence`, of a publisher that woke nobody because we searched.
-        // If ours is first: the publisher's load of the word sees that we left, and it wakes somebody itself.
+        // If ours is first: the publisher's load of the word sees that we left (or were never counted), and it wakes somebody itself.
         // If the publisher's is first: `more` sees what it published.
         if R::SEARCHER_FENCE {
             full_fence();

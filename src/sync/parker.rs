@@ -1,6 +1,7 @@
-//! One thread waits, anyone may wake it.
+//! One thread or task waits, anyone may wake it.
 
-use super::{Arc, Condvar, Mutex};
+use super::{Arc, Condvar, Mutex, contain};
+use std::task::Waker;
 use std::time::Duration;
 
 /// The waiting side. A token that arrives before [`park`](Parker::park) is kept, so a wake-up is never lost; at most one is kept.
@@ -11,10 +12,16 @@ pub struct Parker {
     shared: Arc<Shared>,
 }
 
-/// The waking side of a [`Parker`].
+/// The waking side: of a [`Parker`], or of a task that waits in some executor.
 #[derive(Debug, Clone)]
 pub struct Unparker {
-    shared: Arc<Shared>,
+    sleeper: Sleeper,
+}
+
+#[derive(Debug, Clone)]
+enum Sleeper {
+    Thread(Arc<Shared>),
+    Task(Waker),
 }
 
 #[derive(Debug)]
@@ -32,7 +39,7 @@ impl Parker {
 
     /// A handle that wakes this parker.
     pub fn unparker(&self) -> Unparker {
-        Unparker { shared: Arc::clone(&self.shared) }
+        Unparker { sleeper: Sleeper::Thread(Arc::clone(&self.shared)) }
     }
 
     /// Waits for a token and takes it.
@@ -61,12 +68,27 @@ impl Default for Parker {
 }
 
 impl Unparker {
-    /// Leaves a token and wakes the parker if it waits.
+    /// Wakes a task instead of a thread.
+    pub fn of_task(waker: &Waker) -> Self {
+        Unparker { sleeper: Sleeper::Task(waker.clone()) }
+    }
+
+    /// True when this wakes the task of `waker`.
+    pub fn wakes(&self, waker: &Waker) -> bool {
+        matches!(&self.sleeper, Sleeper::Task(own) if own.will_wake(waker))
+    }
+
+    /// Leaves a token and wakes the parker if it waits; or tells the task's executor, whose panic is its own affair.
     pub fn unpark(&self) {
-        let mut token = self.shared.token.lock();
-        if !*token {
-            *token = true;
-            self.shared.arrived.notify_one();
+        match &self.sleeper {
+            Sleeper::Thread(shared) => {
+                let mut token = shared.token.lock();
+                if !*token {
+                    *token = true;
+                    shared.arrived.notify_one();
+                }
+            }
+            Sleeper::Task(waker) => drop(contain(|| waker.wake_by_ref())),
         }
     }
 }

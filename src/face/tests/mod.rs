@@ -5,6 +5,7 @@
 mod bad_input;
 mod dead_letters;
 mod delivering;
+mod futures;
 mod handles;
 mod publishing;
 mod settling;

@@ -388,3 +388,39 @@ fn a_lane_that_is_not_there_is_named() {
     assert_eq!(error.to_string(), "lane is 2, the queue has lanes 0..2");
     assert_eq!(pull.counts().rejected_other, 1);
 }
+
+/// A lane with a reserve waits in its own line and in the shared one: no turns, no polling, and each slot goes to the first who may have it.
+#[test]
+fn publishers_of_a_lane_with_a_reserve_are_served_in_the_order_they_came() {
+    watched(|| {
+        let mut builder = Runtime::builder();
+        let lanes = [LaneConfig::new("high").reserve(1), LaneConfig::new("low")];
+        let queue = builder.pull_queue::<u32>(q(2).lanes(lanes)).unwrap();
+        let runtime = builder.build().unwrap();
+        let producer = queue.producer().unwrap();
+        producer.publish(Job::new(100)).unwrap();
+        producer.publish(Job::new(200).lane(1)).unwrap();
+        let mut waiting = Vec::new();
+        for (n, lane) in [(1, 0), (2, 1), (3, 0)] {
+            let producer = queue.producer().unwrap();
+            waiting.push(std::thread::spawn(move || producer.publish_timeout(Job::new(n).lane(lane), Duration::MAX).map(drop)));
+            eventually("it waits", || snapshot(&runtime).publishers_waiting == n as usize);
+        }
+        let consumer = queue.consumer().unwrap();
+        let (reserved, shared) = (consumer.recv().unwrap(), consumer.recv().unwrap());
+        assert_eq!((*reserved, *shared), (100, 200));
+        // the shared slot goes to the first of all; that of the reserve to the second of its lane, past one who may not have it
+        for (ends, comes, left) in [(shared, 1, 2), (reserved, 3, 1)] {
+            ends.ack().unwrap();
+            let delivery = consumer.recv().unwrap();
+            assert_eq!((*delivery, snapshot(&runtime).publishers_waiting), (comes, left));
+            // it keeps its slot
+            std::mem::forget(delivery);
+        }
+        let held = snapshot(&runtime);
+        assert_eq!((held.phases.running, held.free), (2, 0));
+        runtime.shutdown(at_once());
+        let refused: Vec<_> = waiting.into_iter().map(|thread| thread.join().unwrap().err().map(|error| error.into_inner())).collect();
+        assert_eq!(refused, [None, Some(2), None]);
+    });
+}

@@ -170,3 +170,19 @@ fn a_watched_sleep_is_not_alarmed_by_work_that_somebody_searches_for() {
     });
     assert_eq!((slept, looks), (Woken::Signalled, 3 * SUSPICIONS));
 }
+
+#[test]
+fn consumers_are_rung_for_one_by_one_and_none_is_counted() {
+    let events = EventCount::for_consumers();
+    let seats: Vec<_> = (0..3).map(|_| seated(&events)).collect();
+    seats.iter().for_each(|(_, seat)| events.announce(seat, false));
+    events.notify_one();
+    events.notify_one();
+    assert_eq!(events.census(), (1, 0), "the second job does not wait for the first consumer");
+    assert_eq!(events.retract(&seats[0].1), Retracted::AlreadyWoken);
+    events.found_work(|| false);
+    assert_eq!(events.census(), (1, 0));
+    events.found_work(|| true);
+    assert_eq!(events.census(), (0, 0), "who leaves work behind wakes the next");
+    assert_eq!(events.sleep(&seats[2].1, &seats[2].0, None), Woken::Signalled);
+}

@@ -1,0 +1,48 @@
+//! A task waits for a slot.
+
+use super::publish::count_refusal;
+use super::{Publisher, Queue, When};
+use crate::clock::Clock;
+use crate::error::{PublishError, Refusal};
+use crate::id::JobId;
+use crate::job::{Job, Payload};
+use std::task::{Poll, Waker};
+
+impl<T: Payload> Queue<T> {
+    /// One look of a task that publishes: takes `job` when it is published or refused. The `first` look checks the job and joins the line, the others go on
+    /// from there.
+    pub fn poll_publish(
+        &self,
+        publisher: &Publisher,
+        job: &mut Option<Job<T>>,
+        first: bool,
+        waker: &Waker,
+        clock: &dyn Clock,
+    ) -> Poll<Result<JobId, PublishError<T>>> {
+        let Some(wanted) = job.take() else { return Poll::Pending };
+        let checked = if first { self.check(publisher, wanted) } else { Ok(wanted) };
+        let published = checked.and_then(|wanted| {
+            match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
+                Poll::Pending => {
+                    *job = Some(wanted);
+                    Ok(None)
+                }
+                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, When::Now, clock.now()).map(Some),
+                Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
+            }
+        });
+        match published {
+            Ok(None) => Poll::Pending,
+            Ok(Some(id)) => Poll::Ready(Ok(id)),
+            Err(error) => {
+                count_refusal(&publisher.ledger, error.refusal());
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// A task does not wait any more: it leaves the line, and a slot that it was just given goes to the next.
+    pub fn leave_line(&self, publisher: &Publisher) {
+        self.credits.leave(&self.slab, &publisher.accounts);
+    }
+}
