@@ -12,7 +12,7 @@ pub trait Links {
     /// The link of `index`. Only the owner of the index may write it.
     fn link(&self, index: u32) -> &AtomicU32;
 
-    /// Asks for the lines of `index` before they are needed, for an index that its owner is about to use. A hint.
+    /// Asks for the line of `index`, for an index that its owner is about to use. A hint.
     #[inline]
     fn prefetch(&self, index: u32) {
         let _ = index;

@@ -1,7 +1,6 @@
 //! Jobs on their way: in, through, and out again.
 
 use super::world::{B2, B3, DEEP3, World, config, hangs, model, twin};
-use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Look, Plan, When};
 use ringmill::sync::{Parker, thread};
 use ringmill::{JobError, LaneConfig, Overflow, Refusal};

@@ -36,7 +36,9 @@ impl Account {
     pub(super) fn take(&self, links: &impl Links, max: u32) -> Option<Chain> {
         let word = peek_u32(&self.word);
         let (taken, rest) = split(links, unpack(word)?, max);
-        if let Some(rest) = rest { links.prefetch(rest.first()); }
+        if let Some(rest) = rest {
+            links.prefetch(rest.first());
+        }
         crash_point!("credit.take");
         // relaxed: exclusive owner; everything in the account was put there by this thread. The RMW keeps the put's release alive for revokers
         self.word.compare_exchange(word, rest.map_or(EMPTY, pack), Relaxed, Relaxed).ok()?;

@@ -44,7 +44,7 @@
 //! between two places. [`acquire`](CreditPool::acquire) tries its own account, then the stack, then **every** other account, the workers'
 //! too, so it comes back empty-handed only if all `n` are occupied: 63 producers may sit on their caches for ever and the 64th still gets all
 //! `n`. While other threads have indices in hand (a few instructions each), `None` may be early by what they hold; at rest it is exact.
-//! A cache is kept small all the same: a refill leaves at most `clamp(n / (8 * accounts), 1, 32)` behind.
+//! A cache is kept small all the same: a refill leaves at most `clamp(n / (2 * accounts), 1, 32)` behind.
 //!
 //! # The lost wake-up, argued once
 //! A depositor makes an index findable (D), fences (F1), reads the waiter count (R). A waiter joins the line (J), fences (F2), scans the stack and

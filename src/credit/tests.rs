@@ -101,7 +101,7 @@ fn a_chain_is_as_long_as_asked_or_as_the_place_allows() {
 #[test]
 fn a_refill_keeps_little_where_many_share() {
     let (pool, links) = pool(64);
-    let ids: Vec<_> = (0..8).map(|_| pool.open_account().unwrap()).collect();
+    let ids: Vec<_> = (0..31).map(|_| pool.open_account().unwrap()).collect();
     let _one = pool.acquire(&links, &ids[0]).unwrap();
     pool.close_account(&links, pool.open_account().unwrap());
     assert_eq!(pool.free(), 63);

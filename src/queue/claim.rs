@@ -16,7 +16,7 @@ use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start, Word};
-use crate::sync::{CachePadded, prefetch_for_write};
+use crate::sync::CachePadded;
 use crate::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -384,7 +384,7 @@ impl<T> Hand<'_, T> {
         }
         // the lines of all of them at once, before the first is waited for
         for chain in self.popped.chains() {
-            prefetch_for_write(queue.slab.slot(chain.first()));
+            queue.slab.prefetch(chain.first());
         }
         let mut end = 0;
         for chain in self.popped.chains() {

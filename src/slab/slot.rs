@@ -6,7 +6,7 @@ use crate::chain::Links;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use crate::sync::{UnsafeCell, contain};
+use crate::sync::{UnsafeCell, contain, prefetch_for_write};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -266,7 +266,9 @@ impl<T> Links for Slab<T> {
 
     #[inline]
     fn prefetch(&self, index: u32) {
-        crate::sync::prefetch_for_write(&self.slots[index as usize]);
+        if let Some(slot) = self.slots.get(index as usize) {
+            prefetch_for_write(slot);
+        }
     }
 }
 
