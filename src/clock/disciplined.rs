@@ -99,3 +99,6 @@ fn ask(machine: &impl Machine) -> Asked {
     }
     Asked::Time(time)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -114,3 +114,6 @@ fn ratio(over: u64, under: u64) -> u64 {
 }
 
 const _: () = assert!(STALE >= 2 * REACH && SHORTEST * STALE < LONGEST, "lines grow by themselves, and a first fit is a short one");
+
+#[cfg(all(test, not(loom)))]
+mod tests;

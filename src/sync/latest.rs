@@ -160,3 +160,6 @@ impl<const WORDS: usize, R: Rules> fmt::Debug for Latest<WORDS, R> {
         f.debug_tuple("Latest").field(&self.read().0).finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
