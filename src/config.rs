@@ -22,6 +22,10 @@ pub enum Overflow {
     /// `publish` waits for a slot, at most this long; first come, first served.
     Block(Duration),
     /// The oldest waiting job of the lowest lane goes to the dead letters as over-length and its slot is used.
+    ///
+    /// No job goes for nothing: where the oldest job of a lane lies in a slot that is [reserved](LaneConfig::reserve) for that lane and the new job is of
+    /// another, or is still read by a handler that overran its lease, the next lane up is asked. Where none can help, and where the dead letters would
+    /// [hold](DeadLetterOverflow::Hold) the old job in its slot, the new job comes back as full.
     DropOldest,
     /// The new job goes to the dead letters as over-length.
     DropNew,
@@ -173,7 +177,8 @@ impl DeadLetterConfig {
         DeadLetterConfig { capacity: 1024, overflow: DeadLetterOverflow::Hold, retention: None }
     }
 
-    /// How many letters are kept: 0..=16777215. With 0 every dead job is held in its slot, or dropped at once, as the overflow says.
+    /// How many letters are kept: 1..=16777215; or 0, if they are dropped when they are too many
+    /// ([`DropOldest`](DeadLetterOverflow::DropOldest)): held for want of room that never comes, a job would keep its slot until the shutdown.
     #[must_use]
     pub fn capacity(mut self, letters: u32) -> Self {
         self.capacity = letters;
@@ -376,7 +381,8 @@ impl QueueConfig {
         if let Err(invalid) = self.retry.backoff.validate() {
             return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
         }
-        between("dead_letters.capacity", u64::from(self.dead_letters.capacity), 0, u64::from(limits::CAPACITY_MAX))?;
+        let letters_min = u64::from(self.dead_letters.overflow == DeadLetterOverflow::Hold);
+        between("dead_letters.capacity", u64::from(self.dead_letters.capacity), letters_min, u64::from(limits::CAPACITY_MAX))?;
         if let Some(retention) = self.dead_letters.retention {
             spans("dead_letters.retention", retention, TICK, Duration::MAX)?;
         }

@@ -62,6 +62,8 @@ pub struct DeadLetter<T> {
     pub(crate) payload: T,
     pub(crate) job: JobId,
     pub(crate) lane: usize,
+    /// The job's own visibility timeout.
+    pub(crate) visibility: Option<Duration>,
     /// The last fencing number it was delivered under, or one that is larger.
     pub(crate) fencing: u64,
     pub(crate) record: DeathRecord,
@@ -87,7 +89,8 @@ pub struct DeathRecord {
 
 impl<T: Clone> DeadLetter<T> {
     pub(crate) fn copy(&self) -> Self {
-        DeadLetter { payload: self.payload.clone(), job: self.job, lane: self.lane, fencing: self.fencing, record: self.record.clone() }
+        let DeadLetter { job, lane, visibility, fencing, .. } = *self;
+        DeadLetter { payload: self.payload.clone(), job, lane, visibility, fencing, record: self.record.clone() }
     }
 }
 
@@ -266,6 +269,11 @@ impl<T> DeadLetters<T> {
     /// How many letters there are.
     pub fn len(&self) -> usize {
         self.letters.len()
+    }
+
+    /// How many there are, those included that are held for want of room.
+    pub fn len_with_held(&self) -> usize {
+        self.letters.len() + self.held.len()
     }
 
     /// True when another letter would have to be held.

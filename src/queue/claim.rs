@@ -5,7 +5,7 @@
 
 use super::bent::{Bend, is_bent};
 use super::{Accounts, Aftermath, Queue};
-use crate::chain::{Chain, Links};
+use crate::chain::Chain;
 use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
 use crate::id::JobId;
@@ -315,25 +315,6 @@ impl<T> Queue<T> {
     pub(crate) fn watched_deliveries(&self) -> usize {
         let watched = |block: &ClaimBlock| (block.prefetched..block.len()).filter(|&entry| !block.claim(entry).is_none()).count();
         self.claims.lock().iter().map(|block| watched(block)).sum()
-    }
-
-    /// An index of the lowest lane that has one, in the caller's hand.
-    pub(super) fn pop_lowest(&self) -> Option<u32> {
-        let mut popped = Popped::new();
-        for (lane, ring) in self.lanes.iter().enumerate().rev() {
-            if ring.pop(1, Pop::Strict, &mut popped) == PopResult::Taken {
-                let chain = popped.chains()[0];
-                let first = chain.first();
-                if chain.len() > 1 {
-                    // an evictor wants one: the rest goes back, to the end of its lane
-                    let rest = Chain::new(self.slab.next(first), chain.len() - 1);
-                    self.lanes[lane].push(rest);
-                    self.ring_bell(rest.len() as usize);
-                }
-                return Some(first);
-            }
-        }
-        None
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
+use crate::job::Job;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
 use crate::sync::contain;
@@ -161,25 +162,25 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Sends a job to the dead letters that never had a slot. The payload comes back when there is no room for it.
+    /// Sends a job to the dead letters that never had a slot. It comes back when there is no room for it.
     pub(super) fn bury_new(
         &self,
-        job: JobId,
-        lane: usize,
-        payload: T,
+        id: JobId,
+        job: Job<T>,
         reason: DeathReason,
         now: Timestamp,
         ledger: &Block,
-    ) -> Result<Aftermath<T>, T> {
+    ) -> Result<Aftermath<T>, Job<T>> {
         let callback = self.letter_callback.lock().clone();
         let mut dead = self.dead.lock();
         if dead.is_full() && callback.is_none() && self.holds_dead() {
-            return Err(payload);
+            return Err(job);
         }
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
-        let letter = DeadLetter { payload, job, lane, fencing: 0, record };
+        let Job { payload, lane, visibility, .. } = job;
+        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -209,7 +210,8 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
-        DeadLetter { payload, job, lane: usize::from(word.lane()), fencing: word.epoch().raw(), record }
+        let (lane, visibility) = (usize::from(word.lane()), self.slab.visibility(index));
+        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.

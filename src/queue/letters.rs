@@ -8,6 +8,7 @@ use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
+use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Epoch, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -36,15 +37,12 @@ impl<T> Queue<T> {
         letter.map(|(_, letter)| letter)
     }
 
-    /// Drops every dead letter. Says how many.
+    /// Drops every dead letter that is there now. Says how many.
     pub fn purge_letters(&self, now: Timestamp) -> usize {
-        let mut purged = 0;
-        // letters that were held move in behind the ones that go, and go too
-        while let Some(letter) = self.take_letter(None, now) {
-            purged += 1;
-            super::Aftermath::Evicted(letter).run(self);
-        }
-        purged
+        // letters that are held move in behind the ones that go, and go too
+        let there = self.dead.lock().len_with_held();
+        let letters = (0..there).map_while(|_| self.take_letter(None, now));
+        letters.map(|letter| super::Aftermath::Evicted(letter).run(self)).count()
     }
 
     /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed;
@@ -67,8 +65,11 @@ impl<T> Queue<T> {
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
         let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, fencing, record } = letter;
+        let DeadLetter { payload, job, lane, visibility, fencing, record } = letter;
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
+        if let Some(visibility) = visibility {
+            self.slab.set_visibility(index, visibility.max(self.settings.tick));
+        }
         // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
         unsafe { self.slab.write(index, payload) };
         self.histories.restore(index, job, record.last_error, record.deaths);
@@ -85,13 +86,16 @@ impl<T> Queue<T> {
         Ok(true)
     }
 
-    /// Drops every waiting job, claimed ones too. Says how many.
+    /// Drops every job that waits now, claimed ones too. Says how many.
     pub fn purge(&self, now: Timestamp) -> usize {
         self.recall_claimed();
         let mut purged = 0;
         let mut popped = Popped::new();
         for ring in &self.lanes {
-            while ring.pop(crate::limits::PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
+            // so many chains: what is published from now on lies behind them, and there may be no end of it
+            let mut left = ring.len_hint();
+            while left > 0 && ring.pop(left.min(PREFETCH_MAX.into()) as u32, Pop::Strict, &mut popped) == PopResult::Taken {
+                left -= popped.chains().len() as u64;
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
                     let state = self.slab.state(index);
                     let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
@@ -172,12 +176,12 @@ impl<T: Payload> Queue<T> {
     fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
         let lane = job.lane.min(self.lanes.len() - 1);
         let id = JobId(self.reserve_ids(1));
-        match self.bury_new(id, lane, job.payload, DeathReason::Rejected, now, &publisher.ledger) {
+        match self.bury_new(id, Job { lane, ..job }, DeathReason::Rejected, now, &publisher.ledger) {
             Ok(aftermath) => {
                 publisher.ledger.bump(Count::Accepted);
                 aftermath.run(self);
             }
-            Err(payload) => self.deferred.lock().push(Job { payload, ..job }),
+            Err(job) => self.deferred.lock().push(job),
         }
     }
 

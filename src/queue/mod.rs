@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
 //! | `line` | a task waits for a slot |
+//! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
@@ -22,6 +23,7 @@ mod bent;
 mod chores;
 mod claim;
 mod end;
+mod evict;
 mod expire;
 mod hand_back;
 mod letters;

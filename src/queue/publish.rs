@@ -13,7 +13,7 @@ use crate::inbox::Flag;
 use crate::job::{Job, Payload};
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
-use crate::slab::{Dispose, Fate};
+
 use crate::sync::atomic::Ordering::Relaxed;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -325,7 +325,7 @@ impl<T: Payload> Queue<T> {
             Overflow::DropOldest => {
                 // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
                 for _ in 0..=self.lanes.len() {
-                    if !self.evict_oldest(&publisher.accounts, &publisher.ledger, now) {
+                    if !self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) {
                         break;
                     }
                     if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
@@ -336,33 +336,17 @@ impl<T: Payload> Queue<T> {
             }
             Overflow::DropNew => {
                 let id = self.next_id(publisher);
-                let Job { payload, lane, ttl, visibility } = job;
-                match self.bury_new(id, lane, payload, DeathReason::OverLength, now, &publisher.ledger) {
+                match self.bury_new(id, job, DeathReason::OverLength, now, &publisher.ledger) {
                     Ok(aftermath) => {
                         publisher.ledger.bump(Count::Accepted);
                         aftermath.run(self);
                         Ok(id)
                     }
-                    Err(payload) => Err(PublishError::new(Job { payload, lane, ttl, visibility }, self.full())),
+                    Err(job) => Err(PublishError::new(job, self.full())),
                 }
             }
             _ => Err(PublishError::new(job, self.full())),
         }
-    }
-
-    /// Sends the oldest waiting job of the lowest lane that has one to the dead letters. False when nothing waits.
-    fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
-        let Some(index) = self.pop_lowest() else { return false };
-        let epoch = self.slab.state(index).load().epoch();
-        match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
-            Dispose::Owner(word) => {
-                self.count_fate(ledger, word.fate());
-                self.end(accounts, ledger, index, word, now, false).run(self);
-            }
-            Dispose::Left(word) => self.count_left(ledger, word.fate()),
-            Dispose::Moved => {}
-        }
-        true
     }
 
     /// The refusal of a full queue, with a hint.

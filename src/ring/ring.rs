@@ -50,7 +50,7 @@ pub enum Pop {
 pub enum PopResult {
     /// At least one chain was taken.
     Taken,
-    /// Nothing ready at head. Only from a weak pop.
+    /// Nothing ready at head, or nothing that is wanted. Never from a strict [`pop`](IndexRing::pop).
     NotReady,
     /// The ring was empty at an instant during the call. Only from a strict pop.
     Empty,
@@ -166,12 +166,25 @@ impl<R: Rules> IndexRing<R> {
     /// write, at half the throughput. The ring does not hold off by itself, for the caller may have other lanes to look at.
     #[inline]
     pub fn pop(&self, max_indices: u32, mode: Pop, out: &mut Popped) -> PopResult {
+        self.pop_when(max_indices, mode, out, |_| true)
+    }
+
+    /// As [`pop`](Self::pop), for the chain at head alone, and only if it is `wanted`: otherwise `NotReady`.
+    ///
+    /// What `wanted` says is kept to: the chain that is taken is the one it was asked about. Until then the chain is others' to take as well.
+    pub fn pop_if(&self, mode: Pop, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> PopResult {
+        self.pop_when(1, mode, out, wanted)
+    }
+
+    #[inline]
+    fn pop_when(&self, max_indices: u32, mode: Pop, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> PopResult {
         // edge ring.advance, acquire: everything before `head` is settled
         let mut head = self.head.load(R::HEAD_READ);
         crash_point!("ring.pop.head_read");
         let mut patience = R::PATIENCE;
         loop {
             match self.collect(head, max_indices, out) {
+                AtHead::Ready if !wanted(out.chains()[0]) => return PopResult::NotReady,
                 AtHead::Ready => match self.move_head(head, out.tickets()) {
                     Ok(()) => return PopResult::Taken,
                     Err(now) => head = now,

@@ -191,3 +191,16 @@ fn a_crowd_loses_and_reorders_nothing() {
     seen.sort_unstable();
     assert_eq!(seen, (0..CAPACITY).collect::<Vec<_>>());
 }
+
+#[test]
+fn only_what_is_wanted_is_taken() {
+    let ring = IndexRing::new(8);
+    let mut popped = Popped::new();
+    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |_| true), PopResult::Empty);
+    (0..3).for_each(|index| ring.push(Chain::one(index)));
+    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |chain| chain.first() != 0), PopResult::NotReady);
+    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |chain| chain.first() == 0), PopResult::Taken);
+    assert_eq!(popped.chains(), [Chain::one(0)], "the head alone");
+    assert_eq!(ring.pop(8, Pop::Strict, &mut popped), PopResult::Taken);
+    assert_eq!(popped.chains(), [Chain::one(1), Chain::one(2)], "in their order");
+}

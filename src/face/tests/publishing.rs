@@ -85,9 +85,10 @@ fn a_refused_job_comes_back_whole() {
 
 #[test]
 fn drop_new_hands_a_job_back_whole_when_the_dead_letters_are_full() {
-    let config = q(1).overflow(Overflow::DropNew).dead_letters(DeadLetterConfig::new().capacity(0));
+    let config = q(1).overflow(Overflow::DropNew).dead_letters(DeadLetterConfig::new().capacity(1));
     let pull = Pull::<u32>::new(config);
     pull.producer.publish(0).unwrap();
+    pull.producer.publish(1).unwrap();
     let job = Job::new(7).ttl(secs(3)).visibility(secs(4));
     assert_eq!(pull.producer.publish(job).unwrap_err().into_job(), job);
     pull.settled();
@@ -203,6 +204,56 @@ fn drop_oldest_is_full_when_nothing_waits() {
     let running = pull.get().unwrap();
     assert!(pull.producer.publish(2).unwrap_err().is_full());
     running.ack().unwrap();
+    pull.settled();
+}
+
+/// The slots of a reserve are of no use to another lane, so nobody dies for them.
+#[test]
+fn drop_oldest_takes_no_job_whose_slot_the_new_one_may_not_use() {
+    let lanes = [LaneConfig::new("high"), LaneConfig::new("low").reserve(2)];
+    let pull = Pull::<u32>::new(q(4).lanes(lanes).overflow(Overflow::DropOldest));
+    let low = |n| Job::new(n).lane(1);
+    let dropped = || pull.queue.dead_letters().take().map(|letter| letter.into_payload());
+    // the first two of the low lane lie in its reserve, the third in what is shared
+    assert_eq!(pull.producer.publish_batch(&mut (0..3).map(low)).accepted, 3);
+    pull.producer.publish(100).unwrap();
+    // the oldest low job would be no help: the lane above pays
+    pull.producer.publish(101).unwrap();
+    assert_eq!((dropped(), dropped()), (Some(100), None));
+    // to the low lane itself any slot is good
+    pull.producer.publish(low(3)).unwrap();
+    assert_eq!((dropped(), dropped()), (Some(0), None));
+    pull.producer.publish(low(4)).unwrap();
+    assert_eq!((dropped(), dropped()), (Some(1), None));
+    // now its oldest job lies in the shared slot
+    pull.producer.publish(102).unwrap();
+    assert_eq!((dropped(), dropped()), (Some(2), None));
+    // with nothing but a reserve in the way, the queue is full
+    let mut running = vec![pull.get().unwrap(), pull.get().unwrap()];
+    running.retain(|delivery| delivery.lane() == 0);
+    while running.len() < 2 {
+        running.push(pull.get().unwrap());
+        running.retain(|delivery| delivery.lane() == 0);
+    }
+    assert!(pull.producer.publish(103).unwrap_err().is_full());
+    assert_eq!(dropped(), None, "nobody died for it");
+    running.into_iter().for_each(|delivery| delivery.ack().unwrap());
+    pull.settled();
+}
+
+/// A job whose lease ran out waits again in a slot that its late handler still reads: to end it would free nothing.
+#[test]
+fn drop_oldest_takes_no_job_whose_slot_is_still_read() {
+    let pull = Pull::<u32>::new(q(2).visibility(secs(1)).overflow(Overflow::DropOldest));
+    pull.producer.publish(1).unwrap();
+    let late = pull.get().unwrap();
+    pull.advance(secs(2));
+    assert!(!late.is_current());
+    pull.producer.publish(2).unwrap();
+    assert!(pull.producer.publish(3).unwrap_err().is_full());
+    assert!(late.ack().is_err());
+    pull.producer.publish(4).unwrap();
+    assert_eq!(pull.queue.dead_letters().take().map(|letter| letter.into_payload()), Some(1));
     pull.settled();
 }
 

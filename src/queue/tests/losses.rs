@@ -33,11 +33,11 @@ fn a_job_that_meets_the_stop_comes_back_whole() {
 
 #[test]
 fn nothing_is_evicted_while_there_is_no_room_for_the_dead() {
-    let bare = Bare::<u32>::new(&q(4).overflow(Overflow::DropOldest).dead_letters(DeadLetterConfig::new().capacity(0)));
-    for n in 0..4 {
+    let bare = Bare::<u32>::new(&q(4).overflow(Overflow::DropOldest).dead_letters(DeadLetterConfig::new().capacity(1)));
+    for n in 0..5 {
         bare.publish(n);
     }
-    let error = bare.queue.try_publish(&bare.publisher, Job::new(4), When::Now, bare.clock.now()).unwrap_err();
+    let error = bare.queue.try_publish(&bare.publisher, Job::new(5), When::Now, bare.clock.now()).unwrap_err();
     assert!(error.is_full());
     let phases = bare.queue.gauges().phases;
     assert_eq!((phases.ready, phases.held), (4, 0), "a refused publish costs nobody else his job");
