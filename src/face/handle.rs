@@ -120,7 +120,7 @@ impl<T: Payload> QueueHandle<T> {
         self.queue.set_paused(false);
     }
 
-    /// Drops every waiting job (not the running and delayed ones), and says how many. Their drops run in the caller's thread.
+    /// Drops every job that waits now (not the running and delayed ones), and says how many; what is published meanwhile stays. Their drops run in the caller's thread.
     pub fn purge(&self) -> usize {
         self.queue.purge(self.clock.now())
     }

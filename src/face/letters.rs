@@ -90,7 +90,7 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         (0..self.len()).take_while(|_| self.redrive() == Ok(true)).count()
     }
 
-    /// Drops all. Says how many.
+    /// Drops all that are there now. Says how many.
     pub fn purge(&self) -> usize {
         self.handle.queue.purge_letters(self.handle.clock.now())
     }

@@ -12,6 +12,7 @@ use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
 use crate::credit::{Signal, Watermark};
+use crate::inbox::Flag;
 use crate::ledger::{Block, Count};
 use crate::slab::{CancelStep, Claim, Epoch, Expire, Fate, Fire, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -37,8 +38,8 @@ const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0 };
 enum Watch {
     /// A lease that no claim block shows; `until` is on the lease clock.
     Lease { epoch: Epoch, until: u64 },
-    /// The time to live of a waiting job.
-    TimeToLive { epoch: Epoch },
+    /// The time to live of a waiting job, whatever its epoch: it may be stolen or taken back meanwhile. What is watched is the slot.
+    TimeToLive,
 }
 
 /// The timer's private state for one queue. The timer thread holds its lock for a turn; nobody else needs it before shutdown.
@@ -183,9 +184,7 @@ impl<T> Queue<T> {
                 let until = side.lease_now.saturating_add(length);
                 (Watch::Lease { epoch: word.epoch(), until }, now + Duration::from_nanos(length))
             }
-            Phase::Ready if self.slab.slot(index).expires() != Timestamp::MAX => {
-                (Watch::TimeToLive { epoch: word.epoch() }, self.slab.slot(index).expires())
-            }
+            Phase::Ready if self.slab.slot(index).expires() != Timestamp::MAX => (Watch::TimeToLive, self.slab.slot(index).expires()),
             _ => return,
         };
         side.watches.insert(index, watch);
@@ -199,7 +198,8 @@ impl<T> Queue<T> {
         for index in fired.drain(..) {
             match side.watches.remove(&index) {
                 None => match self.slab.state(index).fire() {
-                    Fire::Ready(word) | Fire::Doomed(word) => self.return_to_lane(index, word),
+                    Fire::Ready(word) => self.return_ready(side, index, word),
+                    Fire::Doomed(word) => self.return_to_lane(index, word),
                 },
                 Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
                     // the process was frozen: the lease has time left
@@ -210,20 +210,22 @@ impl<T> Queue<T> {
                 Some(Watch::Lease { epoch, .. }) => {
                     self.expire(side, index, epoch);
                 }
-                Some(Watch::TimeToLive { epoch }) => self.expire_waiting(index, epoch),
+                Some(Watch::TimeToLive) => self.expire_waiting(index, now),
             }
         }
         side.fired = fired;
         advance == Advance::More
     }
 
-    /// A waiting job's time to live has ended: whoever pops it disposes of it.
-    fn expire_waiting(&self, index: u32, epoch: Epoch) {
-        let state = self.slab.state(index);
+    /// A waiting job's time to live has ended: whoever pops it disposes of it. (Another job may have the slot by now: its time is read after the word, which
+    /// has to be the same still when the job is doomed.)
+    fn expire_waiting(&self, index: u32, now: Timestamp) {
+        let slot = self.slab.slot(index);
+        let state = &slot.state;
         let mut word = state.load();
-        while word.phase() == Phase::Ready && word.epoch() == epoch {
+        while word.phase() == Phase::Ready && slot.expires() <= now {
             match state.cancel(word, Fate::Expired) {
-                CancelStep::Retry(now) => word = now,
+                CancelStep::Retry(found) => word = found,
                 _ => {
                     // it occupies its slot until somebody pops it
                     self.ring_bell(1);
@@ -234,11 +236,11 @@ impl<T> Queue<T> {
     }
 
     /// The lease `epoch` has run out. True if it was still the current one.
-    fn expire(&self, side: &TimerSide, index: u32, epoch: Epoch) -> bool {
+    fn expire(&self, side: &mut TimerSide, index: u32, epoch: Epoch) -> bool {
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
             Expire::Ready(word) => {
                 side.block.bump(Count::ExpiredLeases);
-                self.return_to_lane(index, word);
+                self.return_ready(side, index, word);
                 true
             }
             Expire::Buried(word) => {
@@ -247,6 +249,25 @@ impl<T> Queue<T> {
                 true
             }
             Expire::Lost(_) => false,
+        }
+    }
+
+    /// As [`return_to_lane`](Self::return_to_lane), for a job that waits again: its time to live is watched again too.
+    fn return_ready(&self, side: &mut TimerSide, index: u32, word: Word) {
+        let expires = self.slab.slot(index).expires();
+        if expires != Timestamp::MAX {
+            side.watches.insert(index, Watch::TimeToLive);
+            side.wheel.reschedule(index, tick_after(expires, self.settings.tick));
+        }
+        self.return_to_lane(index, word);
+    }
+
+    /// A job waits again that the caller owns and is about to push: tells the timer if it has a time to live to watch.
+    #[inline]
+    pub(super) fn watch_time_to_live(&self, index: u32) {
+        let expires = self.slab.slot(index).expires();
+        if expires != Timestamp::MAX && self.inbox.post(index, Flag::Poke) {
+            self.wake_timer(expires.as_nanos());
         }
     }
 
@@ -279,7 +300,7 @@ impl<T> Queue<T> {
     }
 
     /// Looks at one claim. True if it is to be stamped.
-    fn look(&self, side: &TimerSide, block: &ClaimBlock, entry: usize, seen: &mut Seen, now: u64) -> bool {
+    fn look(&self, side: &mut TimerSide, block: &ClaimBlock, entry: usize, seen: &mut Seen, now: u64) -> bool {
         let claim = block.claim(entry);
         if claim.is_none() {
             *seen = UNSEEN;

@@ -135,6 +135,7 @@ impl<T> Claimer<T> {
             }
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
+                queue.watch_time_to_live(lease.index);
                 queue.lanes[usize::from(word.lane())].push(Chain::one(lease.index));
                 queue.ring_bell(1);
                 Aftermath::Nothing

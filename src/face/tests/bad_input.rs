@@ -84,7 +84,9 @@ fn attempts_expiries_backoff_watermarks_prefetch_and_letters() {
     assert_eq!(refused(q(4).prefetch(0)), "queue `q`: prefetch is 0, allowed is 1..=32");
     assert_eq!(refused(q(4).prefetch(33)), "queue `q`: prefetch is 33, allowed is 1..=32");
     let letters = q(4).dead_letters(DeadLetterConfig::new().capacity(1 << 24));
-    assert_eq!(refused(letters), "queue `q`: dead_letters.capacity is 16777216, allowed is 0..=16777215");
+    assert_eq!(refused(letters), "queue `q`: dead_letters.capacity is 16777216, allowed is 1..=16777215");
+    let none = q(4).dead_letters(DeadLetterConfig::new().capacity(0));
+    assert_eq!(refused(none), "queue `q`: dead_letters.capacity is 0, allowed is 1..=16777215");
     let age = q(4).dead_letters(DeadLetterConfig::new().retention(Duration::ZERO));
     assert!(refused(age).starts_with("queue `q`: dead_letters.retention is 0ns, allowed is 1ms to "));
     assert_eq!(refused(QueueConfig::new("")), "queue ``: name is 0 bytes long, allowed is 1..=255 bytes");

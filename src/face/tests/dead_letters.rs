@@ -126,11 +126,9 @@ fn a_full_dead_letter_queue_holds_the_dead_in_their_slots() {
 }
 
 #[test]
-fn with_no_room_for_any_letter_the_dead_are_held_or_dropped() {
-    let pull = Pull::<u32>::new(q(2).dead_letters(DeadLetterConfig::new().capacity(0)));
-    reject(&pull, 1);
-    assert_eq!((pull.seen().phases.held, pull.queue.dead_letters().len()), (1, 0));
-    pull.settled();
+fn with_no_room_for_any_letter_the_dead_are_dropped_for_nothing_would_ever_make_room() {
+    let error = q(2).dead_letters(DeadLetterConfig::new().capacity(0)).validate().unwrap_err();
+    assert_eq!((error.field(), error.value()), ("dead_letters.capacity", "0"));
     let pull = Pull::<u32>::new(q(2).dead_letters(DeadLetterConfig::new().capacity(0).overflow(DeadLetterOverflow::DropOldest)));
     reject(&pull, 1);
     assert_eq!((pull.seen().phases.held, pull.queue.dead_letters().len(), pull.seen().letters_dropped_oldest), (0, 0, 1));
@@ -240,4 +238,72 @@ fn after_a_redrive_a_job_has_all_its_attempts_again() {
     pull.get().unwrap().ack().unwrap();
     let counts = pull.settled();
     assert_eq!((counts.dead_attempts, counts.acked, counts.accepted), (2, 1, 3));
+}
+
+#[test]
+fn a_redriven_job_keeps_its_own_visibility_timeout() {
+    let pull = Pull::<u32>::new(q(2).visibility(secs(30)));
+    pull.producer.publish(Job::new(1).visibility(secs(2))).unwrap();
+    pull.get().unwrap().reject("no").unwrap();
+    assert_eq!(pull.queue.dead_letters().list(1).len(), 1, "a copy changes nothing");
+    assert_eq!(pull.queue.dead_letters().redrive(), Ok(true));
+    let delivery = pull.get().unwrap();
+    pull.advance(ms(1_900));
+    assert!(delivery.is_current());
+    pull.advance(secs(1));
+    assert!(!delivery.is_current());
+    drop(delivery);
+    // and the next job in that slot has not inherited it
+    pull.get().unwrap().ack().unwrap();
+    pull.producer.publish(2).unwrap();
+    let delivery = pull.get().unwrap();
+    pull.advance(secs(3));
+    delivery.ack().unwrap();
+    pull.settled();
+}
+
+/// A payload whose drop publishes another, for ever.
+struct Hydra(Arc<std::sync::Mutex<Option<Producer<Hydra>>>>);
+
+impl Payload for Hydra {}
+
+impl Drop for Hydra {
+    fn drop(&mut self) {
+        // busy: this one was refused while another was published
+        if let Ok(Some(producer)) = self.0.try_lock().as_deref() {
+            let _ = producer.publish(Hydra(Arc::clone(&self.0)));
+        }
+    }
+}
+
+#[test]
+fn a_purge_ends_though_every_job_that_goes_brings_another() {
+    watched(|| {
+        let pull = Pull::<Hydra>::new(q(8));
+        let producer = Arc::new(std::sync::Mutex::new(Some(pull.queue.producer().unwrap())));
+        for _ in 0..5 {
+            pull.producer.publish(Hydra(Arc::clone(&producer))).unwrap();
+        }
+        assert_eq!(pull.queue.purge(), 5);
+        assert_eq!(pull.queue.depth(), 5, "what was published meanwhile stays");
+        *producer.lock().unwrap() = None;
+        assert_eq!(pull.queue.purge(), 5);
+        assert_eq!(pull.settled().dropped_purged, 10);
+    });
+}
+
+#[test]
+fn a_purge_of_the_dead_ends_though_every_letter_brings_another() {
+    watched(|| {
+        let pull = Pull::<Hydra>::new(q(1).overflow(crate::Overflow::DropNew));
+        let producer = Arc::new(std::sync::Mutex::new(Some(pull.queue.producer().unwrap())));
+        for _ in 0..6 {
+            pull.producer.publish(Hydra(Arc::clone(&producer))).unwrap();
+        }
+        assert_eq!(pull.queue.dead_letters().purge(), 5);
+        assert_eq!(pull.queue.dead_letters().len(), 5);
+        *producer.lock().unwrap() = None;
+        assert_eq!(pull.queue.dead_letters().purge(), 5);
+        pull.settled();
+    });
 }

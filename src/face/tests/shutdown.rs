@@ -120,6 +120,33 @@ fn a_delivery_may_be_settled_after_the_shutdown_and_a_failed_one_is_reclaimed() 
 }
 
 #[test]
+fn nobody_waits_for_a_pull_queue_that_has_no_consumer() {
+    watched(|| {
+        let mut builder = Runtime::builder();
+        let queue = builder.pull_queue::<u32>(q(8)).unwrap();
+        let runtime = builder.build().unwrap();
+        let producer = queue.producer().unwrap();
+        producer.publish(1).unwrap();
+        producer.publish_after(2, ms(1)).unwrap();
+        // one that came and went is no consumer either; its delivery is waited for
+        let consumer = queue.consumer().unwrap();
+        let delivery = consumer.recv().unwrap();
+        drop(consumer);
+        let settles = std::thread::spawn(move || {
+            std::thread::sleep(ms(30));
+            delivery.snooze(Duration::ZERO).is_ok()
+        });
+        let begun = Instant::now();
+        let mut report = runtime.shutdown(ShutdownOptions::new(secs(25), secs(1)));
+        assert!(begun.elapsed() < secs(20));
+        assert!(settles.join().unwrap());
+        let mut undone: Vec<u32> = report.take_undone(&queue).into_iter().map(|job| job.payload).collect();
+        undone.sort_unstable();
+        assert_eq!((undone, report.running().len()), (vec![1, 2], 0));
+    });
+}
+
+#[test]
 fn a_drain_finishes_what_waits_and_what_becomes_due_in_time() {
     watched(|| {
         let mut builder = Runtime::builder();

@@ -4,6 +4,7 @@
 
 mod claims;
 mod losses;
+mod time_to_live;
 mod user_code;
 mod waking;
 

@@ -1,0 +1,104 @@
+//! The time to live of a waiting job is watched wherever the job has been meanwhile.
+
+use super::*;
+use crate::slab::Phase;
+use crate::verdict::Verdict;
+use crate::{Backoff, Job, RetryPolicy};
+
+impl Bare<u32> {
+    fn at(&self, at: Duration) {
+        self.clock.set(crate::clock::Timestamp::ZERO + at);
+        self.queue.turn(&self.clock);
+    }
+
+    fn phase(&self) -> Phase {
+        self.queue.slab.state(0).load().phase()
+    }
+
+    fn with_a_job_that_lives_100_ms(config: QueueConfig) -> Self {
+        let retry = RetryPolicy::new().backoff(Backoff::fixed(Duration::ZERO));
+        let bare = Bare::new(&config.retry(retry).visibility(ms(40)));
+        bare.publish(Job::new(1).ttl(ms(100)));
+        bare.at(ms(1));
+        bare
+    }
+
+    /// The job waits in a lane or claim, and is doomed when its time has come.
+    fn dies_on_time(&self) {
+        assert_eq!(self.phase(), Phase::Ready);
+        self.at(ms(99));
+        assert_eq!(self.phase(), Phase::Ready);
+        self.at(ms(102));
+        assert_eq!(self.phase(), Phase::Doomed);
+    }
+}
+
+#[test]
+fn a_job_that_only_waits_dies_on_time() {
+    Bare::with_a_job_that_lives_100_ms(q(1)).dies_on_time();
+}
+
+#[test]
+fn a_job_that_was_stolen_dies_on_time() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let (mut first, mut second) = (bare.worker(), bare.worker());
+    assert!(first.look(Look::Strict));
+    assert!(second.steal());
+    bare.dies_on_time();
+}
+
+#[test]
+fn a_job_that_was_taken_back_from_a_claimer_dies_on_time() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let mut worker = bare.worker();
+    assert!(worker.look(Look::Strict));
+    worker.give_back();
+    bare.dies_on_time();
+}
+
+#[test]
+fn a_job_that_is_retried_at_once_dies_on_time() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let mut worker = bare.worker();
+    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    // the timer turns while it runs, and forgets that it waited
+    bare.at(ms(30));
+    let plan = worker.plan(&lease, Verdict::Retry("again".into()));
+    worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
+    bare.at(ms(31));
+    bare.dies_on_time();
+}
+
+#[test]
+fn a_job_that_waited_for_its_next_attempt_dies_on_time() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let mut worker = bare.worker();
+    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let plan = worker.plan(&lease, Verdict::Snooze(ms(20)));
+    worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
+    bare.at(ms(2));
+    assert_eq!(bare.phase(), Phase::Delayed);
+    bare.at(ms(30));
+    bare.dies_on_time();
+}
+
+#[test]
+fn a_job_whose_lease_ran_out_dies_on_time() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let mut worker = bare.worker();
+    let _lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    (2..70).for_each(|at| bare.at(ms(at)));
+    bare.dies_on_time();
+}
+
+#[test]
+fn the_watch_of_a_job_that_is_over_harms_no_successor() {
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    let mut worker = bare.worker();
+    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let plan = worker.plan(&lease, Verdict::Ack);
+    worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
+    bare.publish(Job::new(2));
+    bare.at(ms(150));
+    assert_eq!(bare.phase(), Phase::Ready);
+}
