@@ -88,7 +88,8 @@ impl<R: Rules> World<R> {
 fn deposit_in_the_second_line<R: Rules>() {
     let world = World::<R>::new();
     let (holder, waiter) = (world.open(), world.open());
-    (world.take(&holder, A), world.take(&holder, B));
+    world.take(&holder, A);
+    world.take(&holder, B);
     let waits = {
         let world = Arc::clone(&world);
         thread::spawn(move || assert_eq!(world.wait(&Waiting::new(), &waiter, 1), B))
@@ -117,7 +118,8 @@ fn twin_a_wait_in_two_lines_needs_its_fence() {
 fn two_deposits_one_waiter<R: Rules>() {
     let world = World::<R>::new();
     let (holder, other, waiter) = (world.open(), world.open(), world.open());
-    (world.take(&holder, A), world.take(&other, B));
+    world.take(&holder, A);
+    world.take(&other, B);
     let waits = {
         let world = Arc::clone(&world);
         thread::spawn(move || world.wait(&Waiting::new(), &waiter, 2))
@@ -148,7 +150,8 @@ fn twin_a_waiter_that_stays_in_the_other_line_is_caught() {
 fn a_turn_of_an_old_wait<R: Rules>() {
     let world = World::<R>::new();
     let (holder, other, waiter) = (world.open(), world.open(), world.open());
-    (world.take(&holder, A), world.take(&other, B));
+    world.take(&holder, A);
+    world.take(&other, B);
     let waits = {
         let world = Arc::clone(&world);
         thread::spawn(move || {

@@ -19,7 +19,6 @@ impl Bare<u32> {
         let retry = RetryPolicy::new().backoff(Backoff::fixed(Duration::ZERO));
         let bare = Bare::new(&config.retry(retry).visibility(ms(40)));
         bare.publish(Job::new(1).ttl(ms(100)));
-        bare.at(ms(1));
         bare
     }
 
@@ -35,12 +34,15 @@ impl Bare<u32> {
 
 #[test]
 fn a_job_that_only_waits_dies_on_time() {
-    Bare::with_a_job_that_lives_100_ms(q(1)).dies_on_time();
+    let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    bare.at(ms(1));
+    bare.dies_on_time();
 }
 
 #[test]
 fn a_job_that_was_stolen_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    bare.at(ms(1));
     let (mut first, mut second) = (bare.worker(), bare.worker());
     assert!(first.look(Look::Strict));
     assert!(second.steal());
@@ -50,6 +52,7 @@ fn a_job_that_was_stolen_dies_on_time() {
 #[test]
 fn a_job_that_was_taken_back_from_a_claimer_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    bare.at(ms(1));
     let mut worker = bare.worker();
     assert!(worker.look(Look::Strict));
     worker.give_back();
@@ -61,7 +64,7 @@ fn a_job_that_is_retried_at_once_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     let mut worker = bare.worker();
     let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
-    // the timer turns while it runs, and forgets that it waited
+    // the timer hears of it while it runs
     bare.at(ms(30));
     let plan = worker.plan(&lease, Verdict::Retry("again".into()));
     worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
@@ -94,6 +97,7 @@ fn a_job_whose_lease_ran_out_dies_on_time() {
 #[test]
 fn the_watch_of_a_job_that_is_over_harms_no_successor() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
+    bare.at(ms(1));
     let mut worker = bare.worker();
     let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
     let plan = worker.plan(&lease, Verdict::Ack);
