@@ -143,7 +143,7 @@ fn blocked_publishers_allocate_nothing() {
     let mut waits = 0;
     let blocked = std::thread::scope(|scope| {
         let waits = &mut waits;
-        scope.spawn(move || {
+        let receives = scope.spawn(move || {
             for received in 0..warm_up + jobs {
                 let delivery = consumer.recv().expect("a job comes");
                 // time for the publisher to fill the queue again, to look in vain, and to park
@@ -154,8 +154,12 @@ fn blocked_publishers_allocate_nothing() {
                 }
                 delivery.ack().expect("in time");
             }
+            // not dropped while the count goes on: its histograms are kept
+            consumer
         });
-        allocations_of(warm_up, jobs, |jobs| publish_blocking(&producer, jobs))
+        let blocked = allocations_of(warm_up, jobs, |jobs| publish_blocking(&producer, jobs));
+        drop(receives.join());
+        blocked
     });
     let report = runtime.shutdown(Default::default());
     assert_eq!(report.queue("full").expect("it is there").counts.acked, warm_up + jobs);
