@@ -282,7 +282,7 @@ impl<T: Payload> Queue<T> {
 
     /// Writes payload and description into a slot that the publisher owns.
     #[inline]
-    fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
+    pub(super) fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
         let id = self.next_id(publisher);
         let eligible = match when {
             When::Now => now,
@@ -351,7 +351,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Sends the oldest waiting job of the lowest lane that has one to the dead letters. False when nothing waits.
-    fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
+    pub(super) fn evict_oldest(&self, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
         let Some(index) = self.pop_lowest() else { return false };
         let epoch = self.slab.state(index).load().epoch();
         match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
@@ -366,7 +366,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// The refusal of a full queue, with a hint.
-    fn full(&self) -> Refusal {
+    pub(super) fn full(&self) -> Refusal {
         // relaxed: a hint
         let gap = self.settle_gap.load(Relaxed);
         Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }
