@@ -20,10 +20,14 @@
 //! 3. Targets are sorted by name and each is in a table once. That is the order in which a fan-out takes slots.
 //!
 //! # A fan-out takes all its slots or none
-//! [`take_all`] takes a slot of each queue, in the order of their names. When one is full it **gives back what it has before it waits**, and starts again with
-//! the slot it waited for. Nobody waits with a slot in hand, so there is no circle of waiters, whatever else those who wait hold: two fan-outs cannot stop each
-//! other, nor can a fan-out and a consumer that publishes. The order of names makes two of them meet at the same queue, where the line is first come, first
-//! served, instead of giving way to each other for ever. The price: a fan-out that waits may be overtaken at the queues it has left.
+//! [`take_all`] takes a slot of each queue, **in the order of the queues' names**, and only when it has all of them is a copy made. Without waiting, the first
+//! refusal gives everything back. A fan-out that may wait keeps what it has and waits at the queue that is full. It then has slots of queues whose names come
+//! before, and wants none of those: of all fan-outs that wait, the one that waits at the last name waits for nobody who waits, but for jobs to end. So there is
+//! no circle, whatever queues they share, in whatever exchanges. Names are unique in a runtime, which is what makes this one order for all.
+//!
+//! Giving everything back before each wait would need no order to be free of deadlock. But two fan-outs that wait for each other's queue could then be
+//! granted them at the same moment, refuse each other, and go on like that; loom found them doing it. The price of keeping is that a fan-out which waits at one
+//! queue occupies a slot of others, one per waiting thread.
 //!
 //! # Progress
 //! | operation | progress |
@@ -31,7 +35,7 @@
 //! | [`Current::version`] | wait-free |
 //! | [`Current::load`], once after a swap | a lock, held for the copy of an `Arc` |
 //! | [`Current::edit`] | waits for other edits; compiles; the lock of `load` for one store |
-//! | [`take_all`] without waiting | as a publish to each queue |
+//! | [`take_all`] | as a publish to each queue |
 
 mod counts;
 mod current;

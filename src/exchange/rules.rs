@@ -1,14 +1,12 @@
-//! The steps of the protocols that a model may leave out, to show that they are needed.
+//! The step of the protocol that a model may leave out, to show that it is needed.
 
-/// Which steps are taken. [`Sound`] takes all of them.
+/// Whether the step is taken. [`Sound`] takes it.
 pub trait Rules {
     /// A swap moves the version word together with the table, under its lock.
     const VERSION_LAST: bool = true;
-    /// A fan-out gives back what it has before it waits.
-    const GIVES_BACK: bool = true;
 }
 
-/// Every step.
+/// It is taken.
 #[derive(Debug)]
 pub struct Sound;
 

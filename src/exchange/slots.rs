@@ -1,7 +1,5 @@
 //! Slots of several queues: all of them, or none.
 
-use super::rules::Rules;
-
 /// The queues of a fan-out, by number, and how to get at their slots.
 pub trait Slots {
     /// Why there is no slot.
@@ -57,54 +55,27 @@ impl<'a, S: Slots> Held<'a, S> {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
+}
 
-    fn release(&mut self) {
+impl<S: Slots> Drop for Held<'_, S> {
+    fn drop(&mut self) {
         while let Some((at, slot)) = self.slots.pop() {
             self.source.give_back(at, slot);
         }
     }
 }
 
-impl<S: Slots> Drop for Held<'_, S> {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-/// Takes one slot of each of `count` queues: of all, or of none.
-///
-/// Never waits with a slot in hand: see the [module's](super) essay.
+/// Takes one slot of each of `count` queues, in their order: of all, or of none. Who waits keeps what it has: the order has to be the same for everybody, see
+/// the [module's](super) essay.
 ///
 /// # Errors
 /// The queue that had none, and why. Nothing is held then.
-pub fn take_all<'a, S: Slots, R: Rules>(
-    source: &'a S,
-    count: usize,
-    room: &'a mut Vec<(usize, u32)>,
-) -> Result<Held<'a, S>, (usize, S::Refusal)> {
+#[inline]
+pub fn take_all<'a, S: Slots>(source: &'a S, count: usize, room: &'a mut Vec<(usize, u32)>) -> Result<Held<'a, S>, (usize, S::Refusal)> {
     let mut held = Held::none(source, room);
-    // the queue that was waited for: its slot is in hand already
-    let mut waited = None;
-    let mut at = 0;
-    while at < count {
-        if waited != Some(at) {
-            match source.take(at) {
-                Ok(slot) => held.push(at, slot),
-                Err(refusal) => {
-                    if R::GIVES_BACK {
-                        held.release();
-                    }
-                    let slot = source.wait(at, refusal).map_err(|refusal| (at, refusal))?;
-                    held.push(at, slot);
-                    waited = Some(at);
-                    if R::GIVES_BACK {
-                        at = 0;
-                    }
-                    continue;
-                }
-            }
-        }
-        at += 1;
+    for at in 0..count {
+        let slot = source.take(at).or_else(|refusal| source.wait(at, refusal)).map_err(|refusal| (at, refusal))?;
+        held.push(at, slot);
     }
     Ok(held)
 }

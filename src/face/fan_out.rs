@@ -4,7 +4,6 @@ use super::producer::Producer;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
-use crate::exchange::rules::Sound;
 use crate::exchange::{Held, Slots, take_all};
 use crate::job::{Job, Payload};
 use crate::routing::Hop;
@@ -57,7 +56,7 @@ impl<T: Payload + Clone> Fan<T> {
         if let Err(reason) = validate_payload(&job.payload) {
             return Err(queues.refused(0, job, Refusal::Invalid { reason }));
         }
-        match take_all::<_, Sound>(&queues, self.hops.len(), &mut self.slots) {
+        match take_all(&queues, self.hops.len(), &mut self.slots) {
             Ok(held) => Ok(queues.publish(held, &mut self.copies, job)),
             Err((at, refusal)) => Err(queues.refused(at, job, refusal)),
         }

@@ -6,6 +6,7 @@ mod bad_input;
 mod dead_letters;
 mod delivering;
 mod futures;
+mod exchanges;
 mod handles;
 mod publishing;
 mod settling;
