@@ -30,8 +30,8 @@ macro_rules! counts {
 counts! {
     /// Jobs that at least one queue took.
     Routed routed,
-    /// Copies that queues took: as many as `routed`, and those of fan-outs beyond the first.
-    Copies copies,
+    /// Copies that queues took beyond the first of a job: of fan-outs.
+    ExtraCopies extra_copies,
     /// Jobs that no binding and no alternate exchange wanted.
     Unroutable unroutable,
     /// Jobs that no binding wanted and the alternate exchange was asked to take.
@@ -42,6 +42,13 @@ counts! {
     Missed missed,
     /// Jobs published under something that is no routing key.
     BadKeys bad_keys,
+}
+
+impl ExchangeCounts {
+    /// Copies that queues took.
+    pub fn copies(&self) -> u64 {
+        self.routed + self.extra_copies
+    }
 }
 
 /// The counts of one publisher. One writer, many readers.

@@ -26,8 +26,8 @@ pub struct Binding<Q, G: ?Sized> {
 /// The bindings of an exchange, compiled. Immutable.
 pub struct Table<Q, G: ?Sized> {
     bindings: Vec<Arc<Binding<Q, G>>>,
-    /// Per binding: its target and lane.
-    hops: Box<[Hop]>,
+    /// Per binding: its target and lane, and whether it has a guard.
+    hops: Box<[(Hop, bool)]>,
     /// Every target once, by name.
     targets: Box<[Q]>,
     topics: TopicTable,
@@ -76,7 +76,8 @@ impl<Q: Target, G: ?Sized> Table<Q, G> {
         targets.sort_by(|a, b| a.name().cmp(b.name()));
         targets.dedup_by(|a, b| a.name() == b.name());
         let number = |target: &Q| targets.binary_search_by(|other| other.name().cmp(target.name())).expect("it was put in") as u32;
-        let hops = bindings.iter().map(|binding| Hop { target: number(&binding.target), lane: binding.lane }).collect();
+        let hop = |binding: &Binding<Q, G>| Hop { target: number(&binding.target), lane: binding.lane };
+        let hops = bindings.iter().map(|binding| (hop(binding), binding.guard.is_some())).collect();
         let topics = TopicTable::new(bindings.iter().map(|binding| &binding.key));
         Table { bindings, hops, targets: targets.into(), topics }
     }
@@ -115,17 +116,22 @@ impl<Q: Target, G: ?Sized> Table<Q, G> {
 
     #[inline]
     fn offer(&self, binding: u32, set: &mut TargetSet, admits: &mut impl FnMut(&G) -> bool) {
-        let binding = binding as usize;
-        if self.bindings[binding].guard.as_ref().is_none_or(|guard| admits(guard)) {
-            set.offer(self.hops[binding]);
+        let (hop, guarded) = self.hops[binding as usize];
+        if !guarded || self.guard(binding).is_some_and(admits) {
+            set.offer(hop);
         }
+    }
+
+    #[cold]
+    fn guard(&self, binding: u32) -> Option<&G> {
+        self.bindings[binding as usize].guard.as_deref()
     }
 
     /// What `key` leads to, for use while this table is the current one.
     pub fn row(&self, key: RoutingKey<'_>, finder: &mut Finder) -> Row {
         let mut matching = Vec::new();
         self.topics.matches(key, &mut finder.walk, |binding| matching.push(binding));
-        if matching.iter().any(|&binding| self.bindings[binding as usize].guard.is_some()) {
+        if matching.iter().any(|&binding| self.hops[binding as usize].1) {
             return Row::Guarded(matching.into());
         }
         self.choose(&matching, finder, |_| true);

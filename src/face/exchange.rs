@@ -178,7 +178,7 @@ pub struct BindingInfo {
 /// assert_eq!(error.into_inner(), "0x21");
 ///
 /// let counts = tasks.counts();
-/// assert_eq!((counts.routed, counts.copies, counts.unroutable), (2, 3, 1));
+/// assert_eq!((counts.routed, counts.copies(), counts.unroutable), (2, 3, 1));
 /// # drop(runtime);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -6,7 +6,7 @@ use super::fan_out::{Fan, Wait};
 use super::producer::Producer;
 use super::route::Route;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
-use crate::error::Refusal;
+use crate::error::{PublishError, Refusal};
 use crate::exchange::{Block, Count, Finder, Row};
 use crate::job::{Job, Payload};
 use crate::routing::{Hop, KeyError, RoutingKey};
@@ -189,8 +189,30 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
 
 impl<T: Payload> ExchangePublisher<T> {
     /// Finds the way and takes it; `several` is the way to more than one queue.
-    #[inline]
+    // always: this is little more than a look into an array, and to pass a job on costs more than that
+    #[inline(always)]
     fn send<R: From<Routed>>(
+        &mut self,
+        to: Result<Address<'_>, KeyError>,
+        job: Job<T>,
+        wait: Wait,
+        several: fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
+    ) -> Result<R, RouteError<T>> {
+        if let Ok(Address::Route(route)) = &to
+            && self.exchange.inner.current.version() == self.version
+            && let Some((place, id)) = route.place(&self.exchange.inner.routes)
+            && let Some(RouteRow { id: of, row: Row::One(hop) }) = self.rows.get(place)
+            && *of == id
+            && let Some(producer) = &self.producers[hop.target as usize]
+        {
+            return self.deliver(producer, *hop, job, wait).map(R::from);
+        }
+        self.send_far(to, job, wait, several)
+    }
+
+    /// As [`send`](Self::send), whatever there is to do first.
+    #[inline(never)]
+    fn send_far<R: From<Routed>>(
         &mut self,
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
@@ -203,23 +225,31 @@ impl<T: Payload> ExchangePublisher<T> {
         let found = match &to {
             Ok(Address::Route(route)) => self.look_up(route, job.payload()),
             Ok(Address::Key(key)) => self.search(*key, job.payload()),
-            Err(error) => {
-                self.counts.add(Count::BadKeys, 1);
-                return Err(RouteError::new(job, RouteRefusal::BadKey(error.clone())));
-            }
+            Err(_) => Ok(Found::Nowhere),
         };
-        match found {
-            Ok(Found::One(hop)) => self.deliver(hop, job, wait).map(R::from),
-            Ok(Found::Several) => several(self, job, wait),
-            Ok(Found::Nowhere) => self.send_on(to, job, wait, several),
-            Err(message) => {
-                self.counts.add(Count::Refused, 1);
-                Err(RouteError::new(job, RouteRefusal::PredicatePanicked { message }))
-            }
+        let hop = match found {
+            Ok(Found::One(hop)) => hop,
+            Ok(Found::Several) => return several(self, job, wait),
+            Ok(Found::Nowhere) => return self.send_on(to, job, wait, several),
+            Err(message) => return Err(self.panicked(job, message)),
+        };
+        let target = hop.target as usize;
+        if self.producers[target].is_none()
+            && let Err(refusal) = self.open_producer(target)
+        {
+            return Err(self.refused(target, job, refusal));
         }
+        let producer = self.producers[target].as_ref().expect("it was opened");
+        self.deliver(producer, hop, job, wait).map(R::from)
     }
 
-    /// No binding wants the job: the alternate exchange may.
+    #[cold]
+    fn panicked(&self, job: Job<T>, message: String) -> RouteError<T> {
+        self.counts.add(Count::Refused, 1);
+        RouteError::new(job, RouteRefusal::PredicatePanicked { message })
+    }
+
+    /// It is published under no key; or no binding wants it, but the alternate exchange may.
     #[cold]
     fn send_on<R: From<Routed>>(
         &mut self,
@@ -228,6 +258,10 @@ impl<T: Payload> ExchangePublisher<T> {
         wait: Wait,
         several: fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
     ) -> Result<R, RouteError<T>> {
+        if let Err(error) = to {
+            self.counts.add(Count::BadKeys, 1);
+            return Err(RouteError::new(job, RouteRefusal::BadKey(error)));
+        }
         match &mut self.alternate {
             Some(alternate) => {
                 self.counts.add(Count::ToAlternate, 1);
@@ -256,18 +290,9 @@ impl<T: Payload> ExchangePublisher<T> {
         self.found(panicked)
     }
 
-    /// The way of a route: an array look-up, once it was resolved.
-    #[inline]
+    /// The way of a route, which is resolved if it has not been by this table.
     fn look_up(&mut self, route: &Route, payload: &T) -> Result<Found, String> {
         let Some((place, id)) = route.place(&self.exchange.inner.routes) else { return self.search(route.key(), payload) };
-        match self.rows.get(place) {
-            Some(RouteRow { id: of, row: Row::One(hop) }) if *of == id => Ok(Found::One(*hop)),
-            _ => self.look_up_all(route, place, id, payload),
-        }
-    }
-
-    #[inline(never)]
-    fn look_up_all(&mut self, route: &Route, place: usize, id: u64, payload: &T) -> Result<Found, String> {
         if self.rows.len() <= place {
             self.rows.resize_with(place + 1, || RouteRow { id: 0, row: Row::Nowhere });
         }
@@ -318,15 +343,8 @@ fn admits<T>(guard: &Guard<T>, key: RoutingKey<'_>, payload: &T, panicked: &mut 
 
 impl<T: Payload> ExchangePublisher<T> {
     /// To one queue: as its own producer does.
-    #[inline]
-    fn deliver(&mut self, hop: Hop, job: Job<T>, wait: Wait) -> Result<Routed, RouteError<T>> {
-        let target = hop.target as usize;
-        if self.producers[target].is_none()
-            && let Err(refusal) = self.open_producer(target)
-        {
-            return Err(self.refused(target, job, refusal));
-        }
-        let producer = self.producers[target].as_ref().expect("it was opened");
+    #[inline(always)]
+    fn deliver(&self, producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait) -> Result<Routed, RouteError<T>> {
         let job = job.lane(usize::from(hop.lane));
         let result = match wait {
             Wait::AsTheQueueSays => producer.publish(job),
@@ -336,14 +354,16 @@ impl<T: Payload> ExchangePublisher<T> {
         match result {
             Ok(id) => {
                 self.counts.add(Count::Routed, 1);
-                self.counts.add(Count::Copies, 1);
                 Ok(Routed { copies: 1, job: Some(id) })
             }
-            Err(error) => {
-                let refusal = error.refusal().clone();
-                Err(self.refused(target, error.into_job(), refusal))
-            }
+            Err(error) => Err(self.not_published(hop.target as usize, error)),
         }
+    }
+
+    #[cold]
+    fn not_published(&self, target: usize, error: PublishError<T>) -> RouteError<T> {
+        let refusal = error.refusal().clone();
+        self.refused(target, error.into_job(), refusal)
     }
 
     #[cold]
@@ -412,7 +432,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
 
     fn count_copies(&self, copies: usize) {
         self.counts.add(Count::Routed, 1);
-        self.counts.add(Count::Copies, copies as u64);
+        self.counts.add(Count::ExtraCopies, copies as u64 - 1);
     }
 }
 

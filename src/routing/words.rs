@@ -53,13 +53,13 @@ impl Words {
 
     /// The number of a word, or NONE.
     #[inline]
-    pub(super) fn find(&self, word: &str) -> u32 {
-        let hash = hash(word.as_bytes());
+    pub(super) fn find(&self, word: &[u8]) -> u32 {
+        let hash = hash(word);
         let mask = self.cells.len() - 1;
         let mut at = (hash >> self.shift) as usize & mask;
         loop {
             let cell = self.cells[at];
-            if cell.word == NONE || (cell.hash == (hash >> 32) as u32 && self.text(cell.word) == word.as_bytes()) {
+            if cell.word == NONE || (cell.hash == (hash >> 32) as u32 && self.text(cell.word) == word) {
                 return cell.word;
             }
             at = (at + 1) & mask;

@@ -225,7 +225,7 @@ fn one_full_queue_of_three_means_no_copy_anywhere() {
     adds_up(&hub.runtime);
     assert_eq!(hub.queues[1].counts().rejected_full, 2);
     let counts = hub.exchange.counts();
-    assert_eq!((counts.routed, counts.copies, counts.refused), (1, 3, 2));
+    assert_eq!((counts.routed, counts.copies(), counts.refused), (1, 3, 2));
 }
 
 #[test]
