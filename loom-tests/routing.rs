@@ -4,7 +4,7 @@
 
 use crate::support::{Bound, check, must_die, must_fail};
 use ringmill::chain::LinkArray;
-use ringmill::credit::{AccountId, CreditPool};
+use ringmill::credit::{AccountId, CreditPool, Waiting};
 use ringmill::exchange::rules::{Rules, Sound};
 use ringmill::exchange::{Current, Slots, take_all};
 use ringmill::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
@@ -125,7 +125,8 @@ impl Slots for Fan {
     fn wait(&self, at: usize, (): ()) -> Result<u32, ()> {
         let queue = self.order[at];
         let patience = || Some(Duration::from_secs(3600));
-        self.queues.pools[queue].wait(&self.queues.links, &self.accounts[queue], patience, || false).map_err(|_| ())
+        let line = [(&self.queues.pools[queue], &self.accounts[queue])];
+        Waiting::new().wait(&self.queues.links, &line, patience, || false).map_err(|_| ())
     }
 
     fn give_back(&self, at: usize, slot: u32) {

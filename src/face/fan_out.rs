@@ -97,16 +97,15 @@ struct Queues<'a, T: Payload> {
     hops: &'a [Hop],
     wait: Wait,
     clock: &'a dyn Clock,
-    /// When the publish began.
-    began: Timestamp,
-    /// When it began, or when it last stopped waiting.
+    /// When the publish began, or last stopped waiting.
     now: Cell<Timestamp>,
+    /// When it first began to wait.
+    waiting_since: Cell<Option<Timestamp>>,
 }
 
 impl<'a, T: Payload> Queues<'a, T> {
     fn new(producers: &'a [Option<Producer<T>>], hops: &'a [Hop], wait: Wait, clock: &'a dyn Clock) -> Self {
-        let now = clock.now();
-        Queues { producers, hops, wait, clock, began: now, now: Cell::new(now) }
+        Queues { producers, hops, wait, clock, now: Cell::new(clock.stamp()), waiting_since: Cell::new(None) }
     }
 
     #[inline]
@@ -164,8 +163,10 @@ impl<T: Payload> Slots for Queues<'_, T> {
         if handle.runtime.is_inside() {
             return Err(Refusal::WouldDeadlock);
         }
-        let slot = handle.queue.wait_for_slot(publisher, self.lane(at), self.clock, self.began + patience);
-        self.now.set(self.clock.now());
+        let since = self.waiting_since.get().unwrap_or_else(|| self.clock.now());
+        self.waiting_since.set(Some(since));
+        let slot = handle.queue.wait_for_slot(publisher, self.lane(at), self.clock, since + patience);
+        self.now.set(self.clock.stamp());
         slot
     }
 

@@ -2,11 +2,11 @@
 
 mod builder;
 mod consumer;
-mod futures;
 mod destination;
 mod exchange;
 mod exchange_publisher;
 mod fan_out;
+mod futures;
 mod handle;
 mod letters;
 mod producer;
@@ -18,10 +18,10 @@ mod snapshot;
 
 pub use builder::RuntimeBuilder;
 pub use consumer::{Consumer, Delivery};
-pub use futures::{PublishAsync, RecvAsync};
 pub use destination::Destination;
 pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
 pub use exchange_publisher::ExchangePublisher;
+pub use futures::{PublishAsync, RecvAsync};
 pub use handle::QueueHandle;
 pub use letters::DeadLetterQueue;
 pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};

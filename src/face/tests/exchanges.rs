@@ -376,7 +376,7 @@ fn fan_outs_that_want_each_others_queues_all_come_through() {
                 (0..JOBS).for_each(|job| assert_eq!(publisher.publish("k", job).unwrap().copies, 3));
             })
         });
-        publishers.map(|publisher| publisher.join().unwrap());
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
         let report = runtime.shutdown(ShutdownOptions::default());
         assert!(report.snapshot().queues.iter().all(|queue| queue.counts.acked == 2 * JOBS && queue.ledger_balances()));
     });

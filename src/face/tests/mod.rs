@@ -5,8 +5,8 @@
 mod bad_input;
 mod dead_letters;
 mod delivering;
-mod futures;
 mod exchanges;
+mod futures;
 mod handles;
 mod publishing;
 mod settling;
