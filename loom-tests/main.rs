@@ -12,6 +12,7 @@ mod latest;
 mod lines;
 mod parking;
 mod ring;
+mod routing;
 mod runtime;
 mod state;
 mod support;

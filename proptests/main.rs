@@ -9,5 +9,6 @@ mod lanes;
 mod queue;
 mod retry;
 mod ring;
+mod routing;
 mod wheel;
 mod word;

@@ -77,7 +77,12 @@ impl<P: Payload> Payload for Box<P> {
     }
 }
 
-impl<P: Payload> Payload for std::sync::Arc<P> {
+/// To be shared as an `Arc<str>`.
+impl Payload for str {}
+/// To be shared as an `Arc<[P]>`.
+impl<P: Send + Sync + 'static> Payload for [P] {}
+
+impl<P: Payload + ?Sized> Payload for std::sync::Arc<P> {
     fn validate(&self) -> Result<(), Invalid> {
         (**self).validate()
     }

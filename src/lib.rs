@@ -133,6 +133,7 @@ mod verdict;
 pub use config::*;
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
 pub use error::*;
+pub use exchange::{ExchangeCounts, ExchangeKind};
 pub use face::*;
 pub use histogram::HistogramSnapshot;
 pub use id::JobId;
@@ -140,6 +141,7 @@ pub use job::{Invalid, Job, Payload};
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
 pub use retry::{Backoff, Jitter};
+pub use routing::{BindingKey, KeyError, KeyFault, Pattern, RoutingKey};
 pub use runtime::{
     CancelCause, Context, CoreList, Handler, Idle, OnPinFailure, Placement, PlacementReport, PoolConfig, PoolSnapshot, WorkerPlacement,
 };
@@ -151,6 +153,8 @@ pub use verdict::{ErrorClass, IntoVerdict, JobError, Verdict};
 pub mod chain;
 #[doc(hidden)]
 pub mod credit;
+#[doc(hidden)]
+pub mod exchange;
 #[doc(hidden)]
 pub mod histogram;
 #[doc(hidden)]
@@ -165,6 +169,8 @@ pub mod retry;
 pub mod ring;
 #[doc(hidden)]
 pub mod rng;
+#[doc(hidden)]
+pub mod routing;
 #[doc(hidden)]
 pub mod runtime;
 #[doc(hidden)]

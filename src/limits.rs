@@ -36,6 +36,13 @@ pub const SLEEPERS_MAX: usize = 56;
 /// The most handles (producers, workers, consumers) with a credit account in one queue.
 pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else { 1024 };
 
+/// The most bytes a routing key or binding key can have.
+pub const KEY_BYTES_MAX: usize = 255;
+/// The most words a routing key or binding key can have.
+pub const KEY_WORDS_MAX: usize = 32;
+/// The most bindings an exchange can have.
+pub const BINDINGS_MAX: usize = 1 << 20;
+
 /// Levels of the timer wheel.
 pub(crate) const WHEEL_LEVELS: usize = 6;
 /// Buckets of one level.

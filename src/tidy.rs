@@ -15,7 +15,7 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 24] = [
+const LAYERS: [(&str, u32, &[&str]); 26] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
@@ -31,10 +31,12 @@ const LAYERS: [(&str, u32, &[&str]); 24] = [
     ("wheel", 2, &[]),
     ("inbox", 2, &[]),
     ("retry", 2, &[]),
+    ("routing", 2, &[]),
     ("histogram", 2, &[]),
     ("lanes", 3, &[]),
     ("ledger", 3, &[]),
     ("config", 3, &[]),
+    ("exchange", 3, &[]),
     ("dead_letter", 3, &["config"]),
     ("queue", 4, &[]),
     ("runtime", 5, &[]),

@@ -1,7 +1,9 @@
 //! A runtime in the making.
 
+use super::exchange::{Exchange, ExchangeConfig};
 use super::handle::QueueHandle;
 use super::runtime::Runtime;
+use super::snapshot::Exchanges;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{POOL_DEFAULT, QueueConfig, TICK};
 use crate::error::{BuildError, ConfigError};
@@ -44,6 +46,7 @@ pub struct RuntimeBuilder {
     timer_bell: Arc<EventCount>,
     timer_until: Arc<AtomicU64>,
     queues: Vec<Declared>,
+    exchanges: Exchanges,
     pools: BTreeMap<String, PoolConfig>,
     bells: BTreeMap<String, Arc<EventCount>>,
 }
@@ -81,6 +84,7 @@ impl RuntimeBuilder {
             timer_bell: Arc::new(EventCount::new()),
             timer_until: Arc::new(AtomicU64::new(u64::MAX)),
             queues: Vec::new(),
+            exchanges: Exchanges::default(),
             pools: BTreeMap::new(),
             bells: BTreeMap::new(),
         }
@@ -156,6 +160,20 @@ impl RuntimeBuilder {
         Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell)))
     }
 
+    /// Declares an exchange, which publishes to queues by routing key. Queues are bound through its handle, before or after the runtime is built.
+    ///
+    /// # Errors
+    /// When its name is empty or too long, its alternate is of another runtime, or an exchange of that name was declared before.
+    pub fn exchange<T: Payload>(&mut self, config: ExchangeConfig<T>) -> Result<Exchange<T>, ConfigError> {
+        if self.exchanges.iter().any(|declared| declared.name() == config.name()) {
+            let value = format_args!("`{}`, declared twice", config.name()).to_string();
+            return Err(ConfigError::new("runtime", "exchange", value, "each exchange once"));
+        }
+        let exchange = Exchange::new(config, self.id, Arc::clone(&self.clock))?;
+        self.exchanges.push(Box::new(exchange.clone()));
+        Ok(exchange)
+    }
+
     fn declare<T: Payload>(&mut self, config: &QueueConfig, bell: Arc<EventCount>) -> Result<Arc<Queue<T>>, ConfigError> {
         if self.queues.iter().any(|declared| declared.queue.name() == config.name()) {
             return Err(ConfigError::new("runtime", "queue", format_args!("`{}`, declared twice", config.name()), "each queue once"));
@@ -202,7 +220,7 @@ impl RuntimeBuilder {
             until: self.timer_until,
             stopping: AtomicBool::new(false),
         });
-        Runtime::start(self.id, self.clock, queues, pools, timer, self.manual)
+        Runtime::start(self.id, self.clock, queues, self.exchanges, pools, timer, self.manual)
     }
 }
 

@@ -2,23 +2,34 @@
 
 mod builder;
 mod consumer;
+mod destination;
+mod exchange;
+mod exchange_publisher;
+mod fan_out;
 mod futures;
 mod handle;
 mod letters;
 mod producer;
+mod route;
+mod routed;
 mod runtime;
 mod shutdown;
 mod snapshot;
 
 pub use builder::RuntimeBuilder;
 pub use consumer::{Consumer, Delivery};
+pub use destination::Destination;
+pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
+pub use exchange_publisher::ExchangePublisher;
 pub use futures::{PublishAsync, RecvAsync};
 pub use handle::QueueHandle;
 pub use letters::DeadLetterQueue;
 pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};
+pub use route::Route;
+pub use routed::{Partial, RouteError, RouteRefusal, Routed};
 pub use runtime::Runtime;
 pub use shutdown::{RunningJob, ShutdownHandle, ShutdownOptions, ShutdownReport};
-pub use snapshot::{LaneSnapshot, QueueSnapshot, Snapshot};
+pub use snapshot::{ExchangeSnapshot, LaneSnapshot, QueueSnapshot, Snapshot};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

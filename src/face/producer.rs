@@ -28,8 +28,8 @@ use std::time::Duration;
 /// [`try_publish`](Self::try_publish) is lock-free: a thread stopped anywhere holds up nobody. Only a publish that waits for a slot waits.
 #[doc(alias = "sender")]
 pub struct Producer<T: Payload> {
-    handle: QueueHandle<T>,
-    publisher: Publisher,
+    pub(super) handle: QueueHandle<T>,
+    pub(super) publisher: Publisher,
 }
 
 impl<T: Payload> Producer<T> {

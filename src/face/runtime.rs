@@ -2,7 +2,7 @@
 
 use super::builder::RuntimeBuilder;
 use super::shutdown::{ShutdownHandle, ShutdownOptions, ShutdownReport};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Exchanges, Snapshot};
 use crate::clock::{Clock, Timestamp};
 use crate::error::BuildError;
 use crate::queue::Look;
@@ -23,6 +23,7 @@ pub struct Runtime {
     pub(super) id: RuntimeId,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) queues: Vec<Arc<dyn Served>>,
+    pub(super) exchanges: Exchanges,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) timer: Arc<Timer>,
     pub(super) timer_thread: Option<thread::JoinHandle<()>>,
@@ -42,12 +43,13 @@ impl Runtime {
         id: RuntimeId,
         clock: Arc<dyn Clock>,
         queues: Vec<Arc<dyn Served>>,
+        exchanges: Exchanges,
         pools: Vec<Arc<Pool>>,
         timer: Arc<Timer>,
         manual: bool,
     ) -> Result<Runtime, BuildError> {
         let shutdown = ShutdownHandle::new(&queues);
-        let mut runtime = Runtime { id, clock, queues, pools, timer, timer_thread: None, manual: None, shutdown, down: false };
+        let mut runtime = Runtime { id, clock, queues, exchanges, pools, timer, timer_thread: None, manual: None, shutdown, down: false };
         // an error below drops `runtime`, which stops what was started
         if manual {
             let mut workers = Vec::new();
@@ -76,7 +78,7 @@ impl Runtime {
     /// # Complexity
     /// O(capacity) per queue: the slots' phases are counted one by one.
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(self.clock.now(), &self.queues, &self.pools)
+        snapshot::take(self.clock.now(), &self.queues, &self.exchanges, &self.pools)
     }
 
     /// Where the workers of each pool run: pool name and report.

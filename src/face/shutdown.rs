@@ -219,7 +219,7 @@ impl Runtime {
             undone.insert(queue.name().to_owned(), queue.hand_back());
             running.extend(queue.running().into_iter().map(|(job, attempt)| RunningJob { queue: queue.name().to_owned(), job, attempt }));
         }
-        let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.pools);
+        let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.exchanges, &self.pools);
         ShutdownReport { undone, running, snapshot, drained: drained && joined }
     }
 

@@ -1,7 +1,10 @@
 //! Counts, gauges and histograms, read at leisure.
 
+use super::exchange::Exchange;
 use crate::clock::Timestamp;
+use crate::exchange::{ExchangeCounts, ExchangeKind};
 use crate::histogram::HistogramSnapshot;
+use crate::job::Payload;
 use crate::ledger::Counts;
 use crate::queue::{Phases, Pressure};
 use crate::runtime::PoolSnapshot;
@@ -17,6 +20,8 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// The queues, in the order of their declaration.
     pub queues: Vec<QueueSnapshot>,
+    /// The exchanges, in the order of their declaration.
+    pub exchanges: Vec<ExchangeSnapshot>,
     /// The pools, by name.
     pub pools: Vec<PoolSnapshot>,
 }
@@ -25,6 +30,11 @@ impl Snapshot {
     /// The queue of that name.
     pub fn queue(&self, name: &str) -> Option<&QueueSnapshot> {
         self.queues.iter().find(|queue| queue.name == name)
+    }
+
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<&ExchangeSnapshot> {
+        self.exchanges.iter().find(|exchange| exchange.name == name)
     }
 
     /// Wake-ups that a timeout had to make good, over all queues: 0, or a wake-up was lost.
@@ -103,10 +113,53 @@ impl QueueSnapshot {
     }
 }
 
-pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], pools: &[Arc<Pool>]) -> Snapshot {
+/// What an exchange looks like now.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ExchangeSnapshot {
+    /// The exchange.
+    pub name: String,
+    /// How it reads binding keys.
+    pub kind: ExchangeKind,
+    /// How many bindings it has.
+    pub bindings: usize,
+    /// The exchange that takes what no binding wants.
+    pub alternate: Option<String>,
+    /// Everything that was counted since the start.
+    pub counts: ExchangeCounts,
+}
+
+/// An exchange, whatever its payload.
+pub(super) trait Watched: Send + Sync {
+    fn name(&self) -> &str;
+    fn snapshot(&self) -> ExchangeSnapshot;
+}
+
+/// The exchanges of a runtime.
+pub(super) type Exchanges = Vec<Box<dyn Watched>>;
+
+impl<T: Payload> Watched for Exchange<T> {
+    fn name(&self) -> &str {
+        Exchange::name(self)
+    }
+
+    fn snapshot(&self) -> ExchangeSnapshot {
+        let (_, table) = self.inner.current.load();
+        ExchangeSnapshot {
+            name: self.name().to_owned(),
+            kind: self.kind(),
+            bindings: table.bindings().len(),
+            alternate: self.alternate().map(|exchange| exchange.name().to_owned()),
+            counts: self.counts(),
+        }
+    }
+}
+
+pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], exchanges: &Exchanges, pools: &[Arc<Pool>]) -> Snapshot {
     Snapshot {
         at,
         queues: queues.iter().map(|queue| of_queue(&**queue)).collect(),
+        exchanges: exchanges.iter().map(|exchange| exchange.snapshot()).collect(),
         pools: pools.iter().map(|pool| pool.snapshot()).collect(),
     }
 }

@@ -5,6 +5,7 @@
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
+//! | `fan_out` | a copy takes a slot first, and enters a lane when its siblings have slots too |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
@@ -25,6 +26,7 @@ mod claim;
 mod end;
 mod evict;
 mod expire;
+mod fan_out;
 mod hand_back;
 mod letters;
 mod line;

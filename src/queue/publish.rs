@@ -282,7 +282,7 @@ impl<T: Payload> Queue<T> {
 
     /// Writes payload and description into a slot that the publisher owns.
     #[inline]
-    fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
+    pub(super) fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
         let id = self.next_id(publisher);
         let eligible = match when {
             When::Now => now,
@@ -350,7 +350,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// The refusal of a full queue, with a hint.
-    fn full(&self) -> Refusal {
+    pub(super) fn full(&self) -> Refusal {
         // relaxed: a hint
         let gap = self.settle_gap.load(Relaxed);
         Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod dead_letters;
 mod delivering;
+mod exchanges;
 mod futures;
 mod handles;
 mod publishing;

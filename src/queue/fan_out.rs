@@ -1,0 +1,84 @@
+//! One copy of a fan-out: first a slot, then, once its siblings have theirs too, the way into the lane.
+//!
+//! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with the others.
+
+use super::Queue;
+use super::publish::{Publisher, When};
+use crate::chain::Chain;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Overflow;
+use crate::credit::WaitError;
+use crate::error::Refusal;
+use crate::id::JobId;
+use crate::inbox::Flag;
+use crate::job::{Job, Payload};
+use crate::ledger::Count;
+
+impl<T: Payload> Queue<T> {
+    /// A slot for a copy in `lane`, without waiting. A full queue that drops its oldest does so here; other policies act as `Reject`.
+    ///
+    /// # Errors
+    /// Full, closed, or no such lane.
+    #[inline]
+    pub fn take_slot(&self, publisher: &Publisher, lane: usize, now: Timestamp) -> Result<u32, Refusal> {
+        if lane >= self.lane_count() {
+            return Err(Refusal::NoSuchLane { lane, lanes: self.lane_count() });
+        }
+        if self.is_closed() {
+            return Err(Refusal::Closed);
+        }
+        let free = self.credits.acquire(&self.slab, &publisher.accounts, lane);
+        free.or_else(|| self.make_room(publisher, lane, now)).ok_or_else(|| self.full())
+    }
+
+    /// A slot that the oldest waiting job had, if that is the queue's policy.
+    #[cold]
+    fn make_room(&self, publisher: &Publisher, lane: usize, now: Timestamp) -> Option<u32> {
+        if self.settings.overflow != Overflow::DropOldest || self.would_hold() {
+            return None;
+        }
+        // a slot may be taken under our hands; as many tries as a publish has
+        (0..=self.lane_count()).find_map(|_| {
+            let evicted = self.evict_for(lane, &publisher.accounts, &publisher.ledger, now);
+            evicted.then(|| self.credits.acquire(&self.slab, &publisher.accounts, lane)).flatten()
+        })
+    }
+
+    /// A slot for a copy in `lane`, waiting for one until `deadline`, first come, first served.
+    ///
+    /// # Errors
+    /// Timed out, or closed.
+    pub fn wait_for_slot(&self, publisher: &Publisher, lane: usize, clock: &dyn Clock, deadline: Timestamp) -> Result<u32, Refusal> {
+        let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
+        self.credits.wait(&self.slab, &publisher.accounts, lane, patience, || self.is_closed()).map_err(|error| match error {
+            WaitError::TimedOut => Refusal::TimedOut,
+            WaitError::Closed => Refusal::Closed,
+        })
+    }
+
+    /// Gives a slot back.
+    pub fn give_slot_back(&self, publisher: &Publisher, slot: u32) {
+        self.credits.release(&self.slab, &publisher.accounts, slot);
+    }
+
+    /// Publishes a copy into its slot. Its payload was validated, its lane is there.
+    #[inline]
+    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> JobId {
+        let (lane, ttl) = (job.lane, job.ttl);
+        let id = self.fill(publisher, slot, job, When::Now, now);
+        self.slab.state(slot).fill(lane as u8);
+        self.lanes[lane].push(Chain::one(slot));
+        publisher.ledger.bump(Count::Accepted);
+        if let Some(ttl) = ttl
+            && self.inbox.post(slot, Flag::Poke)
+        {
+            self.wake_timer((now + ttl).as_nanos());
+        }
+        self.ring_bell(1);
+        // as in `admit`: the bell has fenced. A job that the hand-back may have missed becomes undone, like its siblings
+        if self.is_stopped() {
+            self.recall_all();
+        }
+        id
+    }
+}
