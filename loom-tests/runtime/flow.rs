@@ -214,7 +214,7 @@ fn waiting_for_the_only_slot() {
     let waiting = thread::spawn({
         let world = world.clone();
         move || {
-            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX);
+            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX, || false);
             assert!(published.is_ok(), "nobody closed the queue");
         }
     });
@@ -244,7 +244,7 @@ fn closed_while_waiting() {
     let waiting = thread::spawn({
         let world = world.clone();
         move || {
-            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX);
+            let published = world.queue.publish_within(&second, world.job(1), When::Now, &*world.clock, Duration::MAX, || false);
             published.is_ok()
         }
     });

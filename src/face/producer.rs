@@ -95,14 +95,7 @@ impl<T: Payload> Producer<T> {
     pub fn publish_timeout(&self, job: impl Into<Job<T>>, timeout: Duration) -> Result<JobId, PublishError<T>> {
         let job = job.into();
         let (queue, clock) = (&self.handle.queue, &self.handle.clock);
-        if self.handle.runtime.is_inside() {
-            let result = match queue.attempt(&self.publisher, job, When::Now, clock.stamp()) {
-                Err(error) if error.is_full() => Err(PublishError::new(error.into_job(), Refusal::WouldDeadlock)),
-                result => result,
-            };
-            return result.inspect_err(|error| self.publisher.count_refusal(error.refusal()));
-        }
-        queue.publish_within(&self.publisher, job, When::Now, &**clock, timeout)
+        queue.publish_within(&self.publisher, job, When::Now, &**clock, timeout, || self.handle.runtime.is_inside())
     }
 
     /// Publishes from a task, in whatever executor it runs, which waits for a slot for as long as it takes: in one line with the threads that wait, first come,

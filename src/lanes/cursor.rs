@@ -40,16 +40,19 @@ impl Cursor {
         source
     }
 
-    /// Tries the source whose turn it is and, if that has nothing, the others from the most urgent down. `None` if none has anything.
+    /// The sources in the order in which to try them: the one whose turn it is, then the others from the most urgent down.
     ///
     /// A turn is spent either way: whoever steps in for an empty source owes it nothing later.
     #[inline]
-    pub fn pick<R>(&mut self, schedule: &Schedule, mut try_lane: impl FnMut(usize) -> Option<R>) -> Option<(usize, R)> {
+    pub fn order(&mut self, schedule: &Schedule) -> impl Iterator<Item = usize> + use<> {
         let turn = self.next(schedule);
-        if let Some(got) = try_lane(turn) {
-            return Some((turn, got));
-        }
-        (0..schedule.sources()).filter(|&source| source != turn).find_map(|source| try_lane(source).map(|got| (source, got)))
+        std::iter::once(turn).chain((0..schedule.sources()).filter(move |&source| source != turn))
+    }
+
+    /// Tries the sources in [order](Self::order) until one has something. `None` if none has anything.
+    #[inline]
+    pub fn pick<R>(&mut self, schedule: &Schedule, mut try_lane: impl FnMut(usize) -> Option<R>) -> Option<(usize, R)> {
+        self.order(schedule).find_map(|source| try_lane(source).map(|got| (source, got)))
     }
 }
 

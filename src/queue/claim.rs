@@ -4,23 +4,19 @@
 //! and an idle colleague can steal it while it has not been started. The claim costs one store. See the slab's essay for the protocol.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, Aftermath, Queue};
+use super::claim_block::{AHEAD_MAX, ClaimBlock, DELIVERIES};
+use super::{Accounts, Aftermath, Lease, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
-use crate::id::JobId;
 use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
-use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start, Word};
-use crate::sync::CachePadded;
-use crate::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
+use crate::sync::atomic::Ordering::Relaxed;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,184 +28,6 @@ pub enum Look {
     Weak,
     /// Misses nothing that was published: the look before sleeping.
     Strict,
-}
-
-/// The claims of one worker or consumer, where the timer and thieves see them.
-///
-/// The first entries are prefetched jobs, `AHEAD_MAX` per lane; behind them, for a consumer, are the deliveries in its user's hands.
-#[derive(Debug)]
-pub struct ClaimBlock {
-    /// A [`Claim`] each. Written (stores only) by the claimer, or by the settler of the delivery the entry belongs to; read by the timer and by thieves.
-    entries: CachePadded<Box<[AtomicU64]>>,
-    /// Prefetched jobs that have not been started. Written by the claimer; read by thieves as a hint.
-    ahead: AtomicU32,
-    /// The claim whose lease the timer has seen run out while it was still running; [`Claim::NONE`] once its handler has returned. Written by the timer
-    /// and the claimer, by RMW; read by supervision.
-    stuck: AtomicU64,
-    /// Its consumer has been told that nothing comes any more. Written by the consumer, read by a shutdown that drains.
-    left: AtomicBool,
-    prefetched: usize,
-}
-
-impl ClaimBlock {
-    fn new(lanes: usize, deliveries: usize) -> Self {
-        let prefetched = lanes * AHEAD_MAX;
-        ClaimBlock {
-            entries: CachePadded::new((0..prefetched + deliveries).map(|_| AtomicU64::new(Claim::NONE.raw())).collect()),
-            ahead: AtomicU32::new(0),
-            stuck: AtomicU64::new(Claim::NONE.raw()),
-            left: AtomicBool::new(false),
-            prefetched,
-        }
-    }
-
-    /// How many entries.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// The claim in an entry.
-    #[inline]
-    pub(super) fn claim(&self, entry: usize) -> Claim {
-        // edge claim.publish, acquire: the slot was Ready with this epoch when it was claimed
-        Claim::from_raw(self.entries[entry].load(Acquire))
-    }
-
-    #[inline]
-    fn publish(&self, entry: usize, claim: Claim) {
-        // edge claim.publish, release: what the claimer has seen of the slot
-        self.entries[entry].store(claim.raw(), Release);
-    }
-
-    fn clear(&self, entry: Option<u32>) {
-        if let Some(entry) = entry {
-            self.publish(entry as usize, Claim::NONE);
-        }
-    }
-
-    /// The timer saw the lease of this claim run out.
-    pub(super) fn mark_stuck(&self, claim: Claim) {
-        // relaxed: supervision only; RMW because two may write
-        self.stuck.swap(claim.raw(), Relaxed);
-    }
-
-    /// The lease had been settled after all.
-    pub(super) fn unmark_stuck(&self, claim: Claim) {
-        // relaxed, both: supervision only
-        let _ = self.stuck.compare_exchange(claim.raw(), Claim::NONE.raw(), Relaxed, Relaxed);
-    }
-
-    /// True while the handler of a lease that ran out has not returned.
-    pub fn is_stuck(&self) -> bool {
-        // relaxed: supervision only
-        self.stuck.load(Relaxed) != Claim::NONE.raw()
-    }
-
-    /// The consumer was told that nothing comes any more: a drain does not wait for it to receive what comes all the same, from a publisher that was on
-    /// its way when the queue was closed.
-    pub fn leave(&self) {
-        // relaxed: read again and again
-        self.left.store(true, Relaxed);
-    }
-
-    /// The holder of `lease` has it under a new epoch: its claim follows, wherever it stands.
-    pub(super) fn reclaim(&self, lease: &Lease, epoch: Epoch) {
-        let old = lease.claim();
-        let new = Claim::new(lease.index, epoch.previous());
-        for entry in 0..self.len() {
-            // relaxed: only this claimer writes its entries
-            if self.entries[entry].load(Relaxed) == old.raw() {
-                self.publish(entry, new);
-            }
-        }
-    }
-
-    /// True when the timer sees no claim of `lease` here: the delivery was promoted into the wheel.
-    pub(super) fn is_unobserved(&self, lease: &Lease) -> bool {
-        let claim = lease.claim();
-        // relaxed: only this claimer writes its entries
-        self.entries.iter().all(|entry| entry.load(Relaxed) != claim.raw())
-    }
-
-    /// The handler has returned.
-    #[inline]
-    pub(super) fn clear_stuck(&self) {
-        if self.is_stuck() {
-            // relaxed: supervision only
-            self.stuck.swap(Claim::NONE.raw(), Relaxed);
-        }
-    }
-}
-
-/// The right to run one job and to settle it, once.
-#[derive(Debug)]
-pub struct Lease {
-    pub(super) index: u32,
-    /// How often the job was snoozed before.
-    snoozes: u32,
-    /// The slot's word as the start left it; an extension moves its epoch on.
-    pub(super) running: Cell<Word>,
-    pub(super) job: JobId,
-    pub(super) started: Timestamp,
-    /// When it was extended last.
-    pub(super) extended: Cell<Timestamp>,
-    /// The entry of the claim block that a consumer's delivery occupies.
-    pub(super) entry: Option<u32>,
-}
-
-impl Lease {
-    /// The claim under which the timer observes it.
-    fn claim(&self) -> Claim {
-        Claim::new(self.index, self.epoch().previous())
-    }
-
-    /// The current lease.
-    #[inline]
-    pub(super) fn epoch(&self) -> Epoch {
-        self.running.get().epoch()
-    }
-
-    /// The job.
-    pub fn job_id(&self) -> JobId {
-        self.job
-    }
-
-    /// Its lane.
-    #[inline]
-    pub fn lane(&self) -> usize {
-        usize::from(self.running.get().lane())
-    }
-
-    /// The number of this delivery, from 1.
-    pub fn attempt(&self) -> u32 {
-        1 + self.failures() + self.expiries() + self.snoozes
-    }
-
-    /// How many deliveries of the job failed before.
-    #[inline]
-    pub fn failures(&self) -> u32 {
-        self.running.get().failures()
-    }
-
-    /// How many leases of the job ran out before.
-    pub fn expiries(&self) -> u32 {
-        self.running.get().expiries()
-    }
-
-    /// The fencing number: grows with every delivery and extension of the job.
-    pub fn fencing(&self) -> u64 {
-        self.epoch().raw()
-    }
-
-    /// When the delivery was extended last, or started.
-    pub fn extended(&self) -> Timestamp {
-        self.extended.get()
-    }
-
-    /// When the delivery started.
-    pub fn started(&self) -> Timestamp {
-        self.started
-    }
 }
 
 /// Prefetched jobs of one lane, in order.
@@ -230,7 +48,8 @@ impl LaneClaims {
 #[derive(Debug)]
 enum Picker {
     Weighted(Cursor),
-    Strict(StrictPicker),
+    /// It looks at the claims while it picks, so it is taken out for that time.
+    Strict(Option<Box<StrictPicker>>),
 }
 
 /// A worker's or consumer's share of a queue: claims, accounts, counts. One thread at a time.
@@ -248,7 +67,9 @@ pub struct Claimer<T> {
     prefetch: u32,
     /// About how long a handler runs, in nanoseconds; 0: not known yet.
     run_estimate: u64,
-    runs: u32,
+    /// Handlers that returned since the estimate was made, and how long they ran together.
+    ran_jobs: u64,
+    ran_nanos: u64,
     deliveries: usize,
     /// What jobs left that ended before they started: user code, for when the caller has let go of the claimer.
     left: Vec<Aftermath<T>>,
@@ -256,11 +77,6 @@ pub struct Claimer<T> {
 
 /// About this much work is claimed ahead.
 const AHEAD_NANOS: u64 = 100_000;
-/// Deliveries of one consumer that the timer observes; more are promoted into the wheel one by one.
-pub(super) const DELIVERIES: usize = if cfg!(loom) { 2 } else { 32 };
-/// Entries for prefetched jobs of one lane. A model has no chains longer than two, and the timer reads every entry.
-const AHEAD_MAX: usize = if cfg!(loom) { 2 } else { PREFETCH_MAX as usize };
-
 /// How many jobs of `run_nanos` each make up the work a worker claims ahead.
 #[inline]
 pub(super) fn jobs_ahead(run_nanos: u64) -> u32 {
@@ -278,7 +94,10 @@ impl<T> Queue<T> {
         self.claims.lock().push(Arc::clone(&block));
         let picker = match self.settings.discipline {
             Discipline::Weighted => Picker::Weighted(Cursor::new(offset)),
-            Discipline::Strict { max_wait } => Picker::Strict(StrictPicker::new(lanes, max_wait).expect("a valid queue has 1..=8 lanes")),
+            Discipline::Strict { max_wait } => {
+                let picker = StrictPicker::new(lanes, max_wait).expect("a valid queue has 1..=8 lanes");
+                Picker::Strict(Some(Box::new(picker)))
+            }
         };
         Some(Claimer {
             accounts,
@@ -290,7 +109,8 @@ impl<T> Queue<T> {
             popped: Popped::new(),
             prefetch: self.settings.prefetch.unwrap_or(if detached { 1 } else { 8 }),
             run_estimate: 0,
-            runs: 0,
+            ran_jobs: 0,
+            ran_nanos: 0,
             deliveries,
             left: Vec::new(),
             queue: Arc::clone(self),
@@ -318,20 +138,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// A claimer's parts while it takes jobs, without its picker, which calls back into them.
-struct Hand<'a, T> {
-    queue: &'a Queue<T>,
-    accounts: &'a Accounts,
-    ledger: &'a Block,
-    block: &'a ClaimBlock,
-    lanes: &'a mut [LaneClaims],
-    popped: &'a mut Popped,
-    left: &'a mut Vec<Aftermath<T>>,
-    prefetch: u32,
-    deliveries: usize,
-}
-
-impl<T> Hand<'_, T> {
+impl<T> Claimer<T> {
     /// Starts the first job of `lane` that can be started.
     #[inline]
     fn start_from(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
@@ -345,8 +152,6 @@ impl<T> Hand<'_, T> {
             }
             let (index, epoch) = claims.held[claims.at];
             claims.at += 1;
-            // relaxed: a hint
-            self.block.ahead.store((claims.end - claims.at) as u32, Relaxed);
             if self.start(index, epoch, now, started) {
                 return true;
             }
@@ -359,8 +164,10 @@ impl<T> Hand<'_, T> {
             Look::Weak => Pop::Weak,
             Look::Strict => Pop::Strict,
         };
-        let queue = self.queue;
-        if queue.lanes[lane].pop(self.prefetch, mode, self.popped) != PopResult::Taken {
+        self.learn();
+        let queue = &*self.queue;
+        if queue.lanes[lane].pop(self.prefetch, mode, &mut self.popped) != PopResult::Taken {
+            self.block.set_ahead(0);
             return false;
         }
         // the lines of all of them at once, before the first is waited for
@@ -379,15 +186,27 @@ impl<T> Hand<'_, T> {
             }
         }
         (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
-        // relaxed: a hint
-        self.block.ahead.store(end as u32, Relaxed);
+        self.block.set_ahead(end as u32);
         true
+    }
+
+    /// Learns from the handlers that have returned how much work to claim ahead.
+    fn learn(&mut self) {
+        if self.ran_jobs == 0 {
+            return;
+        }
+        let mean = std::mem::take(&mut self.ran_nanos) / std::mem::take(&mut self.ran_jobs);
+        self.run_estimate = if self.run_estimate == 0 { mean.max(1) } else { self.run_estimate - self.run_estimate / 4 + mean / 4 };
+        if self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
+            self.prefetch = jobs_ahead(self.run_estimate);
+        }
+        self.queue.note_run_estimate(self.run_estimate);
     }
 
     /// Starts a claimed job, unless it was cancelled, has expired, or went to somebody else.
     #[inline]
     fn start(&mut self, index: u32, epoch: Epoch, now: Timestamp, started: &mut Option<Lease>) -> bool {
-        let queue = self.queue;
+        let queue = &*self.queue;
         let slot = queue.slab.slot(index);
         if slot.expires() <= now {
             let disposed = slot.state.end_claimed(epoch, Fate::Expired);
@@ -436,13 +255,13 @@ impl<T> Hand<'_, T> {
     fn dispose(&mut self, index: u32, disposed: Dispose, now: Timestamp) {
         match disposed {
             Dispose::Owner(word) => {
-                self.queue.count_fate(self.ledger, word.fate());
-                match self.queue.end(self.accounts, self.ledger, index, word, now, false) {
+                self.queue.count_fate(&self.ledger, word.fate());
+                match self.queue.end(&self.accounts, &self.ledger, index, word, now, false) {
                     Aftermath::Nothing => {}
                     aftermath => self.left.push(aftermath),
                 }
             }
-            Dispose::Left(word) => self.queue.count_left(self.ledger, word.fate()),
+            Dispose::Left(word) => self.queue.count_left(&self.ledger, word.fate()),
             Dispose::Moved => self.ledger.bump(Count::TakenBack),
         }
     }
@@ -493,38 +312,25 @@ impl<T> Claimer<T> {
         if self.queue.is_paused() {
             return false;
         }
-        let (mut hand, picker) = self.hand();
-        let queue = hand.queue;
-        match picker {
+        match &mut self.picker {
             Picker::Weighted(cursor) => {
-                cursor.pick(&queue.settings.schedule, |lane| hand.start_from(lane, look, now, started).then_some(())).is_some()
+                let mut order = cursor.order(&self.queue.settings.schedule);
+                order.any(|lane| self.start_from(lane, look, now, started))
             }
             Picker::Strict(strict) => {
+                let Some(mut strict) = strict.take() else { return false };
                 // both look at the claims
-                let hand = RefCell::new(hand);
+                let claimer = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
-                    let index = hand.borrow().lanes[lane].head().or_else(|| queue.lanes[lane].peek())?;
-                    Some(now.since(queue.slab.slot(index).published()))
+                    let claimer = claimer.borrow();
+                    let index = claimer.lanes[lane].head().or_else(|| claimer.queue.lanes[lane].peek())?;
+                    Some(now.since(claimer.queue.slab.slot(index).published()))
                 };
-                strict.pick(now, head_age, |lane| hand.borrow_mut().start_from(lane, look, now, started).then_some(())).is_some()
+                let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from(lane, look, now, started).then_some(()));
+                self.picker = Picker::Strict(Some(strict));
+                picked.is_some()
             }
         }
-    }
-
-    #[inline]
-    fn hand(&mut self) -> (Hand<'_, T>, &mut Picker) {
-        let hand = Hand {
-            queue: &self.queue,
-            accounts: &self.accounts,
-            ledger: &self.ledger,
-            block: &self.block,
-            lanes: &mut self.lanes,
-            popped: &mut self.popped,
-            left: &mut self.left,
-            prefetch: self.prefetch,
-            deliveries: self.deliveries,
-        };
-        (hand, &mut self.picker)
     }
 
     /// True when a job is at hand without looking further.
@@ -544,7 +350,7 @@ impl<T> Claimer<T> {
             return false;
         }
         let lanes = self.lanes.len();
-        self.has_claims() || (0..lanes).any(|lane| self.hand().0.refill(lane, look))
+        self.has_claims() || (0..lanes).any(|lane| self.refill(lane, look))
     }
 
     /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.
@@ -578,8 +384,7 @@ impl<T> Claimer<T> {
         let queue = Arc::clone(&self.queue);
         let blocks = queue.claims.lock();
         for block in blocks.iter().filter(|block| !Arc::ptr_eq(block, &self.block)) {
-            // relaxed: a hint
-            if block.ahead.load(Relaxed) == 0 {
+            if !block.is_ahead() {
                 continue;
             }
             for entry in 0..block.prefetched {
@@ -604,22 +409,14 @@ impl<T> Claimer<T> {
         false
     }
 
-    /// The handler returned after `ran`: learns how much work to claim ahead.
+    /// The handler returned after `ran`.
     #[inline]
     pub fn ran(&mut self, lane: usize, ran: Duration) {
         let nanos = nanos(ran);
         self.ledger.run(lane, nanos);
         self.block.clear_stuck();
-        self.run_estimate = if self.run_estimate == 0 { nanos.max(1) } else { self.run_estimate - self.run_estimate / 8 + nanos / 8 };
-        self.runs = self.runs.wrapping_add(1);
-        // a division: not for every short job
-        if (self.runs % 8 == 1 || nanos > AHEAD_NANOS) && self.deliveries == 0 && self.queue.settings.prefetch.is_none() {
-            self.prefetch = jobs_ahead(self.run_estimate);
-        }
-        if self.runs.is_multiple_of(64) || nanos > AHEAD_NANOS {
-            // relaxed: a hint
-            self.queue.run_estimate.store(self.run_estimate, Relaxed);
-        }
+        self.ran_nanos = self.ran_nanos.saturating_add(nanos);
+        self.ran_jobs += 1;
     }
 
     /// Gives the claimed jobs that were not started back to their lanes.
@@ -633,8 +430,7 @@ impl<T> Claimer<T> {
             }
             claims.at = claims.end;
         }
-        // relaxed: a hint
-        self.block.ahead.store(0, Relaxed);
+        self.block.set_ahead(0);
         queue.ring_bell(1);
     }
 

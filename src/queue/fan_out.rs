@@ -3,16 +3,13 @@
 //! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with the others.
 
 use super::Queue;
-use super::publish::{Publisher, When};
-use crate::chain::Chain;
+use super::publish::Publisher;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
 use crate::credit::WaitError;
 use crate::error::Refusal;
 use crate::id::JobId;
-use crate::inbox::Flag;
 use crate::job::{Job, Payload};
-use crate::ledger::Count;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a copy in `lane`, without waiting. A full queue that drops its oldest does so here; other policies act as `Reject`.
@@ -64,17 +61,7 @@ impl<T: Payload> Queue<T> {
     /// Publishes a copy into its slot. Its payload was validated, its lane is there.
     #[inline]
     pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> JobId {
-        let (lane, ttl) = (job.lane, job.ttl);
-        let id = self.fill(publisher, slot, job, When::Now, now);
-        self.slab.state(slot).fill(lane as u8);
-        self.lanes[lane].push(Chain::one(slot));
-        publisher.ledger.bump(Count::Accepted);
-        if let Some(ttl) = ttl
-            && self.inbox.post(slot, Flag::Poke)
-        {
-            self.wake_timer((now + ttl).as_nanos());
-        }
-        self.ring_bell(1);
+        let id = self.send(publisher, slot, job, now);
         // as in `admit`: the bell has fenced. A job that the hand-back may have missed becomes undone, like its siblings
         if self.is_stopped() {
             self.recall_all();

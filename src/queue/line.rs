@@ -20,17 +20,18 @@ impl<T: Payload> Queue<T> {
         clock: &dyn Clock,
     ) -> Poll<Result<JobId, PublishError<T>>> {
         let Some(wanted) = job.take() else { return Poll::Pending };
-        let checked = if first { self.check(publisher, wanted) } else { Ok(wanted) };
-        let published = checked.and_then(|wanted| {
-            match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
+        let checked = if first { self.check(&wanted) } else { Ok(()) };
+        let published = match checked {
+            Err(refusal) => Err(PublishError::new(wanted, refusal)),
+            Ok(()) => match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
                 Poll::Pending => {
                     *job = Some(wanted);
                     Ok(None)
                 }
                 Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, When::Now, clock.now()).map(Some),
                 Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
-            }
-        });
+            },
+        };
         match published {
             Ok(None) => Poll::Pending,
             Ok(Some(id)) => Poll::Ready(Ok(id)),

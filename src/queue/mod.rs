@@ -23,11 +23,13 @@ mod accounts;
 mod bent;
 mod chores;
 mod claim;
+mod claim_block;
 mod end;
 mod evict;
 mod expire;
 mod fan_out;
 mod hand_back;
+mod lease;
 mod letters;
 mod line;
 mod publish;
@@ -39,9 +41,11 @@ pub use accounts::Accounts;
 #[doc(hidden)]
 pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};
-pub use claim::{ClaimBlock, Claimer, Lease, Look};
+pub use claim::{Claimer, Look};
+pub use claim_block::ClaimBlock;
 pub use end::Aftermath;
 pub use expire::TimerSide;
+pub use lease::Lease;
 pub use hand_back::{Origin, Undone};
 pub use publish::{Publisher, When};
 pub use settle::Plan;
@@ -55,7 +59,7 @@ use crate::ledger::{Count, Ledger, Totals};
 use crate::ring::IndexRing;
 use crate::slab::{Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{EventCount, Mutex};
+use crate::sync::{CachePadded, EventCount, Mutex};
 use accounts::Credits;
 use bent::is_bent;
 use chores::Chores;
@@ -146,8 +150,9 @@ pub struct Queue<T> {
     pressure: AtomicBool,
     /// Job ids are given out in blocks.
     next_ids: AtomicU64,
-    /// About how long a handler runs, in nanoseconds; 0: not known yet. Written by workers (any may win), read as a hint.
-    run_estimate: AtomicU64,
+    /// About how long a handler runs, in nanoseconds; 0: not known yet. Written by workers (any may win), read as a hint. Apart from the flags that every
+    /// publish reads.
+    run_estimate: CachePadded<AtomicU64>,
     /// Nanoseconds between settlements lately, for the `retry_after` hint; 0: not known yet. Written by the timer side.
     settle_gap: AtomicU64,
     strays: Mutex<Vec<Undone<T>>>,
@@ -225,7 +230,7 @@ impl<T> Queue<T> {
             paused: AtomicBool::new(false),
             pressure: AtomicBool::new(false),
             next_ids: AtomicU64::new(1),
-            run_estimate: AtomicU64::new(0),
+            run_estimate: CachePadded::new(AtomicU64::new(0)),
             settle_gap: AtomicU64::new(0),
             strays: Mutex::new(Vec::new()),
             deferred: Mutex::new(Vec::new()),
@@ -311,6 +316,15 @@ impl<T> Queue<T> {
         // relaxed: ordered by the fence; its partner is the timer's announcement, which follows its store of `timer_until` and precedes its second look
         if self.timer_until.load(Relaxed) > due {
             self.timer_bell.notify_one();
+        }
+    }
+
+    /// A worker has learnt about how long handlers run.
+    fn note_run_estimate(&self, nanos: u64) {
+        // relaxed, both: a hint, and what is nearly the same is not worth the line
+        let known = self.run_estimate.load(Relaxed);
+        if known.abs_diff(nanos) > known / 4 {
+            self.run_estimate.store(nanos, Relaxed);
         }
     }
 

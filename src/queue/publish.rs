@@ -69,13 +69,16 @@ impl<T: Payload> Queue<T> {
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.check(publisher, job).and_then(|job| match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+        if let Err(refusal) = self.check(&job) {
+            return Err(PublishError::new(job, refusal));
+        }
+        match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
             None => self.overflow(publisher, job, when, now),
-        })
+        }
     }
 
-    /// Publishes, waiting for a slot for at most `timeout`.
+    /// Publishes, waiting for a slot for at most `timeout`. Whoever `must_not_wait` is refused instead: [`Refusal::WouldDeadlock`].
     #[inline]
     pub fn publish_within(
         &self,
@@ -84,13 +87,26 @@ impl<T: Payload> Queue<T> {
         when: When,
         clock: &dyn Clock,
         timeout: Duration,
+        must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        self.check(publisher, job)
-            .and_then(|job| match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
+        let published = match self.check(&job) {
+            Err(refusal) => Err(PublishError::new(job, refusal)),
+            Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
+                None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
-            })
-            .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+            },
+        };
+        published.inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
+    #[cold]
+    fn admit_or_refuse(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
+            Some(index) => self.admit(publisher, index, job, when, now),
+            None => Err(PublishError::new(job, Refusal::WouldDeadlock)),
+        }
     }
 
     #[cold]
@@ -105,7 +121,7 @@ impl<T: Payload> Queue<T> {
         let deadline = clock.now() + timeout;
         let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
-            Ok(index) => self.admit(publisher, index, job, when, clock.stamp()),
+            Ok(index) => self.admit(publisher, index, job, when, clock.now()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
             Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
         }
@@ -123,13 +139,10 @@ impl<T: Payload> Queue<T> {
         let mut pulled: Option<Job<T>> = None;
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
-            let job = match self.check(publisher, job) {
-                Ok(job) => job,
-                Err(error) => {
-                    count_refusal(&publisher.ledger, error.refusal());
-                    return (accepted, Some(error));
-                }
-            };
+            if let Err(refusal) = self.check(&job) {
+                count_refusal(&publisher.ledger, &refusal);
+                return (accepted, Some(PublishError::new(job, refusal)));
+            }
             let lane = job.lane;
             let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
             let Some(credits) = self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want) else {
@@ -197,11 +210,11 @@ impl<T: Payload> Queue<T> {
 
     /// Publishes into a slot that `reserve` gave. On refusal the slot is given back too.
     pub fn publish_reserved(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        match self.check(publisher, job) {
-            Ok(job) => self.admit(publisher, index, job, When::Now, now),
-            Err(error) => {
+        match self.check(&job) {
+            Ok(()) => self.admit(publisher, index, job, When::Now, now),
+            Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                Err(error)
+                Err(PublishError::new(job, refusal))
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
@@ -216,18 +229,14 @@ impl<T: Payload> Queue<T> {
 
     /// What can be refused before a credit is taken.
     #[inline]
-    pub(super) fn check(&self, _publisher: &Publisher, job: Job<T>) -> Result<Job<T>, PublishError<T>> {
+    pub(super) fn check(&self, job: &Job<T>) -> Result<(), Refusal> {
         if job.lane >= self.lanes.len() {
-            let lane = job.lane;
-            return Err(PublishError::new(job, Refusal::NoSuchLane { lane, lanes: self.lanes.len() }));
+            return Err(Refusal::NoSuchLane { lane: job.lane, lanes: self.lanes.len() });
         }
         if self.is_closed() {
-            return Err(PublishError::new(job, Refusal::Closed));
+            return Err(Refusal::Closed);
         }
-        match validate_payload(&job.payload) {
-            Ok(()) => Ok(job),
-            Err(reason) => Err(PublishError::new(job, Refusal::Invalid { reason })),
-        }
+        validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })
     }
 
     /// Fills the slot and sends it on its way.
@@ -240,29 +249,11 @@ impl<T: Payload> Queue<T> {
         when: When,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let lane = job.lane;
         let Job { ttl, visibility, .. } = job;
-        let id = self.fill(publisher, index, job, when, now);
-        match when {
-            When::Now => {
-                self.slab.state(index).fill(lane as u8);
-                self.lanes[lane].push(Chain::one(index));
-                publisher.ledger.bump(Count::Accepted);
-                if let Some(ttl) = ttl
-                    && self.inbox.post(index, Flag::Poke)
-                {
-                    self.wake_timer((now + ttl).as_nanos());
-                }
-                self.ring_bell(1);
-            }
-            When::At(due) => {
-                self.slab.set_due(index, due);
-                self.slab.state(index).fill_delayed(lane as u8);
-                publisher.ledger.bump(Count::Accepted);
-                self.inbox.post(index, Flag::Handover);
-                self.wake_timer(due.as_nanos());
-            }
-        }
+        let id = match when {
+            When::Now => self.send(publisher, index, job, now),
+            When::At(due) => self.send_later(publisher, index, job, due, now),
+        };
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
@@ -274,6 +265,36 @@ impl<T: Payload> Queue<T> {
         Ok(id)
     }
 
+    /// Fills the slot, pushes it into its lane and rings. The caller looks next whether the queue has stopped.
+    #[inline]
+    pub(super) fn send(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> JobId {
+        let (lane, ttl) = (job.lane, job.ttl);
+        let id = self.fill(publisher, index, job, now, now);
+        self.slab.state(index).fill(lane as u8);
+        self.lanes[lane].push(Chain::one(index));
+        publisher.ledger.bump(Count::Accepted);
+        if let Some(ttl) = ttl
+            && self.inbox.post(index, Flag::Poke)
+        {
+            self.wake_timer((now + ttl).as_nanos());
+        }
+        self.ring_bell(1);
+        id
+    }
+
+    /// Fills the slot and hands it to the timer.
+    #[cold]
+    fn send_later(&self, publisher: &Publisher, index: u32, job: Job<T>, due: Timestamp, now: Timestamp) -> JobId {
+        let lane = job.lane;
+        let id = self.fill(publisher, index, job, due.max(now), now);
+        self.slab.set_due(index, due);
+        self.slab.state(index).fill_delayed(lane as u8);
+        publisher.ledger.bump(Count::Accepted);
+        self.inbox.post(index, Flag::Handover);
+        self.wake_timer(due.as_nanos());
+        id
+    }
+
     /// The second half of a publish whose first half was before the close.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn admit_for_tests(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) {
@@ -282,12 +303,8 @@ impl<T: Payload> Queue<T> {
 
     /// Writes payload and description into a slot that the publisher owns.
     #[inline]
-    pub(super) fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
+    fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, eligible: Timestamp, now: Timestamp) -> JobId {
         let id = self.next_id(publisher);
-        let eligible = match when {
-            When::Now => now,
-            When::At(due) => due.max(now),
-        };
         self.write_job(index, id, job, eligible, now);
         id
     }
@@ -403,7 +420,7 @@ impl<T: Payload> Train<'_, T> {
         // the link is read before the index is filled and re-linked
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
         let ttl = job.ttl;
-        self.queue.fill(self.publisher, index, job, When::Now, now);
+        self.queue.fill(self.publisher, index, job, now, now);
         self.queue.slab.state(index).fill(self.lane as u8);
         if let Some(ttl) = ttl
             && self.queue.inbox.post(index, Flag::Poke)

@@ -10,7 +10,7 @@ fn a_stale_delivery_does_not_clear_the_claim_that_took_its_place() {
     let queue = builder.pull_queue::<usize>(q(64).visibility(Duration::from_secs(3_600)).max_lease(Duration::from_secs(3_600))).unwrap();
     let runtime = builder.build().unwrap();
     let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
-    let room = crate::queue::claim::DELIVERIES;
+    let room = crate::queue::claim_block::DELIVERIES;
     producer.publish(Job::new(0).visibility(ms(10))).unwrap();
     for n in 1..room {
         producer.publish(n).unwrap();
