@@ -18,6 +18,42 @@ pub trait Links {
         let _ = index;
     }
 
+    /// The hints to chains, if there are any: see [`Hints`].
+    #[inline]
+    fn hints(&self) -> Option<&Hints> {
+        None
+    }
+
+    /// Writes down what `chain` holds, for whoever gets it. The caller owns it, and has its links in cache.
+    #[inline]
+    fn note(&self, chain: Chain)
+    where
+        Self: Sized,
+    {
+        if let Some(hints) = self.hints() {
+            for (cell, index) in hints.row(chain.first()).iter().zip(chain.iter(self)) {
+                // relaxed: a hint
+                cell.store(index, Relaxed);
+            }
+        }
+    }
+
+    /// Asks for the lines of a whole chain at once. To follow its links is to wait for each line before the next can be asked for.
+    #[inline]
+    fn prefetch_chain(&self, chain: Chain) {
+        if let Some(hints) = self.hints() {
+            let row = hints.row(chain.first());
+            // relaxed: a hint
+            if row[0].load(Relaxed) != chain.first() {
+                return;
+            }
+            for cell in &row[1..chain.len() as usize] {
+                // relaxed: a hint
+                self.prefetch(cell.load(Relaxed));
+            }
+        }
+    }
+
     /// The index that follows `index` in its chain.
     #[inline]
     fn next(&self, index: u32) -> u32 {
@@ -30,6 +66,26 @@ pub trait Links {
     fn set_next(&self, index: u32, next: u32) {
         // relaxed: the caller owns `index`
         self.link(index).store(next, Relaxed);
+    }
+}
+
+/// What chains hold, side by side, where the links only say it one after the other.
+///
+/// Only a hint, to prefetch by: a row is shared by chains whose first indices hash alike, and may be of a chain that is gone. Nothing is decided by it.
+#[derive(Debug)]
+pub struct Hints(Box<[[AtomicU32; CHAIN_MAX as usize]]>);
+
+impl Hints {
+    /// Rows for the indices `0..capacity`: 4 bytes for each.
+    pub fn new(capacity: u32) -> Self {
+        Hints((0..capacity.div_ceil(32)).map(|_| std::array::from_fn(|_| AtomicU32::new(0))).collect())
+    }
+
+    #[inline]
+    fn row(&self, first: u32) -> &[AtomicU32; CHAIN_MAX as usize] {
+        // Fibonacci hashing: neighbours come to lie far apart
+        let hash = u64::from(first.wrapping_mul(0x9E37_79B9));
+        &self.0[(hash * self.0.len() as u64 >> 32) as usize]
     }
 }
 

@@ -128,10 +128,19 @@ impl<R: Rules> CreditPool<R> {
     /// gathered so far takes its line as well, job after job; a little later they are a chain on the stack.
     #[inline]
     pub fn acquire_near(&self, links: &impl Links, id: &AccountId) -> Option<u32> {
-        id.account().take_one(links).or_else(|| {
-            let found = self.stack.pop()?;
-            Some(self.keep_rest(links, id, found, 1).first())
-        })
+        id.account().take_one(links).or_else(|| self.refill_near(links, id, 1).map(|chain| chain.first()))
+    }
+
+    /// As [`acquire_chain`](Self::acquire_chain), but leaves the other accounts alone.
+    #[inline]
+    pub fn acquire_chain_near(&self, links: &impl Links, id: &AccountId, want: u32) -> Option<Chain> {
+        let want = want.clamp(1, CHAIN_MAX);
+        id.account().take(links, want).or_else(|| self.refill_near(links, id, want))
+    }
+
+    #[cold]
+    fn refill_near(&self, links: &impl Links, id: &AccountId, want: u32) -> Option<Chain> {
+        self.stack.pop().map(|found| self.keep_rest(links, id, found, want))
     }
 
     /// Takes 1..=`want` credits at once, as many as the first place that has any can give. At most [`CHAIN_MAX`].
@@ -151,6 +160,7 @@ impl<R: Rules> CreditPool<R> {
     /// Takes `want` of what was found, keeps some and puts the rest back.
     fn keep_rest(&self, links: &impl Links, id: &AccountId, found: Chain, want: u32) -> Chain {
         crash_point!("credit.refill");
+        links.prefetch_chain(found);
         let (taken, rest) = split(links, found, want);
         if let Some(rest) = rest {
             self.keep_share(links, id, rest, self.share().saturating_sub(taken.len()));
@@ -221,9 +231,11 @@ impl<R: Rules> CreditPool<R> {
     pub fn deposit_chain(&self, links: &impl Links, id: &AccountId, chain: Chain) {
         debug_assert!(self.owns(chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
         if chain.len() >= self.chain {
+            links.note(chain);
             self.stack.push(chain);
         } else if let Some(older) = id.account().put(links, chain, self.chain) {
             crash_point!("credit.spill");
+            links.note(older);
             self.stack.push(older);
         }
     }

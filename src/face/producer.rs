@@ -167,6 +167,7 @@ impl<T: Payload> Producer<T> {
     }
 
     /// Publishes from an iterator, up to 32 jobs for one shared operation, until it is exhausted or a job is refused. Jobs of one lane keep their order.
+    /// A full queue does with each job what its [`Overflow`] policy says, as for [`publish`](Self::publish).
     ///
     /// Pass the iterator by `&mut`: what was not pulled is still in it.
     ///
@@ -186,8 +187,15 @@ impl<T: Payload> Producer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_batch<J: Into<Job<T>>>(&self, jobs: &mut impl Iterator<Item = J>) -> Batch<T> {
+        let (queue, clock) = (&self.handle.queue, &*self.handle.clock);
         let mut jobs = jobs.map(Into::into);
-        let (accepted, refused) = self.handle.queue.publish_batch(&self.publisher, &mut jobs, self.handle.clock.stamp());
+        let (accepted, refused) = match queue.settings.overflow {
+            Overflow::Block(patience) => {
+                queue.publish_batch(&self.publisher, &mut jobs, clock, true, |job| self.publish_timeout(job, patience))
+            }
+            Overflow::CallerRuns => queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.publish_or_run(job)),
+            _ => queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.try_publish(job)),
+        };
         Batch { accepted, refused }
     }
 

@@ -140,6 +140,17 @@ impl Credits {
         self.shared.acquire_chain(links, &accounts.shared, want)
     }
 
+    /// As [`acquire_chain`](Self::acquire_chain), but leaves other handles' accounts alone.
+    #[inline]
+    pub(super) fn acquire_chain_near(&self, links: &impl Links, accounts: &Accounts, lane: usize, want: u32) -> Option<Chain> {
+        if let Some((reserve, id)) = self.reserve(accounts, lane)
+            && let Some(chain) = reserve.acquire_chain_near(links, id, want)
+        {
+            return Some(chain);
+        }
+        self.shared.acquire_chain_near(links, &accounts.shared, want)
+    }
+
     /// Gives a slot back.
     #[inline]
     pub(super) fn release(&self, links: &impl Links, accounts: &Accounts, index: u32) {

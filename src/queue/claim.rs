@@ -173,6 +173,9 @@ impl<T> Claimer<T> {
         // the lines of all of them at once, before the first is waited for
         for chain in self.popped.chains() {
             queue.slab.prefetch(chain.first());
+            if chain.len() > 1 {
+                queue.slab.prefetch_chain(*chain);
+            }
         }
         let mut end = 0;
         for chain in self.popped.chains() {

@@ -45,8 +45,8 @@ pub use claim::{Claimer, Look};
 pub use claim_block::ClaimBlock;
 pub use end::Aftermath;
 pub use expire::TimerSide;
-pub use lease::Lease;
 pub use hand_back::{Origin, Undone};
+pub use lease::Lease;
 pub use publish::{Publisher, When};
 pub use settle::Plan;
 

@@ -127,13 +127,17 @@ impl<T: Payload> Queue<T> {
         }
     }
 
-    /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back.
-    /// One shared operation per chain of up to 32 jobs of one lane.
+    /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back. One shared operation and one look at the clock per chain of up to
+    /// 32 jobs of one lane.
+    ///
+    /// `full` says what becomes of a job that finds no slot, and counts it if it is refused. One that means to wait there is `patient`.
     pub fn publish_batch(
         &self,
         publisher: &Publisher,
         jobs: &mut impl Iterator<Item = Job<T>>,
-        now: Timestamp,
+        clock: &dyn Clock,
+        patient: bool,
+        full: impl Fn(Job<T>) -> Result<JobId, PublishError<T>>,
     ) -> (usize, Option<PublishError<T>>) {
         let mut accepted = 0;
         let mut pulled: Option<Job<T>> = None;
@@ -145,19 +149,19 @@ impl<T: Payload> Queue<T> {
             }
             let lane = job.lane;
             let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
-            let Some(credits) = self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want) else {
-                // the policies for a full queue work job by job
-                match self.overflow(publisher, job, When::Now, now) {
-                    Ok(_) => {
-                        accepted += 1;
-                        continue;
-                    }
-                    Err(error) => {
-                        count_refusal(&publisher.ledger, error.refusal());
-                        return (accepted, Some(error));
-                    }
-                }
+            let credits = if patient {
+                self.credits.acquire_chain_near(&self.slab, &publisher.accounts, lane, want)
+            } else {
+                self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want)
             };
+            let Some(credits) = credits else {
+                match full(job) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => return (accepted, Some(error)),
+                }
+                continue;
+            };
+            let now = clock.stamp();
             let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
             train.load(job, now);
             while train.has_room() {
@@ -441,6 +445,7 @@ impl<T: Payload> Drop for Train<'_, T> {
         }
         if self.len > 0 {
             let chain = Chain::link(&self.queue.slab, &self.filled[..self.len]);
+            self.queue.slab.note(chain);
             self.queue.lanes[self.lane].push(chain);
             self.publisher.ledger.add(Count::Accepted, self.len as u64);
             self.queue.ring_bell(self.len);

@@ -2,7 +2,7 @@
 
 use super::state::SlotState;
 use super::word::Phase;
-use crate::chain::Links;
+use crate::chain::{Hints, Links};
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -48,6 +48,8 @@ struct Cold {
 pub struct Slab<T> {
     slots: Box<[Slot<T>]>,
     cold: Box<[Cold]>,
+    /// None in models, which have no caches.
+    hints: Option<Hints>,
 }
 
 // SAFETY: the payload cells are reached only through `unsafe` methods whose callers hold the right that the state word gives them; a payload moves
@@ -76,7 +78,7 @@ impl<T> Slab<T> {
             payload: UnsafeCell::new(MaybeUninit::uninit()),
         });
         let cold = (0..capacity).map(|_| Cold { due: AtomicU64::new(0), visibility: AtomicU64::new(0), extension: AtomicU64::new(0) });
-        Slab { slots: slots.collect(), cold: cold.collect() }
+        Slab { slots: slots.collect(), cold: cold.collect(), hints: (!cfg!(loom)).then(|| Hints::new(capacity)) }
     }
 
     /// How many slots.
@@ -269,6 +271,11 @@ impl<T> Links for Slab<T> {
         if let Some(slot) = self.slots.get(index as usize) {
             prefetch_for_write(slot);
         }
+    }
+
+    #[inline]
+    fn hints(&self) -> Option<&Hints> {
+        self.hints.as_ref()
     }
 }
 
