@@ -5,7 +5,7 @@
 
 use super::bent::{Bend, is_bent};
 use super::{Accounts, Aftermath, Queue};
-use crate::chain::Chain;
+use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
 use crate::id::JobId;
