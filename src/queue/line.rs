@@ -28,7 +28,7 @@ impl<T: Payload> Queue<T> {
                     *job = Some(wanted);
                     Ok(None)
                 }
-                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, When::Now, clock.now()).map(Some),
+                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, When::Now, clock.stamp()).map(Some),
                 Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
             },
         };
