@@ -281,7 +281,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Writes payload and description into a slot that the publisher owns.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, when: When, now: Timestamp) -> JobId {
         let id = self.next_id(publisher);
         let eligible = match when {
@@ -385,7 +385,8 @@ impl<T: Payload> Queue<T> {
 
 impl<T> Queue<T> {
     /// Writes payload and description into a slot: the caller has its index in hand, and it is empty.
-    #[inline]
+    // always: a job is moved into its slot once, and on no stack before
+    #[inline(always)]
     pub(super) fn write_job(&self, index: u32, id: JobId, job: Job<T>, eligible: Timestamp, now: Timestamp) {
         let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
         self.slab.slot(index).describe(id, eligible, expires);
