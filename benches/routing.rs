@@ -88,7 +88,7 @@ fn matching(criterion: &mut Criterion) {
 // ---- publishing ----
 
 const BINDINGS: usize = 1_000;
-const ROUND: u64 = 4_096;
+const ROUND: u64 = 512;
 
 /// A queue that is published to directly and through an exchange with [`BINDINGS`] bindings, and a fan-out to three queues of each payload.
 struct Mill {
@@ -184,7 +184,7 @@ const SUBJECTS: [(&str, Subject); 6] = [
 
 /// The subjects in turns: medians in nanoseconds, and what they come to.
 fn ratios(_: &mut Criterion) {
-    const ROUNDS: usize = 301;
+    const ROUNDS: usize = 2_001;
     let mut mill = Mill::new();
     let mut spent: Vec<Vec<f64>> = vec![Vec::new(); SUBJECTS.len()];
     for round in 0..ROUNDS {

@@ -6,6 +6,7 @@ use super::fan_out::{Fan, Wait};
 use super::producer::Producer;
 use super::route::Route;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
+use crate::config::validate_payload;
 use crate::error::{PublishError, Refusal};
 use crate::exchange::{Block, Count, Finder, Row};
 use crate::job::{Job, Payload};
@@ -196,7 +197,7 @@ impl<T: Payload> ExchangePublisher<T> {
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
         wait: Wait,
-        several: fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
+        several: impl Fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
     ) -> Result<R, RouteError<T>> {
         if let Ok(Address::Route(route)) = &to
             && self.exchange.inner.current.version() == self.version
@@ -217,7 +218,7 @@ impl<T: Payload> ExchangePublisher<T> {
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
         wait: Wait,
-        several: fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
+        several: impl Fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
     ) -> Result<R, RouteError<T>> {
         if self.exchange.inner.current.version() != self.version {
             self.adopt();
@@ -256,7 +257,7 @@ impl<T: Payload> ExchangePublisher<T> {
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
         wait: Wait,
-        several: fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
+        several: impl Fn(&mut Self, Job<T>, Wait) -> Result<R, RouteError<T>>,
     ) -> Result<R, RouteError<T>> {
         if let Err(error) = to {
             self.counts.add(Count::BadKeys, 1);
@@ -342,9 +343,23 @@ fn admits<T>(guard: &Guard<T>, key: RoutingKey<'_>, payload: &T, panicked: &mut 
 // ---- the way there ----
 
 impl<T: Payload> ExchangePublisher<T> {
-    /// To one queue: as its own producer does.
+    /// To one queue: straight into a slot, if there is one at hand.
     #[inline(always)]
     fn deliver(&self, producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait) -> Result<Routed, RouteError<T>> {
+        let (queue, lane) = (&producer.handle.queue, usize::from(hop.lane));
+        if validate_payload(&job.payload).is_ok()
+            && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
+        {
+            let id = queue.publish_into(&producer.publisher, slot, job.lane(lane), producer.handle.clock.stamp());
+            self.counts.add(Count::Routed, 1);
+            return Ok(Routed { copies: 1, job: Some(id) });
+        }
+        self.deliver_or_refuse(producer, hop, job, wait)
+    }
+
+    /// To one queue: as its own producer does, which may wait, make room, or say why not.
+    #[cold]
+    fn deliver_or_refuse(&self, producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait) -> Result<Routed, RouteError<T>> {
         let job = job.lane(usize::from(hop.lane));
         let result = match wait {
             Wait::AsTheQueueSays => producer.publish(job),
@@ -401,6 +416,7 @@ impl<T: Payload> ExchangePublisher<T> {
 }
 
 impl<T: Payload + Clone> ExchangePublisher<T> {
+    #[inline]
     fn fan_out(&mut self, job: Job<T>, wait: Wait) -> Result<Routed, RouteError<T>> {
         if let Err((target, refusal)) = self.open_producers() {
             return Err(self.refused(target, job, refusal));
@@ -414,6 +430,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
         }
     }
 
+    #[inline]
     fn fan_out_partly(&mut self, job: Job<T>, _wait: Wait) -> Result<Partial, RouteError<T>> {
         if let Err((target, refusal)) = self.open_producers() {
             return Err(self.refused(target, job, refusal));

@@ -51,6 +51,7 @@ impl<T: Payload> Fan<T> {
 
 impl<T: Payload + Clone> Fan<T> {
     /// A copy into every queue, or none anywhere.
+    #[inline]
     pub(super) fn publish_all(&mut self, producers: &[Option<Producer<T>>], job: Job<T>, wait: Wait) -> Result<usize, Refused<T>> {
         let queues = Queues::new(producers, &self.hops, wait, &*self.clock);
         if let Err(reason) = validate_payload(&job.payload) {
@@ -126,6 +127,7 @@ impl<'a, T: Payload> Queues<'a, T> {
 
 impl<T: Payload + Clone> Queues<'_, T> {
     /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back.
+    #[inline]
     fn publish(&self, mut held: Held<'_, Self>, copies: &mut Vec<T>, job: Job<T>) -> usize {
         let count = held.len();
         let mut made = std::mem::take(copies);
@@ -136,7 +138,7 @@ impl<T: Payload + Clone> Queues<'_, T> {
             let payload = made.pop().or_else(|| payload.take()).expect("there are as many as slots");
             let producer = self.producer(at);
             let copy = Job { payload, lane: self.lane(at), ttl, visibility };
-            producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
+            producer.handle.queue.publish_into(&producer.publisher, slot, copy, self.now.get());
         }
         *copies = made;
         count
@@ -148,8 +150,11 @@ impl<T: Payload> Slots for Queues<'_, T> {
 
     #[inline]
     fn take(&self, at: usize) -> Result<u32, Refusal> {
-        let producer = self.producer(at);
-        producer.handle.queue.take_slot(&producer.publisher, self.lane(at), self.now.get())
+        let (Producer { handle, publisher }, lane) = (self.producer(at), self.lane(at));
+        match handle.queue.slot_at_hand(publisher, lane) {
+            Some(slot) => Ok(slot),
+            None => handle.queue.take_slot(publisher, lane, self.now.get()),
+        }
     }
 
     fn wait(&self, at: usize, refusal: Refusal) -> Result<u32, Refusal> {

@@ -30,15 +30,16 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Route {
+    /// Which row of a publisher is this route's, while it lives.
+    row: u32,
+    /// Never given to another route: who finds another route's id in its row has found what is left of that one.
+    id: u64,
     inner: Arc<RouteInner>,
 }
 
 struct RouteInner {
     key: Box<str>,
-    /// Which row of a publisher is this route's, while it lives.
     row: u32,
-    /// Never given to another route: who finds another route's id in its row has found what is left of that one.
-    id: u64,
     numbers: Arc<RouteNumbers>,
 }
 
@@ -64,7 +65,7 @@ impl Route {
             inner.rows - 1
         });
         inner.ids += 1;
-        Route { inner: Arc::new(RouteInner { key: key.as_str().into(), row, id: inner.ids, numbers: Arc::clone(numbers) }) }
+        Route { row, id: inner.ids, inner: Arc::new(RouteInner { key: key.as_str().into(), row, numbers: Arc::clone(numbers) }) }
     }
 
     /// The key.
@@ -75,7 +76,7 @@ impl Route {
     /// Its row and id in publishers of the exchange with these numbers; `None`: it is of another exchange.
     #[inline]
     pub(super) fn place(&self, numbers: &Arc<RouteNumbers>) -> Option<(usize, u64)> {
-        Arc::ptr_eq(&self.inner.numbers, numbers).then_some((self.inner.row as usize, self.inner.id))
+        Arc::ptr_eq(&self.inner.numbers, numbers).then_some((self.row as usize, self.id))
     }
 }
 

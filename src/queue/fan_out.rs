@@ -1,4 +1,4 @@
-//! One copy of a fan-out: first a slot, then, once its siblings have theirs too, the way into the lane.
+//! A copy of a job that was routed: first a slot, then, once its siblings have theirs too, the way into the lane.
 //!
 //! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with the others.
 
@@ -12,11 +12,20 @@ use crate::id::JobId;
 use crate::job::{Job, Payload};
 
 impl<T: Payload> Queue<T> {
+    /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
+    #[inline]
+    pub fn slot_at_hand(&self, publisher: &Publisher, lane: usize) -> Option<u32> {
+        if lane >= self.lane_count() || self.is_closed() {
+            return None;
+        }
+        self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
+    }
+
     /// A slot for a copy in `lane`, without waiting. A full queue that drops its oldest does so here; other policies act as `Reject`.
     ///
     /// # Errors
     /// Full, closed, or no such lane.
-    #[inline]
+    #[cold]
     pub fn take_slot(&self, publisher: &Publisher, lane: usize, now: Timestamp) -> Result<u32, Refusal> {
         if lane >= self.lane_count() {
             return Err(Refusal::NoSuchLane { lane, lanes: self.lane_count() });
@@ -29,7 +38,6 @@ impl<T: Payload> Queue<T> {
     }
 
     /// A slot that the oldest waiting job had, if that is the queue's policy.
-    #[cold]
     fn make_room(&self, publisher: &Publisher, lane: usize, now: Timestamp) -> Option<u32> {
         if self.settings.overflow != Overflow::DropOldest || self.would_hold() {
             return None;
@@ -58,9 +66,9 @@ impl<T: Payload> Queue<T> {
         self.credits.release(&self.slab, &publisher.accounts, slot);
     }
 
-    /// Publishes a copy into its slot. Its payload was validated, its lane is there.
-    #[inline]
-    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> JobId {
+    /// Publishes a job into its slot. Its payload was validated, its lane is there.
+    #[inline(always)]
+    pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> JobId {
         let id = self.send(publisher, slot, job, now);
         // as in `admit`: the bell has fenced. A job that the hand-back may have missed becomes undone, like its siblings
         if self.is_stopped() {
