@@ -1,0 +1,387 @@
+//! The paths that are counted: each prepares its rooms, then runs one operation so many times, in one thread, on a clock that stands still.
+//!
+//! What is prepared does not depend on how often the operation is run, and is never dropped: so the difference between two runs is the operations alone.
+
+use ringmill::chain::{Chain, LinkArray, Links};
+use ringmill::clock::{Clock, ManualClock, Timestamp};
+use ringmill::credit::CreditPool;
+use ringmill::queue::{Claimer, Lease, Look, Publisher, Queue, When};
+use ringmill::ring::{IndexRing, Pop, PopResult, Popped};
+use ringmill::rng::Rng;
+use ringmill::sync::{EventCount, atomic::AtomicU64};
+use ringmill::wheel::{Advance, Wheel};
+use ringmill::{Job, JobError, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, Verdict};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No path is run more often than this.
+pub const RUNS_MAX: u32 = 2_048;
+const CHAIN: u32 = 32;
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(1);
+
+/// Runs the operation so many times, and asserts what came of it.
+type Run = Box<dyn FnMut(u32)>;
+
+/// A path: what one operation is, and how to get ready for it.
+pub struct Path {
+    pub name: &'static str,
+    /// One operation, in words.
+    pub operation: &'static str,
+    pub prepare: fn() -> Run,
+}
+
+pub const PATHS: [Path; 18] = [
+    Path { name: "publish", operation: "a job published", prepare: publish },
+    Path { name: "publish_batch_32", operation: "a job published, 32 at a time", prepare: publish_batch },
+    Path { name: "claim_start", operation: "a job claimed and started by a worker, 8 claimed at a time", prepare: claim_start },
+    Path { name: "settle_ack", operation: "a delivery acked by a worker", prepare: settle_ack },
+    Path { name: "cycle", operation: "a job published, run and acked: rounds of 32, worker and timer included", prepare: cycle },
+    Path { name: "cycle_batch_32", operation: "the same, the 32 published as a batch", prepare: cycle_batch },
+    Path {
+        name: "retry_nack",
+        operation: "a delivery that failed, to be tried again after a delay: the worker's part",
+        prepare: retry_nack,
+    },
+    Path { name: "retry_whole", operation: "the same until the job is back in its lane: the timer's part as well", prepare: retry_whole },
+    Path { name: "credit", operation: "a credit taken and given back", prepare: credit },
+    Path { name: "credit_chain_32", operation: "a chain of 32 credits taken and given back", prepare: credit_chain },
+    Path { name: "ring_push", operation: "an index pushed", prepare: ring_push },
+    Path { name: "ring_pop", operation: "an index popped", prepare: ring_pop },
+    Path { name: "ring_pop_batch_32", operation: "an index popped, 32 at a time", prepare: ring_pop_batch },
+    Path { name: "ring_push_chain_32", operation: "a chain of 32 pushed", prepare: ring_push_chain },
+    Path { name: "ring_pop_chain_32", operation: "a chain of 32 popped", prepare: ring_pop_chain },
+    Path { name: "wheel_insert", operation: "a timer inserted", prepare: wheel_insert },
+    Path { name: "wheel_cancel", operation: "a timer cancelled", prepare: wheel_cancel },
+    Path { name: "wheel_expire", operation: "a timer fired, about one a tick", prepare: wheel_expire },
+];
+
+// ---- the whole runtime ----
+
+/// A runtime without threads: one queue, one worker.
+struct Mill {
+    runtime: Runtime,
+    queue: QueueHandle<u64>,
+    producer: Producer<u64>,
+}
+
+impl Mill {
+    fn new() -> Self {
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        builder.pool(PoolConfig::new("default").workers(1).placement(Placement::None)).expect("the settings are valid");
+        let handler = |job: &u64, _: &_| {
+            black_box(*job);
+        };
+        let queue = builder.queue(config(), handler).expect("the settings are valid");
+        let runtime = builder.build().expect("nothing is started");
+        let producer = queue.producer().expect("accounts are left");
+        Mill { runtime, queue, producer }
+    }
+
+    fn publish(&self, jobs: u32) {
+        for job in 0..u64::from(jobs) {
+            self.producer.publish(black_box(job)).expect("there is room");
+        }
+    }
+
+    fn publish_batch(&self) {
+        let batch = self.producer.publish_batch(&mut (0..u64::from(CHAIN)).map(black_box));
+        assert_eq!(batch.accepted, CHAIN as usize);
+    }
+}
+
+fn config() -> QueueConfig {
+    QueueConfig::new("jobs").capacity(u64::from(RUNS_MAX))
+}
+
+fn publish() -> Run {
+    let mill = Mill::new();
+    Box::new(move |times| {
+        mill.publish(times);
+        assert_eq!(mill.queue.counts().accepted, u64::from(times));
+    })
+}
+
+fn publish_batch() -> Run {
+    let mill = Mill::new();
+    Box::new(move |times| {
+        (0..times / CHAIN).for_each(|_| mill.publish_batch());
+        assert_eq!(mill.queue.counts().accepted, u64::from(times));
+    })
+}
+
+fn cycle() -> Run {
+    let mill = Mill::new();
+    Box::new(move |times| {
+        for _ in 0..times / CHAIN {
+            mill.publish(CHAIN);
+            mill.runtime.turn();
+        }
+        assert_eq!(mill.queue.counts().acked, u64::from(times));
+    })
+}
+
+fn cycle_batch() -> Run {
+    let mill = Mill::new();
+    Box::new(move |times| {
+        for _ in 0..times / CHAIN {
+            mill.publish_batch();
+            mill.runtime.turn();
+        }
+        assert_eq!(mill.queue.counts().acked, u64::from(times));
+    })
+}
+
+// ---- a worker's acts ----
+
+/// A queue without a runtime, full, and a worker's claimer with a place for each delivery.
+struct Bench {
+    queue: Arc<Queue<u64>>,
+    clock: ManualClock,
+    claimer: Claimer<u64>,
+    places: Vec<Option<Lease>>,
+    /// Keeps its accounts open.
+    _publisher: Publisher,
+}
+
+impl Bench {
+    /// Every job waits in the lane.
+    fn waiting() -> Self {
+        let bell = || Arc::new(EventCount::new());
+        let until = Arc::new(AtomicU64::new(u64::MAX));
+        let queue = Queue::new(&config(), TICK, Duration::MAX, bell(), bell(), until).expect("the settings are valid");
+        let queue = Arc::new(queue);
+        let (clock, publisher) = (ManualClock::new(), queue.open_publisher().expect("accounts are left"));
+        for job in 0..u64::from(RUNS_MAX) {
+            queue.try_publish(&publisher, Job::new(job), When::Now, clock.now()).expect("there is room");
+        }
+        let claimer = queue.open_claimer(0, false, 1).expect("accounts are left");
+        let places = (0..RUNS_MAX).map(|_| None).collect();
+        Bench { queue, clock, claimer, places, _publisher: publisher }
+    }
+
+    /// Every job has been started.
+    fn running() -> Self {
+        let mut bench = Self::waiting();
+        bench.start(RUNS_MAX);
+        bench
+    }
+
+    fn start(&mut self, jobs: u32) {
+        let now = self.clock.now();
+        for place in &mut self.places[..jobs as usize] {
+            assert!(self.claimer.next_into(Look::Weak, now, place));
+        }
+    }
+
+    fn nack(&mut self, errors: &mut Vec<JobError>, jobs: u32) {
+        let now = self.clock.now();
+        for place in &mut self.places[..jobs as usize] {
+            let (lease, error) = (place.take().expect("it was started"), errors.pop().expect("there are enough"));
+            let plan = self.claimer.plan(&lease, Verdict::RetryAfter(error, RETRY_DELAY));
+            let aftermath = self.claimer.settle(lease, plan, now, true).expect("the lease is current");
+            self.claimer.after(aftermath);
+        }
+    }
+
+    /// Turns of the timer, until it has nothing more to do now. Says when it will have.
+    fn turn(&self) -> Timestamp {
+        loop {
+            let next = self.queue.turn(&self.clock);
+            if next > self.clock.now() {
+                return next;
+            }
+        }
+    }
+}
+
+/// What went wrong is the handler's to say, and to allocate.
+fn errors() -> Vec<JobError> {
+    (0..RUNS_MAX).map(|_| JobError::transient("busy")).collect()
+}
+
+fn claim_start() -> Run {
+    let mut bench = Bench::waiting();
+    Box::new(move |times| {
+        bench.start(times);
+        assert_eq!(bench.queue.totals().counts.started, u64::from(times));
+    })
+}
+
+fn settle_ack() -> Run {
+    let mut bench = Bench::running();
+    Box::new(move |times| {
+        let now = bench.clock.now();
+        for place in &mut bench.places[..times as usize] {
+            bench.claimer.ack(place, now);
+        }
+        assert_eq!(bench.queue.free(), times);
+    })
+}
+
+fn retry_nack() -> Run {
+    let (mut bench, mut errors) = (Bench::running(), errors());
+    Box::new(move |times| {
+        bench.nack(&mut errors, times);
+        assert_eq!(bench.queue.totals().counts.retried, u64::from(times));
+    })
+}
+
+fn retry_whole() -> Run {
+    let (mut bench, mut errors) = (Bench::running(), errors());
+    Box::new(move |times| {
+        bench.nack(&mut errors, times);
+        let due = bench.turn();
+        assert_eq!(due, bench.clock.now() + RETRY_DELAY);
+        bench.clock.advance(RETRY_DELAY);
+        // the wheel is empty
+        assert!(bench.turn() > due + RETRY_DELAY && bench.claimer.look(Look::Strict));
+    })
+}
+
+// ---- rooms ----
+
+fn credits() -> (CreditPool, LinkArray) {
+    let links = LinkArray::new(RUNS_MAX as usize);
+    (CreditPool::new(0..RUNS_MAX, &links), links)
+}
+
+fn credit() -> Run {
+    let (pool, links) = credits();
+    let account = pool.open_account().expect("accounts are left");
+    Box::new(move |times| {
+        for _ in 0..times {
+            let index = pool.acquire(&links, &account).expect("credits are left");
+            pool.release(&links, &account, black_box(index));
+        }
+        assert_eq!(pool.free(), RUNS_MAX);
+    })
+}
+
+fn credit_chain() -> Run {
+    let (pool, links) = credits();
+    let account = pool.open_account().expect("accounts are left");
+    Box::new(move |times| {
+        for _ in 0..times {
+            let chain = pool.acquire_chain(&links, &account, CHAIN).expect("credits are left");
+            assert_eq!(chain.len(), CHAIN);
+            pool.release_chain(&links, &account, black_box(chain));
+        }
+        assert_eq!(pool.free(), RUNS_MAX);
+    })
+}
+
+/// A ring with room for every chain, and what to pop into.
+fn ring(chain: u32) -> (IndexRing, Popped) {
+    (IndexRing::new(RUNS_MAX * chain), Popped::new())
+}
+
+/// Chains that follow one another.
+fn push(ring: &IndexRing, chain: u32, times: u32) {
+    for number in 0..times {
+        ring.push(black_box(Chain::new(number * chain, chain)));
+    }
+}
+
+fn pop(ring: &IndexRing, max: u32, out: &mut Popped, times: u32) {
+    for _ in 0..times {
+        assert_eq!(ring.pop(max, Pop::Weak, out), PopResult::Taken);
+        assert_eq!(black_box(&*out).indices(), max);
+    }
+}
+
+fn ring_push() -> Run {
+    let (ring, _) = ring(1);
+    Box::new(move |times| {
+        push(&ring, 1, times);
+        assert_eq!(ring.len_hint(), u64::from(times));
+    })
+}
+
+fn ring_pop() -> Run {
+    let (ring, mut out) = ring(1);
+    push(&ring, 1, RUNS_MAX);
+    Box::new(move |times| {
+        pop(&ring, 1, &mut out, times);
+        assert_eq!(ring.len_hint(), u64::from(RUNS_MAX - times));
+    })
+}
+
+fn ring_pop_batch() -> Run {
+    let (ring, mut out) = ring(1);
+    push(&ring, 1, RUNS_MAX);
+    Box::new(move |times| {
+        pop(&ring, CHAIN, &mut out, times / CHAIN);
+        assert_eq!(ring.len_hint(), u64::from(RUNS_MAX - times));
+    })
+}
+
+/// The links of all chains are made beforehand: that is the slab's part.
+fn linked_chains() -> LinkArray {
+    let links = LinkArray::new((RUNS_MAX * CHAIN) as usize);
+    (0..RUNS_MAX * CHAIN - 1).for_each(|index| links.set_next(index, index + 1));
+    links
+}
+
+fn ring_push_chain() -> Run {
+    let (ring, mut out) = ring(CHAIN);
+    let links = linked_chains();
+    Box::new(move |times| {
+        push(&ring, CHAIN, times);
+        assert_eq!(ring.pop(CHAIN, Pop::Weak, &mut out), PopResult::Taken);
+        assert!(out.chains()[0].iter(&links).eq(0..CHAIN));
+    })
+}
+
+fn ring_pop_chain() -> Run {
+    let (ring, mut out) = ring(CHAIN);
+    push(&ring, CHAIN, RUNS_MAX);
+    Box::new(move |times| {
+        pop(&ring, CHAIN, &mut out, times);
+        assert_eq!(out.chains()[0].first(), (times - 1) * CHAIN);
+    })
+}
+
+// ---- the wheel ----
+
+/// A wheel, and when its timers are due: the timer `id` about `id` ticks from now.
+fn wheel() -> (Wheel, Vec<u64>) {
+    let mut rng = Rng::new(1);
+    let dues = (0..u64::from(RUNS_MAX)).map(|id| 1 + id + rng.up_to(16)).collect();
+    (Wheel::new(RUNS_MAX, 0), dues)
+}
+
+fn filled_wheel() -> Wheel {
+    let (mut wheel, dues) = wheel();
+    (0..).zip(&dues).for_each(|(id, &due)| wheel.insert(id, due));
+    wheel
+}
+
+fn wheel_insert() -> Run {
+    let (mut wheel, dues) = wheel();
+    Box::new(move |times| {
+        (0..times).zip(&dues).for_each(|(id, &due)| wheel.insert(id, due));
+        assert_eq!(wheel.len(), times as usize);
+    })
+}
+
+fn wheel_cancel() -> Run {
+    let mut wheel = filled_wheel();
+    Box::new(move |times| {
+        (0..times).for_each(|id| assert!(wheel.cancel(id)));
+        assert_eq!(wheel.len(), (RUNS_MAX - times) as usize);
+    })
+}
+
+fn wheel_expire() -> Run {
+    let mut wheel = filled_wheel();
+    Box::new(move |times| {
+        let (mut fired, mut tick) = (0, 0);
+        while fired < times {
+            tick += 1;
+            while wheel.advance(tick, 256, |id| fired += u32::from(black_box(id) < RUNS_MAX)) == Advance::More {}
+        }
+        assert_eq!(wheel.len(), (RUNS_MAX - fired) as usize);
+    })
+}
