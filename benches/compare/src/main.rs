@@ -12,6 +12,7 @@ mod report;
 mod ring;
 mod rounds;
 mod statistics;
+mod systems;
 mod tally;
 
 use clap::{Parser, ValueEnum};

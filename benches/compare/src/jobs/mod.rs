@@ -1,95 +1,66 @@
 //! `jobs`: whole job systems, one producer, two workers, jobs that only count themselves.
 //!
-//! Every run is on workers that run already, from the first publish to the last end; million jobs a second. Each job adds its number to its worker's
-//! [tally](crate::tally), which is how count and checksum are asserted, and costs all subjects the same.
+//! | shape | what |
+//! |---|---|
+//! | `publish, 1p2w` and `publish_batch(32), 1p2w` | from the first publish to the last end, on workers that run already: million jobs a second |
+//! | `semantics, solo` | the same cycle on one thread, and what of it is neither ring nor slab nor credits: ns a job |
+//! | `leases` | what leases cost the workers, and what the thread costs that watches them |
+//!
+//! Each job adds its number to its thread's [tally](crate::tally), which is how count and checksum are asserted, and costs all subjects the same.
 
-mod mill;
-mod peers;
+mod leases;
+mod semantics;
+mod throughput;
 
 use crate::contest::{Better, Contest, Role, Subject};
-use crate::effort::{Amount, Effort};
+use crate::effort::Effort;
+use crate::systems::apalis::Apalis;
+use crate::systems::mill::{Batches, Mill, Options};
+use crate::systems::peers::{Bare, Boxed, Rayon, ThreadPool, Tokio};
+use crate::systems::{Crew, System, Work};
 use crate::tally;
-use std::time::{Duration, Instant};
 
-pub const WORKERS: usize = 2;
-/// Jobs that wait at most, where there is a bound.
-pub const CAPACITY: usize = 1_024;
+pub const SUITE: &str = "jobs";
+const WORKERS: usize = 2;
 
-/// A job system with its workers running.
-pub trait System: Sized {
-    fn start() -> Self;
-    /// Publishes the jobs `0..jobs`. May return before they have run; each calls [`tally::count`] with its number.
-    fn publish(&mut self, jobs: u64);
-    /// True once nothing is left behind of `jobs` that have run.
-    fn is_idle(&self) -> bool {
-        true
+/// The job of this suite.
+pub struct Count;
+
+impl Work for Count {
+    #[inline]
+    fn run(job: u64) {
+        tally::count(job);
     }
-    /// Stops the workers and checks what can be checked: `jobs` were published in all.
-    fn stop(self, jobs: u64);
 }
 
 pub fn contests(effort: &Effort) -> Vec<Contest> {
-    vec![one_by_one(effort), in_batches(effort)]
+    let crew = Crew::of(WORKERS);
+    let one_by_one = subject("ringmill publish", Role::Mill, effort, move || Mill::<Count>::start(Options::of(crew)));
+    let batches = subject("ringmill publish_batch(32)", Role::Mill, effort, move || Batches(Mill::<Count>::start(Options::of(crew))));
+    vec![
+        with_peers(empty("publish, 1p2w").with(one_by_one), effort),
+        with_peers(empty("publish_batch(32), 1p2w").with(batches), effort),
+        semantics::contest(effort),
+        leases::contest(effort),
+    ]
 }
 
-fn one_by_one(effort: &Effort) -> Contest {
-    with_peers(
-        Contest::new("jobs", "publish, 1p2w", "M jobs/s", Better::Higher).with(subject::<mill::OneByOne>(
-            "ringmill publish",
-            Role::Mill,
-            effort,
-        )),
-        effort,
-    )
-}
-
-fn in_batches(effort: &Effort) -> Contest {
-    with_peers(
-        Contest::new("jobs", "publish_batch(32), 1p2w", "M jobs/s", Better::Higher).with(subject::<mill::Batches>(
-            "ringmill publish_batch(32)",
-            Role::Mill,
-            effort,
-        )),
-        effort,
-    )
+fn empty(shape: &str) -> Contest {
+    Contest::new(SUITE, shape, "M jobs/s", Better::Higher)
 }
 
 /// The same peers beside both: none of them publishes in batches.
 fn with_peers(contest: Contest, effort: &Effort) -> Contest {
+    let crew = Crew::of(WORKERS);
     contest
-        .with(subject::<peers::Boxed>("crossbeam-channel, Box<dyn FnOnce>", Role::Baseline, effort))
-        .with(subject::<peers::Bare>("crossbeam-channel, fn and u64", Role::Narrow, effort))
-        .with(subject::<peers::Rayon>("rayon scope spawn", Role::Peer, effort))
-        .with(subject::<peers::ThreadPool>("threadpool execute", Role::Peer, effort))
-        .with(subject::<peers::Tokio>("tokio::spawn", Role::Peer, effort))
+        .with(subject("crossbeam-channel, Box<dyn FnOnce>", Role::Baseline, effort, move || Boxed::<Count>::start(crew)))
+        .with(subject("crossbeam-channel, fn and u64", Role::Narrow, effort, move || Bare::<Count>::start(crew)))
+        .with(subject("rayon scope spawn", Role::Peer, effort, move || Rayon::<Count>::start(crew)))
+        .with(subject("threadpool execute", Role::Peer, effort, move || ThreadPool::<Count>::start(crew)))
+        .with(subject("tokio::spawn", Role::Peer, effort, move || Tokio::<Count>::start(crew)))
+        .with(subject("apalis memory, push_bulk and run", Role::Peer, effort, Apalis::<Count>::start))
 }
 
-fn subject<S: System>(name: &str, role: Role, effort: &Effort) -> Subject {
-    let mut amount = Amount::for_run(effort.run * 2);
-    Subject::of_one(name, role, move || {
-        let jobs = amount.find(run::<S>);
-        jobs as f64 / run::<S>(jobs).as_secs_f64() / 1e6
-    })
-}
-
-/// Workers are started for each run and warmed up, so that no subject's idle threads disturb another's run.
-fn run<S: System>(jobs: u64) -> Duration {
-    let mut system = S::start();
-    let warm_up = (jobs / 8).max(CAPACITY as u64);
-    measure(&mut system, warm_up);
-    let took = measure(&mut system, jobs);
-    system.stop(warm_up + jobs);
-    took
-}
-
-fn measure<S: System>(system: &mut S, jobs: u64) -> Duration {
-    let before = tally::total();
-    let began = Instant::now();
-    system.publish(jobs);
-    while tally::total().count - before.count < jobs || !system.is_idle() {
-        std::thread::yield_now();
-    }
-    let took = began.elapsed();
-    tally::total().assert_grown(before, jobs);
-    took
+fn subject<S: System + 'static>(name: &str, role: Role, effort: &Effort, start: impl Fn() -> S + 'static) -> Subject {
+    Subject::of_one(name, role, throughput::run(effort.run * 2, start))
 }

@@ -15,3 +15,8 @@ pub fn pin(number: usize) {
         core_affinity::set_for_current(core);
     }
 }
+
+/// What the system calls the `number`th allowed CPU.
+pub fn cpu_number(number: usize) -> Option<usize> {
+    cores().get(number).map(|core| core.id)
+}

@@ -1,7 +1,11 @@
-//! The machine: where threads run, what state its caches are in, what it is called.
+//! The machine: where threads run, what state its caches are in, what time it is, how much CPU was used.
 
 mod cores;
+mod cpu_time;
 mod probe;
+mod ticks;
 
-pub use cores::pin;
+pub use cores::{cpu_number, pin};
+pub use cpu_time::{OthersCpu, used_by_threads};
 pub use probe::{Probe, State};
+pub use ticks::{nanos, tick_nanos, ticks};

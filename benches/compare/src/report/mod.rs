@@ -52,6 +52,8 @@ fn lines_of(outcome: &Outcome, metric: usize, state: State) -> Vec<Line> {
     let baseline = medians(|role| role == Role::Baseline).next();
     let best_peer = medians(|role| matches!(role, Role::Baseline | Role::Peer))
         .reduce(|best, next| if better.ratio(next, best) > 1.0 { next } else { best });
+    // nothing compares with a zero
+    let ratio = |ours, theirs: Option<f64>| theirs.map(|theirs| better.ratio(ours, theirs)).filter(|ratio| ratio.is_finite());
     (summaries.iter())
         .map(|&(subject, role, summary)| Line {
             suite: outcome.suite,
@@ -61,8 +63,8 @@ fn lines_of(outcome: &Outcome, metric: usize, state: State) -> Vec<Line> {
             min: summary.min,
             max: summary.max,
             unit: outcome.metrics[metric].unit,
-            vs_best_peer: best_peer.map(|best| better.ratio(summary.median, best)),
-            vs_baseline: baseline.map(|baseline| better.ratio(summary.median, baseline)),
+            vs_best_peer: ratio(summary.median, best_peer),
+            vs_baseline: ratio(summary.median, baseline),
             role,
             rounds: summary.count,
         })

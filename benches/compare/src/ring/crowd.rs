@@ -21,8 +21,7 @@ pub fn run<Q: Queue>(pairs: usize, effort: &Effort) -> impl FnMut() -> f64 + use
 /// From the first push to the last pop, by the threads' own clocks: whoever only waits for them may be scheduled late.
 fn race<Q: Queue>(pairs: usize, items: u64) -> Duration {
     let (producers, consumers) = Q::open(pairs, pairs);
-    let consumed = CachePadded::new(AtomicU64::new(0));
-    let start = Barrier::new(2 * pairs);
+    let (start, goal) = (Barrier::new(2 * pairs), Goal::of(items));
     // pinned only where nobody has to share
     let place = |cpu| {
         if pairs == 1 {
@@ -30,7 +29,7 @@ fn race<Q: Queue>(pairs: usize, items: u64) -> Duration {
         }
     };
     thread::scope(|scope| {
-        let (consumed, start) = (&*consumed, &start);
+        let (start, goal) = (&start, &goal);
         let share = |number: usize| items * number as u64 / pairs as u64;
         let producers: Vec<_> = (producers.into_iter().enumerate())
             .map(|(number, producer)| {
@@ -49,7 +48,7 @@ fn race<Q: Queue>(pairs: usize, items: u64) -> Duration {
                 scope.spawn(move || {
                     place(1);
                     start.wait();
-                    (consume(consumer, consumed, items), Instant::now())
+                    (goal.consume(consumer, |_| ()), Instant::now())
                 })
             })
             .collect();
@@ -73,25 +72,48 @@ fn produce(mut producer: impl Producer, mut from: u64, to: u64) {
     }
 }
 
-/// Consumes until the queue is closed, or all consumers together have `items`. The shared count is written on misses only.
-fn consume(mut consumer: impl Consumer, consumed: &AtomicU64, items: u64) -> (u64, u64) {
-    let (mut count, mut total, mut reported, mut misses) = (0, 0u64, 0, Misses::default());
-    loop {
-        match consumer.pop() {
-            Taken::Some { count: some, sum } => {
-                count += some;
-                total = total.wrapping_add(sum);
-            }
-            Taken::Closed => return (count, total),
-            Taken::Nothing => {
-                if count > reported {
-                    consumed.fetch_add(count - reported, Relaxed);
-                    reported = count;
+/// When consumers are done: the queue is closed or, if it cannot be, all items have been taken.
+pub struct Goal {
+    items: AtomicU64,
+    consumed: CachePadded<AtomicU64>,
+}
+
+impl Goal {
+    pub fn of(items: u64) -> Self {
+        Goal { items: AtomicU64::new(items), consumed: CachePadded::new(AtomicU64::new(0)) }
+    }
+
+    /// How many items there are is not known yet.
+    pub fn open() -> Self {
+        Goal::of(u64::MAX)
+    }
+
+    pub fn set(&self, items: u64) {
+        self.items.store(items, Relaxed);
+    }
+
+    /// Consumes to the end and tells of every batch. How many items, and their sum. The shared count is written on misses only.
+    #[inline]
+    pub fn consume(&self, mut consumer: impl Consumer, mut taken: impl FnMut(u64)) -> (u64, u64) {
+        let (mut count, mut total, mut reported, mut misses) = (0, 0u64, 0, Misses::default());
+        loop {
+            match consumer.pop() {
+                Taken::Some { count: some, sum } => {
+                    count += some;
+                    total = total.wrapping_add(sum);
+                    taken(some);
                 }
-                if consumed.load(Relaxed) >= items {
-                    return (count, total);
+                Taken::Closed => return (count, total),
+                Taken::Nothing => {
+                    if count > reported {
+                        self.consumed.fetch_add(count - reported, Relaxed);
+                        reported = count;
+                    }
+                    if self.consumed.load(Relaxed) >= self.items.load(Relaxed) {
+                        return (count, total);
+                    }
+                    misses.wait();
                 }
-                misses.wait();
             }
         }
     }

@@ -5,15 +5,19 @@
 //! | `solo` | one pinned thread, 64 in, 64 out: ns an item, in and out |
 //! | `1p1c` to `8p8c` | producers and consumers, pinned where there are two: million items a second |
 //! | `... chunks` | the same in chunks of 32 on both sides, by those who have chunks |
+//! | `8p8c, 10 ms windows` | what the slowest 10 ms of a long run deliver, as a part of the median |
+//! | `2p2c, a producer stopped` | how long 20 items take that are pushed while the other producer is stopped inside its push |
 
 mod crowd;
-mod mill;
-mod peers;
-mod queue;
-mod solo;
-mod vyukov;
+pub mod mill;
+pub mod peers;
+pub mod queue;
+pub mod solo;
+mod stopped;
+pub mod vyukov;
+mod windows;
 
-use crate::contest::{Better, Contest, Role, Subject};
+use crate::contest::{Better, Contest, Metric, Role, Subject};
 use crate::effort::Effort;
 use queue::Queue;
 
@@ -50,7 +54,45 @@ impl Shape {
 pub fn contests(effort: &Effort) -> Vec<Contest> {
     let singles = Shape::ALL.map(|shape| single(shape, effort));
     let chunks = Shape::ALL.map(|shape| chunked(shape, effort));
-    singles.into_iter().chain(chunks).collect()
+    singles.into_iter().chain(chunks).chain([windows(effort), stopped(effort)]).collect()
+}
+
+type Chained = mill::Single<mill::Credits<CHUNK>>;
+
+fn windows(effort: &Effort) -> Contest {
+    fn subject<Q: Queue>(name: &str, role: Role, effort: &Effort) -> Subject {
+        Subject::new(name, role, windows::run::<Q>(8, effort))
+    }
+    let metrics = vec![
+        Metric::new("8p8c, 10 ms windows: slowest to median", "of 1", Better::Higher),
+        Metric::new("8p8c, 10 ms windows: median", "M items/s", Better::Higher),
+    ];
+    Contest::of_many("ring", "8p8c, 10 ms windows", metrics)
+        .with(subject::<Chained>("ringmill: ring + slab, credits by 32", Role::Mill, effort))
+        .with(subject::<mill::Chunks<mill::Credits<CHUNK>>>("ringmill: credits + slab + lane, chunks", Role::Mill, effort))
+        .with(subject::<peers::ArrayQueue>("crossbeam ArrayQueue", Role::Baseline, effort))
+        .with(subject::<peers::ConcurrentQueue>("concurrent-queue", Role::Peer, effort))
+        .with(subject::<peers::Locked>("Mutex<VecDeque>", Role::Peer, effort))
+        .with(subject::<peers::Crossbeam>("crossbeam-channel", Role::Peer, effort))
+        .with(subject::<peers::Kanal>("kanal", Role::Peer, effort))
+        .with(subject::<peers::Crossfire>("crossfire mpmc", Role::Peer, effort))
+        .with(subject::<vyukov::Vyukov>("Vyukov ring (a sketch)", Role::Narrow, effort))
+}
+
+fn stopped(effort: &Effort) -> Contest {
+    fn subject<Q: Queue>(name: &str, role: Role, effort: &Effort) -> Subject {
+        Subject::new(name, role, stopped::run::<Q>(effort))
+    }
+    Contest::of_many("ring", "2p2c, a producer stopped", stopped::metrics())
+        .with(subject::<Chained>("ringmill: ring + slab, credits by 32", Role::Mill, effort))
+        .with(subject::<mill::Single<mill::Credits<1>>>("ringmill: ring + slab + credits", Role::Mill, effort))
+        .with(subject::<peers::ArrayQueue>("crossbeam ArrayQueue", Role::Baseline, effort))
+        .with(subject::<peers::ConcurrentQueue>("concurrent-queue", Role::Peer, effort))
+        .with(subject::<peers::Locked>("Mutex<VecDeque>", Role::Peer, effort))
+        .with(subject::<peers::Crossbeam>("crossbeam-channel", Role::Peer, effort))
+        .with(subject::<peers::Kanal>("kanal", Role::Peer, effort))
+        .with(subject::<peers::Crossfire>("crossfire mpmc", Role::Peer, effort))
+        .with(subject::<vyukov::Vyukov>("Vyukov ring (a sketch)", Role::Narrow, effort))
 }
 
 /// Pushed one by one.

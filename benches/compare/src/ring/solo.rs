@@ -11,9 +11,15 @@ const BURST: u64 = 64;
 pub fn run<Q: Queue>(effort: &Effort) -> impl FnMut() -> f64 + use<Q> {
     let mut amount = Amount::for_run(effort.run / 2);
     move || {
-        let items = amount.find(|items| bursts::<Q>(items)).next_multiple_of(BURST);
-        bursts::<Q>(items).as_nanos() as f64 / items as f64
+        let items = amount.find(|items| bursts::<Q>(items));
+        nanos_per_item::<Q>(items)
     }
+}
+
+/// In and out.
+pub fn nanos_per_item<Q: Queue>(items: u64) -> f64 {
+    let items = items.next_multiple_of(BURST);
+    bursts::<Q>(items).as_nanos() as f64 / items as f64
 }
 
 fn bursts<Q: Queue>(items: u64) -> Duration {

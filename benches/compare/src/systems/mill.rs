@@ -1,0 +1,117 @@
+//! ringmill, through its public interface: leases, retries, counts and histograms as they are by default.
+
+use super::{CAPACITY, Crew, System, Work};
+use crate::machine::cpu_number;
+use ringmill::{Context, Idle, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::time::Duration;
+
+const BATCH: u64 = 32;
+
+/// What may differ from the defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub crew: Crew,
+    pub idle: Idle,
+    pub visibility: Duration,
+    pub max_lease: Duration,
+}
+
+impl Options {
+    pub fn of(crew: Crew) -> Self {
+        Options { crew, idle: Idle::default(), visibility: Duration::from_secs(30), max_lease: Duration::from_secs(600) }
+    }
+
+    pub fn idle(self, idle: Idle) -> Self {
+        Options { idle, ..self }
+    }
+
+    pub fn visibility(self, visibility: Duration) -> Self {
+        Options { visibility, ..self }
+    }
+}
+
+/// A runtime with one queue; a publisher that finds it full waits.
+pub struct Mill<W> {
+    runtime: Runtime,
+    queue: QueueHandle<u64>,
+    producer: Producer<u64>,
+    work: PhantomData<W>,
+}
+
+impl<W: Work> Mill<W> {
+    pub fn start(options: Options) -> Self {
+        let Options { crew, idle, visibility, max_lease } = options;
+        let mut builder = Runtime::builder();
+        let config = QueueConfig::new("jobs")
+            .capacity(CAPACITY as u64)
+            .overflow(Overflow::Block(Duration::MAX))
+            .visibility(visibility)
+            .max_lease(max_lease);
+        let queue = builder.queue(config, |job: &u64, _: &Context<u64>| W::run(*job)).expect("the settings are valid");
+        let mut pool = PoolConfig::new("default").workers(crew.workers).idle(idle);
+        if let Some(first) = crew.first_cpu {
+            let cpus: Option<Vec<usize>> = (first..first + crew.workers).map(cpu_number).collect();
+            // where there are not as many CPUs nothing is pinned
+            pool = pool.placement(cpus.map_or(Placement::None, |cpus| Placement::Cores(cpus.into())));
+        }
+        builder.pool(pool).expect("the settings are valid");
+        let runtime = builder.build().expect("threads can be started");
+        let producer = queue.producer().expect("accounts are left");
+        Mill { runtime, queue, producer, work: PhantomData }
+    }
+
+    /// Another producer of the same queue.
+    pub fn producer(&self) -> Producer<u64> {
+        self.producer.try_clone().expect("accounts are left")
+    }
+}
+
+/// `publish`, one by one.
+impl<W: Work> System for Mill<W> {
+    fn publish(&mut self, jobs: Range<u64>) {
+        for job in jobs {
+            self.publish_one(job);
+        }
+    }
+
+    #[inline]
+    fn publish_one(&mut self, job: u64) {
+        self.producer.publish(job).expect("it is open");
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.depth() == 0
+    }
+
+    fn stop(self, jobs: u64) {
+        let report = self.runtime.shutdown(ShutdownOptions::default());
+        assert!(report.is_clean(), "undone jobs");
+        let queue = report.queue("jobs").expect("it is there");
+        assert!(queue.ledger_balances() && queue.counts.acked == jobs && queue.counts.wake_rescued == 0, "{queue:?}");
+    }
+}
+
+/// `publish_batch`, 32 jobs a call.
+pub struct Batches<W>(pub Mill<W>);
+
+impl<W: Work> System for Batches<W> {
+    fn publish(&mut self, jobs: Range<u64>) {
+        for first in jobs.clone().step_by(BATCH as usize) {
+            let mut batch = first..jobs.end.min(first + BATCH);
+            while let Some(refused) = self.0.producer.publish_batch(&mut batch).refused {
+                // full: wait for a slot with the job that came back, then go on with the rest
+                self.0.producer.publish(refused.into_inner()).expect("it is open");
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+
+    fn stop(self, jobs: u64) {
+        self.0.stop(jobs);
+    }
+}
