@@ -6,6 +6,7 @@
 mod contest;
 mod effort;
 mod jobs;
+mod latency;
 mod machine;
 mod progress;
 mod report;
@@ -14,6 +15,7 @@ mod rounds;
 mod statistics;
 mod systems;
 mod tally;
+mod wakeup;
 
 use clap::{Parser, ValueEnum};
 use contest::Contest;
@@ -46,6 +48,10 @@ enum Suite {
     Ring,
     /// Whole job systems.
     Jobs,
+    /// How soon a job starts.
+    Latency,
+    /// What waking a sleeper costs.
+    Wakeup,
     All,
 }
 
@@ -54,6 +60,8 @@ impl Suite {
         match self {
             Suite::Ring => ring::contests(effort),
             Suite::Jobs => jobs::contests(effort),
+            Suite::Latency => latency::contests(effort),
+            Suite::Wakeup => wakeup::contests(effort),
             Suite::All => {
                 Suite::value_variants().iter().filter(|suite| **suite != Suite::All).flat_map(|suite| suite.contests(effort)).collect()
             }

@@ -21,26 +21,37 @@ const HOLD_OFF: u32 = 20;
 pub struct Single<F>(PhantomData<F>);
 /// Pushed and popped in chains of up to 32: as `publish_batch` and a worker do it.
 pub struct Chunks<F>(PhantomData<F>);
+/// Pushed and popped one by one, by a consumer that never holds off.
+pub struct Prompt<F>(PhantomData<F>);
+
+impl<F: FreeList> Queue for Prompt<F> {
+    type Producer = Filler<F, 1>;
+    type Consumer = Taker<F, 1>;
+
+    fn open(producers: usize, consumers: usize) -> (Vec<Filler<F, 1>>, Vec<Taker<F, 1>>) {
+        open(producers, consumers)
+    }
+}
 
 impl<F: FreeList> Queue for Single<F> {
     type Producer = Filler<F, 1>;
-    type Consumer = Taker<F>;
+    type Consumer = Taker<F, CHAIN>;
 
-    fn open(producers: usize, consumers: usize) -> (Vec<Filler<F, 1>>, Vec<Taker<F>>) {
+    fn open(producers: usize, consumers: usize) -> (Vec<Filler<F, 1>>, Vec<Taker<F, CHAIN>>) {
         open(producers, consumers)
     }
 }
 
 impl<F: FreeList> Queue for Chunks<F> {
     type Producer = Filler<F, CHAIN>;
-    type Consumer = Taker<F>;
+    type Consumer = Taker<F, CHAIN>;
 
-    fn open(producers: usize, consumers: usize) -> (Vec<Filler<F, CHAIN>>, Vec<Taker<F>>) {
+    fn open(producers: usize, consumers: usize) -> (Vec<Filler<F, CHAIN>>, Vec<Taker<F, CHAIN>>) {
         open(producers, consumers)
     }
 }
 
-fn open<F: FreeList, const LEN: u32>(producers: usize, consumers: usize) -> (Vec<Filler<F, LEN>>, Vec<Taker<F>>) {
+fn open<F: FreeList, const LEN: u32, const MOST: u32>(producers: usize, consumers: usize) -> (Vec<Filler<F, LEN>>, Vec<Taker<F, MOST>>) {
     let links = LinkArray::new(CAPACITY);
     let free = F::new(&links);
     let payload = (0..CAPACITY).map(|_| AtomicU64::new(0)).collect();
@@ -146,17 +157,18 @@ impl<F: FreeList, const LEN: u32> Drop for Filler<F, LEN> {
 
 // ---- a consumer ----
 
-pub struct Taker<F: FreeList> {
+/// Takes up to `MOST` at a time.
+pub struct Taker<F: FreeList, const MOST: u32> {
     room: Arc<Room<F>>,
     hand: F::Hand,
     polls: Polls,
 }
 
-impl<F: FreeList> Consumer for Taker<F> {
+impl<F: FreeList, const MOST: u32> Consumer for Taker<F, MOST> {
     #[inline]
     fn pop(&mut self) -> Taken {
         let Room { lane, links, payload, free } = &*self.room;
-        let Some(popped) = self.polls.pop(lane) else { return Taken::Nothing };
+        let Some(popped) = self.polls.pop(lane, MOST) else { return Taken::Nothing };
         let (mut sum, mut single, mut singles) = (0u64, [0; CHUNK], 0);
         for &chain in popped.chains() {
             if chain.len() > 1 {
@@ -175,7 +187,7 @@ impl<F: FreeList> Consumer for Taker<F> {
     }
 }
 
-impl<F: FreeList> Drop for Taker<F> {
+impl<F: FreeList, const MOST: u32> Drop for Taker<F, MOST> {
     fn drop(&mut self) {
         self.room.free.close(&mut self.hand, &self.room.links);
     }
@@ -197,17 +209,17 @@ impl Default for Polls {
 
 impl Polls {
     #[inline]
-    fn pop(&mut self, ring: &IndexRing) -> Option<&Popped> {
+    fn pop(&mut self, ring: &IndexRing, most: u32) -> Option<&Popped> {
         if std::mem::take(&mut self.short) {
             pause(HOLD_OFF);
         }
         let mode = if self.misses % 4 == 3 { Pop::Strict } else { Pop::Weak };
-        if ring.pop(CHAIN, mode, &mut self.out) != PopResult::Taken {
+        if ring.pop(most, mode, &mut self.out) != PopResult::Taken {
             self.misses += 1;
             return None;
         }
         self.misses = 0;
-        self.short = self.out.indices() < CHAIN;
+        self.short = self.out.indices() < most;
         Some(&self.out)
     }
 }
@@ -284,7 +296,7 @@ impl FreeList for RingList {
     #[inline]
     fn take(&self, hand: &mut RingHand, _: &LinkArray) -> Option<Chain> {
         if hand.left == 0 {
-            hand.left = hand.polls.pop(&self.0)?.chains().len();
+            hand.left = hand.polls.pop(&self.0, CHAIN)?.chains().len();
         }
         let chains = hand.polls.out.chains();
         let chain = chains[chains.len() - hand.left];

@@ -9,6 +9,7 @@
 //! | `2p2c, a producer stopped` | how long 20 items take that are pushed while the other producer is stopped inside its push |
 
 mod crowd;
+pub mod floor;
 pub mod mill;
 pub mod peers;
 pub mod queue;

@@ -1,10 +1,11 @@
 //! ringmill, through its public interface: leases, retries, counts and histograms as they are by default.
 
 use super::{CAPACITY, Crew, System, Work};
-use crate::machine::cpu_number;
+use crate::machine::{cpu_number, pin};
 use ringmill::{Context, Idle, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 const BATCH: u64 = 32;
@@ -113,5 +114,52 @@ impl<W: Work> System for Batches<W> {
 
     fn stop(self, jobs: u64) {
         self.0.stop(jobs);
+    }
+}
+
+/// A pull queue, and threads that receive from it.
+pub struct Pull<W> {
+    runtime: Runtime,
+    producer: Producer<u64>,
+    workers: Vec<JoinHandle<()>>,
+    work: PhantomData<W>,
+}
+
+impl<W: Work> Pull<W> {
+    pub fn start(crew: Crew) -> Self {
+        let mut builder = Runtime::builder();
+        let config = QueueConfig::new("jobs").capacity(CAPACITY as u64).overflow(Overflow::Block(Duration::MAX));
+        let queue = builder.pull_queue::<u64>(config).expect("the settings are valid");
+        let runtime = builder.build().expect("threads can be started");
+        let worker = |number| {
+            let consumer = queue.consumer().expect("accounts are left");
+            thread::spawn(move || {
+                if let Some(first) = crew.first_cpu {
+                    pin(first + number);
+                }
+                while let Ok(delivery) = consumer.recv() {
+                    W::run(*delivery.payload());
+                    delivery.ack().expect("its lease has not run out");
+                }
+            })
+        };
+        let workers = (0..crew.workers).map(worker).collect();
+        let producer = queue.producer().expect("accounts are left");
+        Pull { runtime, producer, workers, work: PhantomData }
+    }
+}
+
+impl<W: Work> System for Pull<W> {
+    fn publish(&mut self, jobs: Range<u64>) {
+        for job in jobs {
+            self.producer.publish(job).expect("it is open");
+        }
+    }
+
+    fn stop(self, jobs: u64) {
+        let report = self.runtime.shutdown(ShutdownOptions::default());
+        self.workers.into_iter().for_each(|worker| worker.join().expect("no job panics"));
+        assert!(report.is_clean(), "undone jobs");
+        assert_eq!(report.queue("jobs").expect("it is there").counts.acked, jobs);
     }
 }

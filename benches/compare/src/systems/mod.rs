@@ -3,6 +3,7 @@
 pub mod apalis;
 pub mod mill;
 pub mod peers;
+pub mod through;
 
 use std::ops::Range;
 
@@ -35,7 +36,7 @@ impl Crew {
 }
 
 /// A job system with its workers running.
-pub trait System {
+pub trait System: Send {
     /// Publishes these jobs as one publishes many. May return before they have run.
     fn publish(&mut self, jobs: Range<u64>);
 

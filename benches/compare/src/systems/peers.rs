@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 /// Pins the threads that ask, one CPU after the other.
@@ -113,48 +113,6 @@ impl<W: Work> System for Bare<W> {
 
     fn stop(self, jobs: u64) {
         self.threads.stop(jobs);
-    }
-}
-
-/// Threads that spin on an `ArrayQueue`: as soon as it can be, at the price of all CPUs.
-pub struct Spinning<W> {
-    queue: Arc<crossbeam_queue::ArrayQueue<u64>>,
-    stopping: Arc<AtomicBool>,
-    workers: Vec<JoinHandle<()>>,
-    work: PhantomData<W>,
-}
-
-impl<W: Work> Spinning<W> {
-    pub fn start(crew: Crew) -> Self {
-        let queue = Arc::new(crossbeam_queue::ArrayQueue::new(CAPACITY));
-        let (stopping, places) = (Arc::new(AtomicBool::new(false)), Places::of(crew));
-        let worker = || {
-            let (queue, stopping, places) = (Arc::clone(&queue), Arc::clone(&stopping), places.clone());
-            thread::spawn(move || {
-                places.take();
-                while !stopping.load(Relaxed) {
-                    queue.pop().map_or_else(std::hint::spin_loop, W::run);
-                }
-            })
-        };
-        let workers = (0..crew.workers).map(|_| worker()).collect();
-        Spinning { queue, stopping, workers, work: PhantomData }
-    }
-}
-
-impl<W: Work> System for Spinning<W> {
-    fn publish(&mut self, jobs: Range<u64>) {
-        for job in jobs {
-            while self.queue.push(job).is_err() {
-                std::hint::spin_loop();
-            }
-        }
-    }
-
-    fn stop(self, _: u64) {
-        self.stopping.store(true, Relaxed);
-        self.workers.into_iter().for_each(|worker| worker.join().expect("no job panics"));
-        assert!(self.queue.is_empty());
     }
 }
 
