@@ -38,6 +38,8 @@ pub enum Role {
     Mill,
     /// The peer that everything is measured against.
     Baseline,
+    /// What everything is measured against where that is no peer: the bare means that others are built of.
+    Yardstick,
     /// What a user might pick instead.
     Peer,
     /// Solves less (one producer, one consumer, broadcast, no cancel, a sketch): shown, and never the best peer.

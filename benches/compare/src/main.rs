@@ -12,9 +12,11 @@ mod progress;
 mod report;
 mod ring;
 mod rounds;
+mod scale;
 mod statistics;
 mod systems;
 mod tally;
+mod timers;
 mod wakeup;
 
 use clap::{Parser, ValueEnum};
@@ -40,6 +42,9 @@ struct Options {
     /// Only shapes whose name contains this; may be given several times.
     #[arg(long, value_name = "SUBSTRING")]
     shape: Vec<String>,
+    /// In a child of its own: weighs this subject of `scale memory`.
+    #[arg(long, hide = true, value_name = "SUBJECT")]
+    resident: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,6 +57,10 @@ enum Suite {
     Latency,
     /// What waking a sleeper costs.
     Wakeup,
+    /// Ways to keep timers.
+    Timers,
+    /// What a job costs as things grow.
+    Scale,
     All,
 }
 
@@ -62,6 +71,8 @@ impl Suite {
             Suite::Jobs => jobs::contests(effort),
             Suite::Latency => latency::contests(effort),
             Suite::Wakeup => wakeup::contests(effort),
+            Suite::Timers => timers::contests(),
+            Suite::Scale => scale::contests(effort),
             Suite::All => {
                 Suite::value_variants().iter().filter(|suite| **suite != Suite::All).flat_map(|suite| suite.contests(effort)).collect()
             }
@@ -71,6 +82,9 @@ impl Suite {
 
 fn main() {
     let options = Options::parse();
+    if let Some(subject) = &options.resident {
+        return scale::resident::weigh(subject);
+    }
     let effort = if options.quick { Effort::quick() } else { Effort::full() };
     let contests = select(options.suite.contests(&effort), &options);
     let mut progress = Progress::new(contests.len());

@@ -19,7 +19,7 @@ pub fn contests(effort: &Effort) -> Vec<Contest> {
     let contest = Contest::of_many("wakeup", "a sleeping consumer", paced::metrics("a sleeping consumer"))
         .with(subject("ringmill, Park", Role::Mill, effort, mill(Idle::Park)))
         .with(subject("ringmill, pull queue, recv", Role::Mill, effort, || Pull::<Arrival>::start(CREW)))
-        .with(through::<floor::Futex>("a word and a futex", Role::Baseline, effort))
+        .with(through::<floor::Futex>("a word and a futex", Role::Yardstick, effort))
         .with(through::<floor::Monitor>("Mutex and Condvar", Role::Peer, effort))
         .with(through::<peers::Crossbeam>("crossbeam-channel", Role::Peer, effort))
         .with(through::<peers::Flume>("flume", Role::Peer, effort))

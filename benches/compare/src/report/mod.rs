@@ -49,7 +49,7 @@ fn lines_of(outcome: &Outcome, metric: usize, state: State) -> Vec<Line> {
         .filter_map(|row| row.summary(state, metric).map(|summary| (row.subject.as_str(), row.role, summary)))
         .collect();
     let medians = |wanted: fn(Role) -> bool| summaries.iter().filter(move |(_, role, _)| wanted(*role)).map(|(.., summary)| summary.median);
-    let baseline = medians(|role| role == Role::Baseline).next();
+    let baseline = medians(|role| matches!(role, Role::Baseline | Role::Yardstick)).next();
     let best_peer = medians(|role| matches!(role, Role::Baseline | Role::Peer))
         .reduce(|best, next| if better.ratio(next, best) > 1.0 { next } else { best });
     // nothing compares with a zero

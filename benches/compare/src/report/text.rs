@@ -20,7 +20,7 @@ pub fn text(state: State, lines: &[Line]) -> String {
             let _ = writeln!(out, "{:width$} {median:>10} {min:>10} {max:>10} {best:>13} {baseline:>12} {rounds:>7}", "");
         }
         let mark = match line.role {
-            Role::Baseline => "* ",
+            Role::Baseline | Role::Yardstick => "* ",
             Role::Narrow => "~ ",
             Role::Mill => "> ",
             Role::Peer => "  ",

@@ -94,18 +94,22 @@ impl<W: Work> System for Mill<W> {
     }
 }
 
+/// 32 jobs a call. Where the queue is full it waits for a slot with the job that came back, then goes on with the rest.
+pub fn publish_in_batches(producer: &Producer<u64>, jobs: Range<u64>) {
+    for first in jobs.clone().step_by(BATCH as usize) {
+        let mut batch = first..jobs.end.min(first + BATCH);
+        while let Some(refused) = producer.publish_batch(&mut batch).refused {
+            producer.publish(refused.into_inner()).expect("it is open");
+        }
+    }
+}
+
 /// `publish_batch`, 32 jobs a call.
 pub struct Batches<W>(pub Mill<W>);
 
 impl<W: Work> System for Batches<W> {
     fn publish(&mut self, jobs: Range<u64>) {
-        for first in jobs.clone().step_by(BATCH as usize) {
-            let mut batch = first..jobs.end.min(first + BATCH);
-            while let Some(refused) = self.0.producer.publish_batch(&mut batch).refused {
-                // full: wait for a slot with the job that came back, then go on with the rest
-                self.0.producer.publish(refused.into_inner()).expect("it is open");
-            }
-        }
+        publish_in_batches(&self.0.producer, jobs);
     }
 
     fn is_idle(&self) -> bool {
