@@ -7,28 +7,32 @@ use std::time::{Duration, Instant};
 pub struct Effort {
     pub quick: bool,
     /// Rounds that must count, in one state.
-    pub rounds: usize,
+    rounds: usize,
+    /// The same when time is running out.
+    rounds_late: usize,
     /// Rounds after which a contest ends however few count.
-    pub rounds_max: usize,
+    rounds_max: usize,
     /// What one run should take, where a run's length is free.
     pub run: Duration,
-    /// From here on no contest is given more than its `rounds`.
-    pub deadline: Option<Instant>,
+    /// From here on time is running out.
+    deadline: Option<Instant>,
 }
 
 impl Effort {
     pub fn full() -> Self {
-        Effort { quick: false, rounds: 9, rounds_max: 18, run: Duration::from_millis(60), deadline: None }
+        Effort { quick: false, rounds: 9, rounds_late: 9, rounds_max: 18, run: Duration::from_millis(60), deadline: None }
     }
 
     /// `all` in five minutes.
     pub fn quick() -> Self {
-        let deadline = Some(Instant::now() + Duration::from_secs(200));
-        Effort { quick: true, rounds: 3, rounds_max: 6, run: Duration::from_millis(20), deadline }
+        let deadline = Some(Instant::now() + Duration::from_secs(120));
+        Effort { quick: true, rounds: 5, rounds_late: 3, rounds_max: 8, run: Duration::from_millis(20), deadline }
     }
 
-    pub fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    /// Whether a contest may end after so many rounds, of which so many count in one state.
+    pub fn is_enough(&self, rounds: usize, counted: usize) -> bool {
+        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        counted >= self.rounds || rounds >= self.rounds_max || (late && rounds >= self.rounds_late)
     }
 
     /// `full` or, in a hurry, `quick`.

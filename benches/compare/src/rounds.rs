@@ -11,6 +11,8 @@ pub struct Outcome {
     pub suite: &'static str,
     pub metrics: Vec<Metric>,
     pub rows: Vec<Row>,
+    /// What the probes found: round trips of a line in nanoseconds, per state.
+    round_trips: [Vec<f64>; 2],
 }
 
 /// The readings of one subject.
@@ -34,6 +36,17 @@ impl Outcome {
     pub fn rounds_in(&self, state: State) -> usize {
         self.rows.iter().map(|row| row.runs[state as usize]).min().unwrap_or(0)
     }
+
+    pub fn round_trips(&self, state: State) -> &[f64] {
+        &self.round_trips[state as usize]
+    }
+
+    fn probe(&mut self) -> Option<State> {
+        let probe = Probe::take();
+        let state = probe.state()?;
+        self.round_trips[state as usize].extend(probe.round_trip);
+        Some(state)
+    }
 }
 
 /// Runs `contest` until each subject has the wanted number of runs in one state.
@@ -49,20 +62,20 @@ pub fn run(contest: Contest, effort: &Effort, progress: &mut Progress) -> Outcom
         readings: std::array::from_fn(|_| vec![Vec::new(); metrics.len()]),
         runs: [0; 2],
     });
-    let mut outcome = Outcome { suite, metrics: metrics.clone(), rows: rows.collect() };
+    let mut outcome = Outcome { suite, metrics: metrics.clone(), rows: rows.collect(), round_trips: Default::default() };
     // once for nothing: caches, page tables, and amounts that are found out on first use
     subjects.iter_mut().for_each(|subject| drop(subject.run()));
-    for round in 0..effort.rounds_max {
-        let done = State::ALL.into_iter().any(|state| outcome.rounds_in(state) >= effort.rounds);
-        if done || (round >= effort.rounds && effort.is_late()) {
+    for round in 0.. {
+        let counted = State::ALL.into_iter().map(|state| outcome.rounds_in(state)).max().unwrap_or(0);
+        if effort.is_enough(round, counted) {
             break;
         }
-        let mut before = Probe::take().state();
+        let mut before = outcome.probe();
         for turn in 0..subjects.len() {
             let at = (round + turn) % subjects.len();
             let readings = subjects[at].run();
             assert_eq!(readings.len(), metrics.len(), "{suite} {shape}: {} does not fit its contest", subjects[at].name);
-            let after = Probe::take().state();
+            let after = outcome.probe();
             if let Some(state) = before
                 && before == after
             {

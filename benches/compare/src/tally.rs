@@ -9,6 +9,7 @@ use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct Counter {
@@ -53,6 +54,22 @@ pub fn total() -> Total {
         count: total.count + counter.count.load(Acquire),
         sum: total.sum.wrapping_add(counter.sum.load(Relaxed)),
     })
+}
+
+/// Waits until `jobs` more than `before` have been counted, and `done` says so too.
+///
+/// # Panics
+/// When a minute goes by: jobs were lost.
+pub fn wait(before: Total, jobs: u64, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    loop {
+        let counted = total().count - before.count;
+        if counted >= jobs && done() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "after a minute {counted} of {jobs} jobs have run");
+        std::thread::yield_now();
+    }
 }
 
 impl Total {

@@ -12,7 +12,7 @@ use ringmill::Idle;
 use std::time::Duration;
 
 const GAP: Duration = Duration::from_micros(200);
-const CREW: Crew = Crew { workers: 1, first_cpu: Some(1) };
+const CREW: Crew = Crew::alone_on(1);
 
 pub fn contests(effort: &Effort) -> Vec<Contest> {
     let mill = |idle| move || Mill::<Arrival>::start(Options::of(CREW).idle(idle));

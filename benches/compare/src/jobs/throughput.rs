@@ -30,9 +30,7 @@ pub fn measure(system: &mut impl System, jobs: u64) -> Duration {
     let before = tally::total();
     let began = Instant::now();
     system.publish(0..jobs);
-    while tally::total().count - before.count < jobs || !system.is_idle() {
-        std::thread::yield_now();
-    }
+    tally::wait(before, jobs, || system.is_idle());
     let took = began.elapsed();
     tally::total().assert_grown(before, jobs);
     took

@@ -47,7 +47,7 @@ fn ping_pong(effort: &Effort) -> Contest {
 }
 
 /// One worker, pinned to the second CPU.
-const CREW: Crew = Crew { workers: 1, first_cpu: Some(1) };
+const CREW: Crew = Crew::alone_on(1);
 
 fn starts(gap: Duration, effort: &Effort) -> Contest {
     fn subject<S: System + 'static>(name: &str, role: Role, gap: Duration, effort: &Effort, start: impl Fn() -> S + 'static) -> Subject {

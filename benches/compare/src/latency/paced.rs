@@ -71,7 +71,7 @@ pub fn run<S: System, F: Fn() -> S>(gap: Duration, effort: &Effort, start: F) ->
 
 fn publish_all(system: &mut impl System, gap: u64, jobs: u64) -> Readings {
     STARTED.iter().for_each(|started| started.store(0, Relaxed));
-    let before = tally::total().count;
+    let before = tally::total();
     let mut due = ticks();
     let mut publish = |job| {
         while ticks() < due {
@@ -84,13 +84,13 @@ fn publish_all(system: &mut impl System, gap: u64, jobs: u64) -> Readings {
         due = ended.max(due + gap);
         (began, ended - began)
     };
-    (0..WARM_UP).for_each(|job| drop(publish(job)));
+    for job in 0..WARM_UP {
+        publish(job);
+    }
     let cpu = OthersCpu::start();
     let published: Vec<(u64, u64)> = (WARM_UP..WARM_UP + jobs).map(&mut publish).collect();
     let percent = cpu.percent();
-    while tally::total().count - before < WARM_UP + jobs {
-        thread::yield_now();
-    }
+    tally::wait(before, WARM_UP + jobs, || true);
     let starts = published.iter().zip(&STARTED[WARM_UP as usize..]).map(|((began, _), started)| {
         let started = started.load(Acquire);
         assert!(started > 0, "a job did not start");

@@ -1,15 +1,19 @@
 //! What came out: rows with their ratios, and the forms they are printed in.
 
+mod chart;
 mod json;
+mod markdown;
 mod text;
 
-use crate::contest::Role;
+use crate::contest::{Better, Role};
 use crate::machine::State;
 use crate::rounds::Outcome;
 use crate::statistics::Summary;
 use serde::Serialize;
 
+pub use chart::charts;
 pub use json::json;
+pub use markdown::{markdown, replace_in};
 pub use text::text;
 
 /// One subject in one shape, in one state.
@@ -27,6 +31,8 @@ pub struct Line {
     /// The same against the baseline.
     pub vs_baseline: Option<f64>,
     #[serde(skip)]
+    pub better: Better,
+    #[serde(skip)]
     pub role: Role,
     #[serde(skip)]
     pub rounds: usize,
@@ -36,6 +42,12 @@ pub struct Line {
 pub fn main_state(outcomes: &[Outcome]) -> State {
     let rounds = |state| outcomes.iter().map(|outcome| outcome.rounds_in(state)).sum::<usize>();
     if rounds(State::Far) > rounds(State::Near) { State::Far } else { State::Near }
+}
+
+/// What a probe usually found in `state`: the round trip of a line in nanoseconds.
+pub fn round_trip(outcomes: &[Outcome], state: State) -> Option<f64> {
+    let all: Vec<f64> = outcomes.iter().flat_map(|outcome| outcome.round_trips(state)).copied().collect();
+    Summary::of(&all).map(|summary| summary.median)
 }
 
 /// Every row of every outcome in `state`.
@@ -65,6 +77,7 @@ fn lines_of(outcome: &Outcome, metric: usize, state: State) -> Vec<Line> {
             unit: outcome.metrics[metric].unit,
             vs_best_peer: ratio(summary.median, best_peer),
             vs_baseline: ratio(summary.median, baseline),
+            better,
             role,
             rounds: summary.count,
         })

@@ -1,5 +1,7 @@
 //! What the suite asks of a queue.
 
+use std::time::{Duration, Instant};
+
 /// A bounded queue of numbers, as seen by the threads that use it.
 pub trait Queue: 'static {
     type Producer: Producer;
@@ -52,16 +54,30 @@ impl Taken {
 }
 
 /// Waits after a miss; the same for every queue that does not wait itself.
-#[derive(Debug, Default)]
-pub struct Misses(u32);
+#[derive(Debug)]
+pub struct Misses {
+    count: u32,
+    began: Instant,
+}
+
+impl Default for Misses {
+    fn default() -> Self {
+        Misses { count: 0, began: Instant::now() }
+    }
+}
 
 impl Misses {
+    /// # Panics
+    /// A minute after it was made: no run takes that long, so an item was lost.
     pub fn wait(&mut self) {
         (0..20).for_each(|_| std::hint::spin_loop());
-        self.0 += 1;
+        self.count = self.count.wrapping_add(1);
         // with more threads than CPUs the one that is waited for may need this one's
-        if self.0.is_multiple_of(64) {
+        if self.count.is_multiple_of(64) {
             std::thread::yield_now();
+        }
+        if self.count.is_multiple_of(1 << 16) {
+            assert!(self.began.elapsed() < Duration::from_secs(60), "nothing to push or pop for a minute");
         }
     }
 }

@@ -17,12 +17,12 @@ const CAPACITY: u64 = 1_024;
 
 pub fn lanes(effort: &Effort) -> Contest {
     const POINTS: &[u64] = &[1, 2, 4, 8];
-    growth("lanes", POINTS).with(growing("ringmill, publish", Role::Mill, POINTS, each_point(effort, |lanes| (1, lanes))))
+    growth("lanes", "ns/job", POINTS).with(growing("ringmill, publish", Role::Mill, POINTS, each_point(effort, |lanes| (1, lanes))))
 }
 
 pub fn queues(effort: &Effort) -> Contest {
     const POINTS: &[u64] = &[1, 4, 16, 64];
-    growth("queues", POINTS).with(growing("ringmill, publish", Role::Mill, POINTS, each_point(effort, |queues| (queues, 1))))
+    growth("queues", "ns/job", POINTS).with(growing("ringmill, publish", Role::Mill, POINTS, each_point(effort, |queues| (queues, 1))))
 }
 
 /// What a job costs with so many queues of so many lanes.

@@ -27,8 +27,8 @@ pub fn contests(effort: &Effort) -> Vec<Contest> {
 }
 
 /// A contest with a metric for each of the points, and one for how much the last is above the first.
-fn growth(what: &str, points: &[u64]) -> Contest {
-    let point = |&point| Metric::new(format!("{what}: {}", short(point)), "ns/job", Better::Lower);
+fn growth(what: &str, unit: &'static str, points: &[u64]) -> Contest {
+    let point = |&point| Metric::new(format!("{what}: {}", short(point)), unit, Better::Lower);
     let ends = [points[0], points[points.len() - 1]].map(short);
     let growth = Metric::new(format!("{what}: {} to {}", ends[0], ends[1]), "times as much", Better::Lower);
     Contest::of_many(SUITE, what, points.iter().map(point).chain([growth]).collect())
@@ -60,11 +60,12 @@ fn timers() -> Contest {
             let dues: Vec<_> = POINTS.iter().map(|&count| runs::Dues::random(count as usize)).collect();
             growing(name, role, POINTS, move |count| {
                 let at = POINTS.iter().position(|&point| point == count).expect("it is one of the points");
-                let times = runs::insert_and_expire::<T>(&dues[at]);
+                // in strides: a thousand timers would be lost among ten thousand ticks
+                let times = runs::insert_and_expire::<T>(&dues[at], 100);
                 times.insert + times.rest
             })
         }
     }
 
-    everybody(growth("timers", POINTS), Growing)
+    everybody(growth("timers", "ns/timer", POINTS), Growing)
 }

@@ -17,7 +17,7 @@ const POINTS: &[u64] = &[1, 4, 16, 64];
 const WORKERS: usize = 1;
 
 pub fn contest(effort: &Effort) -> Contest {
-    growth("producers", POINTS)
+    growth("producers", "ns/job", POINTS)
         .with(growing("ringmill, publish", Role::Mill, POINTS, each_point(effort, one_by_one)))
         .with(growing("ringmill, publish_batch(32)", Role::Mill, POINTS, each_point(effort, in_batches)))
         .with(growing("crossbeam-channel, Box<dyn FnOnce>", Role::Baseline, POINTS, each_point(effort, boxed)))
@@ -81,9 +81,7 @@ fn race<H: Send>(
             .collect();
         threads.into_iter().map(|thread| thread.join().expect("a producer panicked")).min().expect("there is one")
     });
-    while tally::total().count - before.count < jobs || !system.is_idle() {
-        thread::yield_now();
-    }
+    tally::wait(before, jobs, || system.is_idle());
     let took = began.elapsed();
     tally::total().assert_grown(before, jobs);
     took

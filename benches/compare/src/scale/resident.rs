@@ -35,7 +35,9 @@ const SUBJECTS: [(&str, Role, Fill); 7] = [
         let channel = crossbeam_channel::bounded::<Box<dyn FnOnce() + Send>>(SLOTS);
         for _ in 0..SLOTS {
             let payload = std::hint::black_box(PAYLOAD);
-            let job = Box::new(move || drop(std::hint::black_box(payload)));
+            let job = Box::new(move || {
+                std::hint::black_box(payload);
+            });
             channel.0.send(job).expect("it is open");
         }
         Box::new(channel)
@@ -59,7 +61,9 @@ fn runtime(lanes: usize) -> Box<dyn std::any::Any> {
         builder.pull_queue::<Payload>(QueueConfig::new("jobs").capacity(SLOTS as u64).lanes(lanes)).expect("the settings are valid");
     let runtime = builder.build().expect("threads can be started");
     let producer = queue.producer().expect("accounts are left");
-    (0..SLOTS).for_each(|_| drop(producer.publish(PAYLOAD).expect("there is room")));
+    for _ in 0..SLOTS {
+        producer.publish(PAYLOAD).expect("there is room");
+    }
     assert_eq!(queue.depth() as usize, SLOTS);
     Box::new((runtime, queue, producer))
 }

@@ -30,7 +30,7 @@ impl Crew {
     }
 
     /// One worker on this CPU.
-    pub fn alone_on(cpu: usize) -> Self {
+    pub const fn alone_on(cpu: usize) -> Self {
         Crew { workers: 1, first_cpu: Some(cpu) }
     }
 }

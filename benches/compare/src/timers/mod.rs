@@ -59,7 +59,7 @@ fn million() -> Contest {
         fn of<T: Timers>(&self, name: &str, role: Role) -> Subject {
             let dues = self.0.clone();
             Subject::new(name, role, move || -> Readings {
-                let expired = runs::insert_and_expire::<T>(&dues);
+                let expired = runs::insert_and_expire::<T>(&dues, 1);
                 if !T::CANCELS {
                     return vec![Some(expired.insert), None, None, Some(expired.rest), None, Some(expired.insert + expired.rest)];
                 }
