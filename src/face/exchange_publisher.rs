@@ -8,7 +8,7 @@ use super::producer::Producer;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed, Taken};
 use super::ways::Ways;
 use crate::config::validate_payload;
-use crate::error::Refusal;
+use crate::error::{PublishError, Refusal};
 use crate::exchange::{Block, Count};
 use crate::job::{Job, Payload};
 use crate::routing::{Hop, KeyError};
@@ -260,9 +260,17 @@ fn deliver<T: Payload>(producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait
     if validate_payload(&job.payload).is_ok()
         && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
     {
-        let id = queue.publish_into(&producer.publisher, slot, job.lane(lane), producer.handle.clock.stamp());
-        counts.add(Count::Routed, 1);
-        return Ok(Routed { copies: 1, job: Some(id) });
+        let result = queue.publish_into(&producer.publisher, slot, job.lane(lane), producer.handle.clock.stamp());
+        return match result {
+            Ok(id) => {
+                counts.add(Count::Routed, 1);
+                Ok(Routed { copies: 1, job: Some(id) })
+            }
+            Err(error) => {
+                producer.publisher.count_refusal(error.refusal());
+                Err(refused_by(producer, error, counts))
+            }
+        };
     }
     deliver_or_refuse(producer, job.lane(lane), wait, counts)
 }
@@ -280,11 +288,14 @@ fn deliver_or_refuse<T: Payload>(producer: &Producer<T>, job: Job<T>, wait: Wait
             counts.add(Count::Routed, 1);
             Ok(Routed { copies: 1, job: Some(id) })
         }
-        Err(error) => {
-            let refusal = refusal_of(&producer.handle, error.refusal().clone());
-            Err(refuse(Count::Refused, error.into_job(), refusal, counts))
-        }
+        Err(error) => Err(refused_by(producer, error, counts)),
     }
+}
+
+#[cold]
+fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
+    let refusal = refusal_of(&producer.handle, error.refusal().clone());
+    refuse(Count::Refused, error.into_job(), refusal, counts)
 }
 
 /// Opens the producers that a job needs and that are missing.

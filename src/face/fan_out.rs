@@ -167,7 +167,7 @@ impl<T: Payload + Clone> Queues<'_, T> {
             let payload = copies.0.pop().or_else(|| payload.take()).expect("there are as many as slots");
             let producer = self.producer(at);
             let copy = Job { payload, lane: self.lane(at), ttl, visibility };
-            producer.handle.queue.publish_into(&producer.publisher, slot, copy, self.now.get());
+            producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
         }
         count
     }
