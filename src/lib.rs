@@ -10,6 +10,7 @@
 //! - A **queue** ([`QueueConfig`]) has a capacity, one to eight **lanes** ([`LaneConfig`]), and rules for retries, leases and dead letters. A
 //!   [`QueueHandle`] is how the program holds it.
 //! - A [`Producer`] publishes [`Job`]s: a [`Payload`], a lane, limits. One per publishing thread.
+//! - An [`Exchange`] finds the queues of a job by its [routing key](RoutingKey); an [`ExchangePublisher`] publishes there, to several queues all or nothing.
 //! - A [`Handler`] works on a delivery in a worker of the queue's **pool** ([`PoolConfig`]), with a [`Context`] that knows the attempt, and ends it with a
 //!   [`Verdict`]; a `Result` will do. Or a [`Consumer`] receives [`Delivery`]s by hand.
 //! - A **lease** makes a delivery exclusive for the queue's visibility timeout. If the handler overruns it, the job is delivered again, and the late verdict
@@ -86,6 +87,8 @@
 //! |---|---|
 //! | publish: at once, waiting, from a task, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_async`](Producer::publish_async), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
 //! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
+//! | routing by key, patterns, to everybody; bindings with lanes and predicates; an alternate | [`Exchange`], [`ExchangeConfig`], [`Binding`], [`RoutingKey`], [`BindingKey`] |
+//! | publishing through an exchange, to several queues or none, to some, by a resolved key | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
 //! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |

@@ -76,6 +76,34 @@ fn a_late_delayed_publish_is_handed_back_or_refused_twin() {
     twin("delayed_into_the_hand_back", Bend::NoSecondLook, B3, published_into_the_hand_back::<true>);
 }
 
+/// (M18) As above, for a job that an exchange has routed.
+fn routed_into_the_hand_back() {
+    let world = World::new(&config(1));
+    let publisher = world.publisher();
+    let claimer = world.claimer();
+    let producing = thread::spawn({
+        let world = world.clone();
+        move || world.publish_routed(&publisher, 0)
+    });
+    world.queue.close();
+    world.queue.stop();
+    let undone = world.queue.hand_back();
+    let published = producing.join().unwrap();
+    assert_kept(&world, 0, &published, &undone);
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_late_routed_job_is_handed_back_or_refused() {
+    model("routed_into_the_hand_back", B3, routed_into_the_hand_back);
+}
+
+#[test]
+fn a_late_routed_job_is_handed_back_or_refused_twin() {
+    twin("routed_into_the_hand_back", Bend::NoSecondLook, B3, routed_into_the_hand_back);
+}
+
 /// (M18) Two publishers meet the stop: one takes the other's job back, and neither it nor the hand-back has it.
 fn two_publish_into_the_hand_back() {
     let world = World::new(&config(2));

@@ -126,6 +126,16 @@ impl World {
         })
     }
 
+    /// As [`publish`](Self::publish), but by the way of a routed job: first a slot, then into it.
+    pub fn publish_routed(&self, publisher: &Publisher, job: usize) -> Result<JobId, Refusal> {
+        let slot = self.queue.slot_at_hand(publisher, 0).ok_or(Refusal::Closed)?;
+        self.queue.publish_into(publisher, slot, self.job(job), self.now()).map_err(|error| {
+            let refusal = error.refusal().clone();
+            assert_eq!(error.into_inner().job, job, "somebody else's job came back");
+            refusal
+        })
+    }
+
     /// One turn of the timer after `passed`.
     pub fn turn(&self, passed: Duration) {
         self.clock.advance(passed);

@@ -1,6 +1,8 @@
 //! A job that goes to several queues: slots of all of them first, then a copy into each.
 
+use super::handle::QueueHandle;
 use super::producer::Producer;
+use super::routed::{Partial, RouteRefusal, Routed};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
@@ -22,74 +24,97 @@ pub(super) enum Wait {
     AtMost(Duration),
 }
 
-/// Where the job goes, and memory that is used again for each.
+/// The way of a job to several queues.
+pub(super) trait Several<T: Payload, R>:
+    Fn(&mut Fan<T>, &[Option<Producer<T>>], &[Hop], Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>
+{
+}
+
+impl<T: Payload, R, F> Several<T, R> for F where
+    F: Fn(&mut Fan<T>, &[Option<Producer<T>>], &[Hop], Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>
+{
+}
+
+/// Memory that is used again for each job.
 pub(super) struct Fan<T> {
     clock: Arc<dyn Clock>,
-    hops: Vec<Hop>,
     slots: Vec<(usize, u32)>,
     /// Every copy but the job itself.
     copies: Vec<T>,
 }
 
-/// A job that no queue took: which refused it first, the job, and why.
-type Refused<T> = (usize, Job<T>, Refusal);
-
 impl<T: Payload> Fan<T> {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Fan { clock, hops: Vec::new(), slots: Vec::new(), copies: Vec::new() }
+        Fan { clock, slots: Vec::new(), copies: Vec::new() }
     }
 
-    pub(super) fn set_hops(&mut self, hops: &[Hop]) {
-        self.hops.clear();
-        self.hops.extend_from_slice(hops);
-    }
-
-    pub(super) fn hops(&self) -> &[Hop] {
-        &self.hops
+    /// Nowhere: the job may not be cloned.
+    pub(super) fn publish_none(
+        &mut self,
+        _: &[Option<Producer<T>>],
+        hops: &[Hop],
+        job: Job<T>,
+        _: Wait,
+    ) -> Result<Routed, (Job<T>, RouteRefusal)> {
+        Err((job, RouteRefusal::Several { queues: hops.len() }))
     }
 }
 
 impl<T: Payload + Clone> Fan<T> {
     /// A copy into every queue, or none anywhere.
     #[inline]
-    pub(super) fn publish_all(&mut self, producers: &[Option<Producer<T>>], job: Job<T>, wait: Wait) -> Result<usize, Refused<T>> {
-        let queues = Queues::new(producers, &self.hops, wait, &*self.clock);
+    pub(super) fn publish_all(
+        &mut self,
+        producers: &[Option<Producer<T>>],
+        hops: &[Hop],
+        job: Job<T>,
+        wait: Wait,
+    ) -> Result<Routed, (Job<T>, RouteRefusal)> {
+        let queues = Queues::new(producers, hops, wait, &*self.clock);
         if let Err(reason) = validate_payload(&job.payload) {
-            return Err(queues.refused(0, job, Refusal::Invalid { reason }));
+            return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
         }
-        match take_all(&queues, self.hops.len(), &mut self.slots) {
-            Ok(held) => Ok(queues.publish(held, &mut self.copies, job)),
-            Err((at, refusal)) => Err(queues.refused(at, job, refusal)),
+        match take_all(&queues, hops.len(), &mut self.slots) {
+            Ok(held) => Ok(Routed { copies: queues.publish(held, &mut self.copies, job), job: None }),
+            Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
         }
     }
 
-    /// A copy into every queue that takes one at once; the others are `missed`.
+    /// A copy into every queue that takes one at once.
     pub(super) fn publish_some(
         &mut self,
         producers: &[Option<Producer<T>>],
+        hops: &[Hop],
         job: Job<T>,
-        missed: &mut Vec<(usize, Refusal)>,
-    ) -> Result<usize, Refused<T>> {
-        let queues = Queues::new(producers, &self.hops, Wait::Never, &*self.clock);
+        wait: Wait,
+    ) -> Result<Partial, (Job<T>, RouteRefusal)> {
+        let queues = Queues::new(producers, hops, wait, &*self.clock);
         if let Err(reason) = validate_payload(&job.payload) {
-            return Err(queues.refused(0, job, Refusal::Invalid { reason }));
+            return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
         }
         let mut held = Held::none(&queues, &mut self.slots);
-        for at in 0..self.hops.len() {
+        let mut missed = Vec::new();
+        for at in 0..hops.len() {
             match queues.take(at) {
                 Ok(slot) => held.push(at, slot),
                 Err(refusal) => {
                     queues.producer(at).publisher.count_refusal(&refusal);
-                    missed.push((self.hops[at].target as usize, refusal));
+                    missed.push((Arc::clone(&queues.producer(at).handle.queue.settings.name), refusal));
                 }
             }
         }
         if held.is_empty() {
-            let (target, refusal) = missed.swap_remove(0);
-            return Err((target, job, refusal));
+            let (queue, refusal) = missed.swap_remove(0);
+            return Err((job, RouteRefusal::Queue { queue, refusal }));
         }
-        Ok(queues.publish(held, &mut self.copies, job))
+        Ok(Partial { copies: queues.publish(held, &mut self.copies, job), missed })
     }
+}
+
+/// A queue's refusal, with its name.
+#[cold]
+pub(super) fn refusal_of<T: Payload>(queue: &QueueHandle<T>, refusal: Refusal) -> RouteRefusal {
+    RouteRefusal::Queue { queue: Arc::clone(&queue.queue.settings.name), refusal }
 }
 
 /// The queues of one fan-out.
@@ -118,10 +143,12 @@ impl<'a, T: Payload> Queues<'a, T> {
         usize::from(self.hops[at].lane)
     }
 
+    /// The refusal of one queue, which counts it.
     #[cold]
-    fn refused(&self, at: usize, job: Job<T>, refusal: Refusal) -> Refused<T> {
-        self.producer(at).publisher.count_refusal(&refusal);
-        (self.hops[at].target as usize, job, refusal)
+    fn refusal(&self, at: usize, refusal: Refusal) -> RouteRefusal {
+        let Producer { handle, publisher } = self.producer(at);
+        publisher.count_refusal(&refusal);
+        refusal_of(handle, refusal)
     }
 }
 
@@ -130,18 +157,28 @@ impl<T: Payload + Clone> Queues<'_, T> {
     #[inline]
     fn publish(&self, mut held: Held<'_, Self>, copies: &mut Vec<T>, job: Job<T>) -> usize {
         let count = held.len();
-        let mut made = std::mem::take(copies);
-        made.extend((1..count).map(|_| job.payload.clone()));
+        let copies = Emptied(copies);
+        for _ in 1..count {
+            copies.0.push(job.payload.clone());
+        }
         let Job { payload, ttl, visibility, .. } = job;
         let mut payload = Some(payload);
         while let Some((at, slot)) = held.pop() {
-            let payload = made.pop().or_else(|| payload.take()).expect("there are as many as slots");
+            let payload = copies.0.pop().or_else(|| payload.take()).expect("there are as many as slots");
             let producer = self.producer(at);
             let copy = Job { payload, lane: self.lane(at), ttl, visibility };
-            producer.handle.queue.publish_into(&producer.publisher, slot, copy, self.now.get());
+            producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
         }
-        *copies = made;
         count
+    }
+}
+
+/// A list that nothing stays in, also when a panic ends its use.
+struct Emptied<'a, T>(&'a mut Vec<T>);
+
+impl<T> Drop for Emptied<'_, T> {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }
 

@@ -15,6 +15,7 @@ mod routed;
 mod runtime;
 mod shutdown;
 mod snapshot;
+mod ways;
 
 pub use builder::RuntimeBuilder;
 pub use consumer::{Consumer, Delivery};

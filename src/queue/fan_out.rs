@@ -1,15 +1,17 @@
 //! A copy of a job that was routed: first a slot, then, once its siblings have theirs too, the way into the lane.
 //!
-//! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with the others.
+//! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with its siblings.
 
 use super::Queue;
+use super::bent::{Bend, is_bent};
 use super::publish::Publisher;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
 use crate::credit::WaitError;
-use crate::error::Refusal;
+use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
+use std::time::Duration;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
@@ -67,13 +69,40 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Publishes a job into its slot. Its payload was validated, its lane is there.
+    ///
+    /// # Errors
+    /// The queue stopped meanwhile, and neither a worker nor the hand-back had the job yet.
+    // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
-    pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> JobId {
+    pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        let (ttl, visibility) = (job.ttl, job.visibility);
         let id = self.send(publisher, slot, job, now);
-        // as in `admit`: the bell has fenced. A job that the hand-back may have missed becomes undone, like its siblings
-        if self.is_stopped() {
+        if self.met_the_stop() {
+            return self.take_back(id, ttl, visibility);
+        }
+        Ok(id)
+    }
+
+    /// As [`publish_into`](Self::publish_into), for a copy whose siblings are on their way: one that meets the stop becomes undone, like them.
+    #[inline(always)]
+    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) {
+        self.send(publisher, slot, job, now);
+        if self.met_the_stop() {
             self.recall_all();
         }
-        id
+    }
+
+    /// The second look, as in `admit`: the bell has fenced between our push and this load.
+    #[inline]
+    fn met_the_stop(&self) -> bool {
+        self.is_stopped() && !is_bent(Bend::NoSecondLook)
+    }
+
+    #[cold]
+    fn take_back(&self, id: JobId, ttl: Option<Duration>, visibility: Option<Duration>) -> Result<JobId, PublishError<T>> {
+        match self.recall(id) {
+            None => Ok(id),
+            Some((payload, lane)) => Err(PublishError::new(Job { payload, lane, ttl, visibility }, Refusal::Closed)),
+        }
     }
 }

@@ -383,7 +383,7 @@ impl<T: Payload> Queue<T> {
     ///
     /// `None`: a worker or the hand-back had it first.
     #[cold]
-    fn recall(&self, id: JobId) -> Option<(T, usize)> {
+    pub(super) fn recall(&self, id: JobId) -> Option<(T, usize)> {
         self.recall_all();
         self.take_stray(id).map(|Undone { payload, lane, .. }| (payload, lane))
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests watch real threads from outside")]
 
 mod claims;
+mod fan_out;
 mod losses;
 mod time_to_live;
 mod user_code;
