@@ -116,9 +116,9 @@ fn report(options: &Options, outcomes: &[Outcome]) -> io::Result<()> {
     sections.retain(|(_, lines, _)| !lines.is_empty());
     let text: String = sections.iter().map(|(state, lines, _)| report::text(*state, lines)).collect();
     let markdown = report::markdown(&command(options), &sections);
-    let main = report::main_state(outcomes);
     if options.json {
-        println!("{}", report::json(main, &report::lines(outcomes, main)));
+        let state = report::most_rounds(outcomes);
+        println!("{}", report::json(state, &report::lines_or_other(outcomes, state)));
     } else if options.markdown {
         print!("{markdown}");
     } else {

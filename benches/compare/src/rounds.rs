@@ -1,6 +1,6 @@
 //! Runs a contest: rounds in which every subject has a turn, probed in between.
 
-use crate::contest::{Contest, Metric, Role};
+use crate::contest::{Contest, Metric, Readings, Role};
 use crate::effort::Effort;
 use crate::machine::{Probe, State};
 use crate::progress::Progress;
@@ -32,6 +32,27 @@ impl Row {
 }
 
 impl Outcome {
+    /// Of a contest that has not begun.
+    pub fn new(contest: &Contest) -> Self {
+        let metrics = contest.metrics.clone();
+        let rows = contest.subjects.iter().map(|subject| Row {
+            subject: subject.name.clone(),
+            role: subject.role,
+            readings: std::array::from_fn(|_| vec![Vec::new(); metrics.len()]),
+            runs: [0; 2],
+        });
+        Outcome { suite: contest.suite, rows: rows.collect(), metrics, round_trips: Default::default() }
+    }
+
+    /// A run of the subject at `row` counts.
+    pub fn count(&mut self, row: usize, state: State, readings: Readings) {
+        let row = &mut self.rows[row];
+        row.runs[state as usize] += 1;
+        for (column, reading) in row.readings[state as usize].iter_mut().zip(readings) {
+            column.extend(reading);
+        }
+    }
+
     /// Every subject has as many runs in this state, or more.
     pub fn rounds_in(&self, state: State) -> usize {
         self.rows.iter().map(|row| row.runs[state as usize]).min().unwrap_or(0)
@@ -54,15 +75,9 @@ impl Outcome {
 /// A run counts if the probes before and after it found the same state; the others are dropped. Each round begins with another subject, so that none
 /// always follows the same one at the same moment.
 pub fn run(contest: Contest, effort: &Effort, progress: &mut Progress) -> Outcome {
+    let mut outcome = Outcome::new(&contest);
     let Contest { suite, shape, metrics, mut subjects } = contest;
     progress.begin(suite, &shape, subjects.len());
-    let rows = subjects.iter().map(|subject| Row {
-        subject: subject.name.clone(),
-        role: subject.role,
-        readings: std::array::from_fn(|_| vec![Vec::new(); metrics.len()]),
-        runs: [0; 2],
-    });
-    let mut outcome = Outcome { suite, metrics: metrics.clone(), rows: rows.collect(), round_trips: Default::default() };
     // once for nothing: caches, page tables, and amounts that are found out on first use
     subjects.iter_mut().for_each(|subject| drop(subject.run()));
     for round in 0.. {
@@ -76,16 +91,9 @@ pub fn run(contest: Contest, effort: &Effort, progress: &mut Progress) -> Outcom
             let readings = subjects[at].run();
             assert_eq!(readings.len(), metrics.len(), "{suite} {shape}: {} does not fit its contest", subjects[at].name);
             let after = outcome.probe();
-            if let Some(state) = before
-                && before == after
-            {
-                let row = &mut outcome.rows[at];
-                row.runs[state as usize] += 1;
-                for (column, reading) in row.readings[state as usize].iter_mut().zip(readings) {
-                    column.extend(reading);
-                }
-            } else {
-                progress.dropped();
+            match before {
+                Some(state) if before == after => outcome.count(at, state, readings),
+                _ => progress.dropped(),
             }
             before = after;
         }

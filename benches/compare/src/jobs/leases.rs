@@ -27,7 +27,7 @@ pub fn contest(effort: &Effort) -> Contest {
 
 fn subject(name: &str, visibility: Duration, effort: &Effort) -> Subject {
     // several sweeps, which are 100 ms apart
-    let mut amount = Amount::for_run(effort.pick(Duration::from_secs(2), Duration::from_millis(500)));
+    let mut amount = Amount::for_run(effort.pick(Duration::from_secs(2), Duration::from_millis(300)));
     Subject::new(name, Role::Mill, move || -> Readings {
         let options = Options { max_lease: YEAR, ..Options::of(Crew::of(WORKERS)).visibility(visibility) };
         let mut system = Batches(Mill::<Count>::start(options));

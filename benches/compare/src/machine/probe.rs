@@ -15,7 +15,7 @@ const ROUND_TRIPS: u64 = 1_000;
 /// Parts of one probe. The middle one counts: an interrupt spoils one or two.
 const PARTS: usize = 5;
 /// A partner that is not there after so long is not scheduled: the probe says nothing.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How two CPUs stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -68,9 +68,34 @@ fn escaped(text: &str) -> String {
 /// Puts `table` between the two marks in the file at `path`.
 pub fn replace_in(path: &Path, table: &str) -> io::Result<()> {
     let text = std::fs::read_to_string(path)?;
-    let place = text.find(BEGIN).and_then(|begin| Some((begin + BEGIN.len(), begin + text[begin..].find(END)?)));
-    let Some((begin, end)) = place else {
+    let Some(text) = replaced(&text, table) else {
         return Err(io::Error::other(format!("`{BEGIN}` ... `{END}` is not in {}", path.display())));
     };
-    std::fs::write(path, format!("{}\n\n{}\n{}", &text[..begin], table.trim_end(), &text[end..]))
+    std::fs::write(path, text)
+}
+
+fn replaced(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", table.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_replaces_the_one_before_and_nothing_else() {
+        let page = format!("above\n\n{BEGIN}\n\nold\n\n{END}\n\nbelow\n");
+        let once = replaced(&page, "| new |\n").expect("the marks are there");
+        assert_eq!(once, format!("above\n\n{BEGIN}\n\n| new |\n\n{END}\n\nbelow\n"));
+        assert_eq!(replaced(&once, "| new |").as_deref(), Some(once.as_str()));
+        assert_eq!(replaced("no marks", "| new |"), None);
+    }
+
+    #[test]
+    fn the_page_has_its_marks() {
+        let page = include_str!("../../../../docs/benchmarks.md");
+        assert!(replaced(page, "").is_some());
+    }
 }
