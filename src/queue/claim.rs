@@ -336,6 +336,12 @@ impl<T> Claimer<T> {
         }
     }
 
+    /// How long the first of the claimed jobs has waited by `now`.
+    pub fn head_waited(&self, now: Timestamp) -> Option<Duration> {
+        let head = self.lanes.iter().find_map(LaneClaims::head)?;
+        Some(now.since(self.queue.slab.slot(head).published()))
+    }
+
     /// True when a job is at hand without looking further.
     pub fn has_claims(&self) -> bool {
         self.lanes.iter().any(|lane| lane.at < lane.end)

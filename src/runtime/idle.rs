@@ -3,6 +3,13 @@
 //! [`IdleState`] is passive: it is asked after every look that found nothing, and says what to do before the next. The budget is time, because a PAUSE takes 10 cycles
 //! on one machine and 140 on another; but the clock is not read at every look. The state measures how long a look takes and plans the next reading
 //! for when the budget may be used up, at most [`LOOKS_MAX`] looks ahead.
+//!
+//! # What an adaptive worker learns
+//!
+//! To spin for as long as a wake-up takes, and then to sleep, costs at most twice what the best choice in hindsight would have (Karlin et al. 1990, ski rental). Two things
+//! are measured to do better than that. *What a wake-up takes here*: how long a job had waited when the worker that slept got to it; the budget follows, from a quarter of
+//! what was configured to four times as much. *How long the pauses are*: when [`LONG_SPELLS`] in a row were longer than the budget, spinning would have been in vain
+//! and is left out, until a pause was short enough again.
 
 use crate::clock::Timestamp;
 use std::time::Duration;
@@ -12,7 +19,7 @@ use std::time::Duration;
 /// | idle | waits by | first job after a pause | CPU while idle |
 /// |---|---|---|---|
 /// | `BusySpin` | looking again, for ever | at once | all of it |
-/// | `Adaptive` | looking again for `spin`, then sleeping | at once, or a wake-up (some 5 to 50 us) | `spin` after each job |
+/// | `Adaptive` | looking again for about as long as a wake-up takes, then sleeping | at once, or a wake-up (some 5 to 50 us) | so much after each job, while jobs come that often |
 /// | `Park` | sleeping | a wake-up | none |
 ///
 /// Adaptive workers give their time slice away instead of spinning where there are more of them than CPUs, or a CPU quota.
@@ -30,9 +37,10 @@ use std::time::Duration;
 pub enum Idle {
     /// Never sleeps. For pinned workers on cores of their own; without a CPU quota.
     BusySpin,
-    /// Spins for a while, then sleeps. Waiting for as long as a wake-up costs is never worse than twice the best choice in hindsight.
+    /// Spins for a while, then sleeps. Waiting for as long as a wake-up costs is never worse than twice the best choice in hindsight; a worker learns how
+    /// long that is, and whether jobs come often enough for it to be worth while.
     Adaptive {
-        /// How long to spin; zero is [`Park`](Idle::Park).
+        /// How long to spin until it is known what a wake-up costs, and at most four times as long; zero is [`Park`](Idle::Park).
         spin: Duration,
     },
     /// Sleeps at once.
@@ -73,7 +81,12 @@ pub const LOOKS_MAX: u32 = 16;
 /// Readings after which a clock that does not move ends the spell: it would never use up the budget.
 const STALLS_MAX: u32 = 64;
 
-/// Where a worker stands in its idle spell.
+/// So many pauses in a row that were longer than the budget, and a worker sleeps without spinning.
+pub const LONG_SPELLS: u32 = 4;
+/// No wake-up takes longer than this many nanoseconds: a job that waited longer waited for something else as well.
+const WAKE_NANOS_MAX: u64 = 1_000_000;
+
+/// Where a worker stands in its idle spell, and what it has learnt from earlier ones.
 #[derive(Debug, Clone)]
 pub struct IdleState {
     idle: Idle,
@@ -82,6 +95,10 @@ pub struct IdleState {
     spell: Option<Spell>,
     /// The length of one look, in nanoseconds, as last measured. Kept from spell to spell; zero: never measured.
     look_nanos: u64,
+    /// What a wake-up takes, in nanoseconds; zero: never measured.
+    wake_nanos: u64,
+    /// Pauses in a row that were longer than the budget.
+    long_spells: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,13 +115,28 @@ struct Spell {
 impl IdleState {
     /// A worker that is not idle yet. `crowded`: see [`Topology::is_crowded_by`](super::topology::Topology::is_crowded_by).
     pub const fn new(idle: Idle, crowded: bool) -> Self {
-        IdleState { idle, crowded, spell: None, look_nanos: 0 }
+        IdleState { idle, crowded, spell: None, look_nanos: 0, wake_nanos: 0, long_spells: 0 }
     }
 
-    /// Work was found: the next spell begins anew.
-    #[inline]
-    pub fn found_work(&mut self) {
+    /// Work was found after a pause of `pause`, which ends the spell. The pause is counted from the end of the last job, whether the worker slept meanwhile or not; what a
+    /// wake-up added to it does not count against spinning.
+    pub fn found_work(&mut self, pause: Duration) {
         self.spell = None;
+        if let Idle::Adaptive { spin } = self.idle {
+            let short = crate::clock::nanos(pause).saturating_sub(self.wake_nanos) <= crate::clock::nanos(self.budget(spin));
+            self.long_spells = if short { 0 } else { self.long_spells.saturating_add(1) };
+        }
+    }
+
+    /// The worker slept, was woken, and found a job that had waited for `waited`: about what a wake-up takes here.
+    pub fn woken(&mut self, waited: Duration) {
+        let nanos = crate::clock::nanos(waited).clamp(1, WAKE_NANOS_MAX);
+        self.wake_nanos = if self.wake_nanos == 0 { nanos } else { self.wake_nanos - self.wake_nanos / 8 + nanos / 8 };
+    }
+
+    /// How long a spell may be: as long as a wake-up takes, within what was configured.
+    fn budget(&self, spin: Duration) -> Duration {
+        if self.wake_nanos == 0 { spin } else { Duration::from_nanos(self.wake_nanos).clamp(spin / 4, spin.saturating_mul(4)) }
     }
 
     /// Nothing was found: what to do before the next look. Reads the clock only now and then.
@@ -114,7 +146,7 @@ impl IdleState {
     pub fn step(&mut self, now: impl FnOnce() -> Timestamp) -> Step {
         let budget = match self.idle {
             Idle::BusySpin => return Step::Spin(PAUSES),
-            Idle::Adaptive { spin } if !spin.is_zero() => spin,
+            Idle::Adaptive { spin } if !spin.is_zero() && self.long_spells < LONG_SPELLS => self.budget(spin),
             Idle::Adaptive { .. } | Idle::Park => return Step::Sleep,
         };
         match &mut self.spell {
@@ -233,8 +265,42 @@ mod tests {
                 now += 1_000;
                 assert_ne!(state.step(|| Timestamp::from_nanos(now)), Step::Sleep);
             }
-            state.found_work();
+            state.found_work(Duration::from_micros(15));
         }
+    }
+
+    #[test]
+    fn the_budget_follows_what_a_wake_up_takes() {
+        let us = Duration::from_micros;
+        let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, false);
+        for _ in 0..50 {
+            state.woken(us(45));
+        }
+        let (length, _) = spell(&mut state, 100);
+        assert!((40_000..46_000).contains(&length), "{length}");
+        // within four times and a quarter of what was configured
+        for (wake, least, most) in [(us(900), 80_000, 81_000), (us(1), 5_000, 6_000)] {
+            for _ in 0..100 {
+                state.woken(wake);
+            }
+            let (length, _) = spell(&mut state, 100);
+            assert!((least..=most).contains(&length), "{length} with wake-ups of {wake:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_spun_in_vain_again_and_again_sleeps_at_once_until_a_pause_is_short() {
+        let us = Duration::from_micros;
+        let mut state = IdleState::new(Idle::Adaptive { spin: SPIN }, false);
+        state.woken(us(20));
+        for _ in 0..LONG_SPELLS {
+            assert_ne!(state.step(|| Timestamp::ZERO), Step::Sleep, "it spins first");
+            state.found_work(us(200));
+        }
+        assert_eq!(state.step(|| unreachable!()), Step::Sleep);
+        // 35 us of which the wake-up took 20: it would have been found by spinning
+        state.found_work(us(35));
+        assert_ne!(state.step(|| Timestamp::ZERO), Step::Sleep);
     }
 
     #[test]

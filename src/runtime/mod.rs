@@ -13,7 +13,7 @@
 //! ```text
 //! pin_current, then allocate                          (what a pinned thread touches first lies near it)
 //! loop:
-//!   claim work?   -- yes: idle.found_work(); if searching { events.found_work(more) }; run it
+//!   claim work?   -- yes: idle.found_work(pause); if searching { events.found_work(more) }; run it
 //!                 -- no:  searching |= events.try_search(max(1, workers / 2))
 //!                         not searching: go to sleep at once; others look
 //!                         match idle.step(now):

@@ -10,6 +10,7 @@ use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One queue, whatever its payload.
 pub(crate) trait Served: Send + Sync + fmt::Debug {
@@ -33,8 +34,10 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
 
 /// A worker's seat at one queue.
 pub(crate) trait Station: Send + fmt::Debug {
-    /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, read again first if it is `stale`, and is moved on. Says how many ran.
-    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32;
+    /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, and is moved on. Says how many ran.
+    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32;
+    /// How long the job had waited that is started next.
+    fn head_waited(&self, now: Timestamp) -> Option<Duration>;
     /// Claims what is there without starting it. True if there is something to run.
     fn look(&mut self, look: Look) -> bool;
     /// Takes a job that a colleague has claimed and not started.
@@ -229,14 +232,7 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
 }
 
 impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
-    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, stale: bool, clock: &dyn Clock) -> u32 {
-        if stale {
-            // the clock is read only if there is something to run
-            if !self.claimer.look(look) {
-                return 0;
-            }
-            *now = clock.stamp().max(*now);
-        }
+    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32 {
         let _inside = inside::enter(self.runtime);
         let mut ran = 0;
         while ran < budget && !self.claimer.queue().is_stopped() {
@@ -246,6 +242,10 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
             ran += 1;
         }
         ran
+    }
+
+    fn head_waited(&self, now: Timestamp) -> Option<Duration> {
+        self.claimer.head_waited(now)
     }
 
     fn look(&mut self, look: Look) -> bool {

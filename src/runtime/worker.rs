@@ -29,6 +29,8 @@ pub(crate) struct Worker {
     now: Timestamp,
     /// `now` is of before a wait.
     stale: bool,
+    /// It has slept and was woken, and has found nothing since.
+    woken: bool,
 }
 
 /// After a round of so few jobs a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
@@ -51,15 +53,13 @@ impl Worker {
         let seat = shared.bell.take_seat(parker.unparker());
         let now = clock.now();
         let cursor = Cursor::new(index);
-        Worker { index, stations, schedule, cursor, shared, clock, idle, parker, seat, searching: false, now, stale: true }
+        Worker { index, stations, schedule, cursor, shared, clock, idle, parker, seat, searching: false, now, stale: true, woken: false }
     }
 
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
     pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
         while !self.shared.is_stopping() && !retire() {
-            if self.end_search() && self.round(Look::Weak) {
-                self.idle.found_work();
-            } else {
+            if !(self.end_search() && self.round(Look::Weak)) {
                 self.wait();
             }
         }
@@ -83,17 +83,7 @@ impl Worker {
 
     /// One look at every queue. True if a job ran or a chore was done.
     pub(crate) fn round(&mut self, look: Look) -> bool {
-        let (now, stale, clock) = (&mut self.now, self.stale, &*self.clock);
-        let ran = match self.stations.as_mut_slice() {
-            [only] => only.work(BUDGET, look, now, stale, clock),
-            stations => {
-                let picked = self.cursor.pick(&self.schedule, |queue| {
-                    let ran = stations[queue].work(1, look, now, stale, clock);
-                    (ran > 0).then_some(ran)
-                });
-                picked.map_or(0, |(_, ran)| ran)
-            }
-        };
+        let ran = if self.stale && !self.end_pause(look) { 0 } else { self.work(look) };
         let mut busy = ran > 0;
         self.stale = !busy;
         if busy {
@@ -109,6 +99,36 @@ impl Worker {
             }
         }
         busy
+    }
+
+    /// Reads the clock anew if there is something to run, and learns from the pause that this ends. False if there is nothing.
+    fn end_pause(&mut self, look: Look) -> bool {
+        let Some(station) = self.stations.iter_mut().find_map(|station| station.look(look).then_some(station)) else { return false };
+        let began = self.now;
+        self.now = self.clock.stamp().max(began);
+        if std::mem::take(&mut self.woken)
+            && let Some(waited) = station.head_waited(self.now)
+        {
+            self.idle.woken(waited);
+        }
+        self.idle.found_work(self.now.since(began));
+        true
+    }
+
+    /// Runs jobs. Says how many.
+    #[inline]
+    fn work(&mut self, look: Look) -> u32 {
+        let (now, clock) = (&mut self.now, &*self.clock);
+        match self.stations.as_mut_slice() {
+            [only] => only.work(BUDGET, look, now, clock),
+            stations => {
+                let picked = self.cursor.pick(&self.schedule, |queue| {
+                    let ran = stations[queue].work(1, look, now, clock);
+                    (ran > 0).then_some(ran)
+                });
+                picked.map_or(0, |(_, ran)| ran)
+            }
+        }
     }
 
     /// Nothing was found.
@@ -142,8 +162,9 @@ impl Worker {
         self.shared.count_park(self.index);
         let stations = &self.stations;
         let work = || stations.iter().any(|station| station.may_have_more());
-        if self.shared.bell.sleep_watched(seat, &self.parker, HEARTBEAT, work) == Woken::TimedOut {
-            self.stations[0].count_rescued();
+        match self.shared.bell.sleep_watched(seat, &self.parker, HEARTBEAT, work) {
+            Woken::Signalled => self.woken = true,
+            Woken::TimedOut => self.stations[0].count_rescued(),
         }
     }
 }
