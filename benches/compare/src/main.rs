@@ -1,7 +1,7 @@
 //! ringmill beside its peers, interleaved in one run.
 //!
 //! A [contest] is a suite's question in one shape: subjects that do the same thing in turns. [rounds] runs it and probes the [machine]'s caches between
-//! any two runs, [report] sets medians side by side. The suites are [ring], [jobs], [latency], [wakeup], [timers] and [scale]; [systems] has the job systems
+//! any two runs, [mod@report] sets medians side by side. The suites are [ring], [jobs], [latency], [wakeup], [timers] and [scale]; [systems] has the job systems
 //! that several of them run.
 
 mod contest;

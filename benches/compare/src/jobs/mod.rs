@@ -6,7 +6,7 @@
 //! | `semantics, solo` | the same cycle on one thread, and what of it is neither ring nor slab nor credits: ns a job |
 //! | `leases` | what leases cost the workers, and what the thread costs that watches them |
 //!
-//! Each job adds its number to its thread's [tally](crate::tally), which is how count and checksum are asserted, and costs all subjects the same.
+//! Each job adds its number to its thread's [tally], which is how count and checksum are asserted, and costs all subjects the same.
 
 mod leases;
 mod semantics;

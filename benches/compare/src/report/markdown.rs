@@ -15,12 +15,12 @@ pub fn markdown(command: &str, sections: &[(State, Vec<Line>, Option<f64>)]) -> 
     let mut out = String::new();
     let commit = commit().map_or(String::new(), |commit| format!(", commit {commit}"));
     let _ = writeln!(out, "Machine: {}. {}{commit}. `{command}`.\n", describe(), today());
-    out.push_str("Median (min-max). The best peer is the best of those that solve as much; above 1x is better than it.\n");
+    out.push_str("The best peer is the best of those that solve as much; above 1x is better than it.\n");
     for (state, lines, round_trip) in sections {
         for suite in lines.chunk_by(|one, other| one.suite == other.suite) {
             let round_trip = round_trip.map_or(String::new(), |nanos| format!(", a line's round trip {nanos:.0} ns"));
             let _ = writeln!(out, "\n#### {}, {}{round_trip}\n", suite[0].suite, state.name());
-            out.push_str("| shape | ringmill | | baseline | best peer | vs baseline | vs best peer |\n|---|---|---|---|---|---|---|\n");
+            out.push_str("| shape | ringmill | median (min-max) | baseline | best peer | vs baseline | vs best peer |\n|---|---|---|---|---|---|---|\n");
             for shape in suite.chunk_by(|one, other| one.shape == other.shape) {
                 shape.iter().filter(|line| line.role == Role::Mill).for_each(|line| out.push_str(&row(line, shape)));
             }

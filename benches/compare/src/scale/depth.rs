@@ -24,7 +24,7 @@ pub fn contest(effort: &Effort) -> Contest {
     let jobs = effort.pick(2_000_000, 500_000);
     growth("depth", "ns/job", POINTS)
         .with(growing("ringmill, publish_batch(32)", Role::Mill, POINTS, move |depth| runtime(depth, jobs)))
-        .with(growing("crossbeam ArrayQueue", Role::Baseline, POINTS, move |depth| array_queue(depth, jobs)))
+        .with(growing("crossbeam ArrayQueue", Role::Narrow, POINTS, move |depth| array_queue(depth, jobs)))
         .with(growing("a cache line a job, written and read", Role::Narrow, POINTS, move |depth| lines(depth, jobs)))
 }
 
