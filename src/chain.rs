@@ -85,7 +85,7 @@ impl Hints {
     fn row(&self, first: u32) -> &[AtomicU32; CHAIN_MAX as usize] {
         // Fibonacci hashing: neighbours come to lie far apart
         let hash = u64::from(first.wrapping_mul(0x9E37_79B9));
-        &self.0[(hash * self.0.len() as u64 >> 32) as usize]
+        &self.0[((hash * self.0.len() as u64) >> 32) as usize]
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     stale: bool,
     /// It has slept and was woken, and has found nothing since.
     woken: bool,
+    /// The queue that was asked for chores last.
+    chores_at: usize,
 }
 
 /// After a round of so few jobs a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
@@ -53,7 +55,22 @@ impl Worker {
         let seat = shared.bell.take_seat(parker.unparker());
         let now = clock.now();
         let cursor = Cursor::new(index);
-        Worker { index, stations, schedule, cursor, shared, clock, idle, parker, seat, searching: false, now, stale: true, woken: false }
+        Worker {
+            index,
+            stations,
+            schedule,
+            cursor,
+            shared,
+            clock,
+            idle,
+            parker,
+            seat,
+            searching: false,
+            now,
+            stale: true,
+            woken: false,
+            chores_at: 0,
+        }
     }
 
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
@@ -92,7 +109,11 @@ impl Worker {
                 pause(PAUSES);
             }
         }
-        for station in &mut self.stations {
+        // one queue a round while there are jobs: to ask each of many after every job would cost more than the job
+        let stations = self.stations.len();
+        self.chores_at = if self.chores_at + 1 < stations { self.chores_at + 1 } else { 0 };
+        let asked = if busy { self.chores_at..self.chores_at + 1 } else { 0..stations };
+        for station in &mut self.stations[asked] {
             if station.has_chores() {
                 station.do_chores(&*self.clock);
                 (busy, self.stale) = (true, true);
