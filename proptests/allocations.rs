@@ -5,7 +5,7 @@
 #![allow(missing_docs, clippy::disallowed_methods)]
 #![cfg(not(loom))]
 
-use ringmill::{Idle, LaneConfig, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder};
+use ringmill::{Binding, ExchangeConfig, Idle, LaneConfig, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -112,6 +112,7 @@ fn a_million_jobs_allocate_nothing() {
         assert_eq!(pushed, 0, "allocations in a million jobs through {name} and a handler");
     }
 
+    exchanges_allocate_nothing();
     blocked_publishers_allocate_nothing();
 
     let mut builder = builder();
@@ -128,6 +129,41 @@ fn a_million_jobs_allocate_nothing() {
     let report = runtime.shutdown(Default::default());
     assert_eq!(report.queue("pull").expect("it is there").counts.acked, WARM_UP + JOBS);
     assert_eq!(pulled, 0, "allocations in a million jobs through a consumer");
+}
+
+/// By key, by route and to three queues; predicates and an alternate exchange on the way.
+fn exchanges_allocate_nothing() {
+    let mut builder = Runtime::builder();
+    let queues = ["a", "b", "c"].map(|name| builder.pull_queue::<u64>(config(name)).expect("the shape is valid"));
+    let alternate = builder.exchange(ExchangeConfig::fanout("rest")).expect("the shape is valid");
+    let exchange = builder.exchange(ExchangeConfig::topic("x").alternate(&alternate)).expect("the shape is valid");
+    let runtime = builder.build().expect("threads can be started");
+    let [a, b, _] = &queues;
+    exchange
+        .rebind([Binding::new("one.*", a), Binding::new("#.even", b).lane(1).when(|_, job| job % 2 == 0), Binding::new("one.#.even", a)])
+        .expect("the bindings are valid");
+    alternate.rebind(queues.iter().map(Binding::all)).expect("the bindings are valid");
+    let (mut publisher, route) = (exchange.publisher(), exchange.route("one.of").expect("it is a key"));
+    let consumers = queues.each_ref().map(|queue| queue.consumer().expect("accounts are left"));
+    let mut copies = 0;
+    let routed = allocations(|jobs| {
+        for job in 0..jobs {
+            for routed in [publisher.publish("one.even", job), publisher.publish(&route, job), publisher.publish("for.all", job)] {
+                copies += routed.expect("there is room").copies as u64;
+            }
+            for consumer in &consumers {
+                while let Ok(delivery) = consumer.try_recv() {
+                    delivery.ack().expect("in time");
+                }
+            }
+        }
+    });
+    let report = runtime.shutdown(Default::default());
+    let acked: u64 = queues.iter().map(|queue| report.queue(queue.name()).expect("it is there").counts.acked).sum();
+    // one or two, one, and three
+    let jobs = WARM_UP + JOBS;
+    assert_eq!((acked, copies), (copies, 5 * jobs + jobs / 2));
+    assert_eq!(routed, 0, "allocations in three million jobs through exchanges");
 }
 
 /// A queue of two slots, one of them in reserve for the urgent lane: its publishers wait in two lines, and park.

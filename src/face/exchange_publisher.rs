@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Publishes jobs through an exchange. One per thread: it holds a producer of each queue it published to, and the bindings it saw last.
 ///
-/// Jobs are published to a [`Destination`]: a routing key, or a [`Route`](super::Route). The lane of a copy is its binding's, whatever the job says; time to live and
+/// Jobs are published to a [`Destination`]: a routing key, or a [`Route`](crate::Route). The lane of a copy is its binding's, whatever the job says; time to live and
 /// visibility timeout go with every copy.
 ///
 /// # Guarantees
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// As a [`Producer`]'s. The first publish after the bindings changed takes a lock, which is held while an `Arc` is copied.
 ///
 /// # Allocation
-/// None per job, once every queue was published to, every [`Route`](super::Route) used, and the widest fan-out made.
+/// None per job, once every queue was published to, every [`Route`](crate::Route) used, and the widest fan-out made.
 ///
 /// ```
 /// use ringmill::{Binding, ExchangeConfig, QueueConfig, Runtime};
