@@ -1,7 +1,7 @@
 //! What a topology must be as a whole: every name declared, once; nothing in a circle; nothing that the runtime does not have.
 
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
-use super::fault::{Completion, Fault, TopologyError};
+use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
 use super::read::listed;
 use super::words::nearest;
 use crate::config::POOL_DEFAULT;
@@ -64,20 +64,31 @@ impl Topology {
     /// assert_eq!(error.faults().len(), 3); // no queues, no such queue, no such key
     /// ```
     pub fn validate(&self) -> Result<(), TopologyError> {
-        let found = check(self);
+        let (found, more) = check(self);
         if found.is_empty() {
             return Ok(());
         }
-        let faults = found.into_iter().map(|(site, fault)| Fault { site: site.to_string(), ..fault }).collect();
-        Err(TopologyError::new(None, faults))
+        let kept = found.into_iter().map(|(site, fault)| Fault { site: site.to_string(), ..fault }).collect();
+        Err(TopologyError::new(None, Faults { kept, more }))
     }
 }
 
-/// Every fault, and where.
-pub(super) fn check(topology: &Topology) -> Vec<(Site, Fault)> {
-    let mut check = Check { topology, found: Vec::new(), queues: HashMap::new(), letter_queues: HashSet::new() };
-    check.queues.extend(topology.queues.iter().map(|queue| (queue.name(), queue)));
-    check.letter_queues.extend(topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()));
+/// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are.
+pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
+    let mut served = HashMap::new();
+    for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
+        served.entry(dlq).or_insert(name);
+    }
+    let mut check = Check {
+        topology,
+        found: Vec::new(),
+        more: 0,
+        exchanges: topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect(),
+        queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
+        letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
+        pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
+        served,
+    };
     if topology.queues.is_empty() {
         check.report(Site::default(), Fault::new("there is no queue").help("add one to `queues`"));
     }
@@ -101,7 +112,7 @@ pub(super) fn check(topology: &Topology) -> Vec<(Site, Fault)> {
             check.setting(&site, &error);
         }
     }
-    check.found
+    (check.found, check.more)
 }
 
 /// Each of a list with its site.
@@ -118,13 +129,24 @@ fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T) -> &str + 
 struct Check<'t> {
     topology: &'t Topology,
     found: Vec<(Site, Fault)>,
+    more: usize,
+    exchanges: HashMap<&'t str, &'t ExchangeSpec>,
     queues: HashMap<&'t str, &'t QueueSpec>,
     letter_queues: HashSet<&'t str>,
+    pools: HashSet<&'t str>,
+    /// The first queue that each dead-letter queue serves.
+    served: HashMap<&'t str, &'t str>,
 }
+
+/// The most exchanges that follow each other as alternates.
+const ALTERNATES_MAX: usize = 64;
 
 impl Check<'_> {
     fn report(&mut self, site: Site, fault: Fault) {
-        self.found.push((site, fault));
+        match self.found.len() {
+            FAULTS_MAX.. => self.more += 1,
+            _ => self.found.push((site, fault)),
+        }
     }
 
     fn twice(&mut self, site: &Site, what: &str) {
@@ -160,13 +182,17 @@ impl Check<'_> {
     }
 
     fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) {
-        let topology = self.topology;
-        let names: Vec<&str> = match list {
-            "exchanges" => topology.exchanges.iter().map(|exchange| exchange.name.as_str()).collect(),
-            "queues" if site.keys != ["dlq"] => topology.queues.iter().map(QueueSpec::name).collect(),
-            "queues" => topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
-            _ => topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
+        if self.found.len() >= FAULTS_MAX {
+            self.more += 1;
+            return;
+        }
+        let mut names: Vec<&str> = match list {
+            "exchanges" => self.exchanges.keys().copied().collect(),
+            "queues" if site.keys != ["dlq"] => self.queues.keys().copied().collect(),
+            "queues" => self.letter_queues.iter().copied().collect(),
+            _ => self.pools.iter().copied().collect(),
         };
+        names.sort_unstable(); // of equally near ones always the same
         let what = list.trim_end_matches('s');
         let fault = Fault::new(format!("{what} `{}` is not declared", name.escape_debug())).value(name);
         let fault = match nearest(name, names.iter().copied().filter(|known| !known.is_empty())) {
@@ -196,7 +222,8 @@ impl Check<'_> {
             let site = Site { binding: Some(index), ..site.clone() };
             if !seen.insert((&binding.routing_key, &binding.queue)) {
                 let (key, queue) = (&binding.routing_key, &binding.queue);
-                let fault = Fault::new(format!("`{}` is bound to `{}` twice", key.escape_debug(), queue.escape_debug())).value(key.as_str());
+                let fault =
+                    Fault::new(format!("`{}` is bound to `{}` twice", key.escape_debug(), queue.escape_debug())).value(key.as_str());
                 self.report(site.key(&["routing_key"]), fault);
             }
             self.binding(&site, exchange.kind, binding);
@@ -230,7 +257,7 @@ impl Check<'_> {
 
     fn alternate(&mut self, site: &Site, exchange: &ExchangeSpec) {
         let Some(alternate) = &exchange.alternate else { return };
-        if self.topology.exchange(alternate).is_none() {
+        if !self.exchanges.contains_key(alternate.as_str()) {
             return self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
         }
         let mut path = vec![exchange.name.as_str()];
@@ -241,10 +268,14 @@ impl Check<'_> {
                 let fault = Fault::new(format!("alternates go in a circle: {}", path.join(" -> "))).value(alternate.as_str());
                 return self.report(site.key(&["alternate"]), fault);
             }
-            if path.len() > self.topology.exchanges.len() {
+            if path[..path.len() - 1].contains(&name) {
                 return; // into a circle that this exchange is no part of
             }
-            next = self.topology.exchange(name).and_then(|exchange| exchange.alternate.as_deref());
+            if path.len() > ALTERNATES_MAX {
+                let fault = Fault::new(format!("more than {ALTERNATES_MAX} alternates one after another")).value(alternate.as_str());
+                return self.report(site.key(&["alternate"]), fault);
+            }
+            next = self.exchanges.get(name).and_then(|exchange| exchange.alternate.as_deref());
         }
     }
 
@@ -254,15 +285,14 @@ impl Check<'_> {
             self.setting(site, &error);
         }
         let pool = &queue.config.pool;
-        if pool != POOL_DEFAULT && !self.topology.pools.iter().any(|declared| declared.name == *pool) {
+        if !self.pools.contains(pool.as_str()) {
             self.undeclared(site.key(&["pool"]), "pools", pool, None);
         }
         let Some(dlq) = &queue.dlq else { return };
         if !self.letter_queues.contains(dlq.as_str()) {
             return self.undeclared(site.key(&["dlq"]), "queues", dlq, None);
         }
-        let sharing = self.topology.queues.iter().find(|other| other.dlq.as_ref() == Some(dlq)).map(QueueSpec::name);
-        if let Some(first) = sharing.filter(|first| *first != queue.name()) {
+        if let Some(first) = self.served.get(dlq.as_str()).filter(|first| **first != queue.name()) {
             let fault = Fault::new(format!("`{}` is the `dlq` of `{first}` already", dlq.escape_debug())).value(dlq.as_str());
             let help = "each queue keeps its dead letters by itself: name a `dlq` of its own";
             self.report(site.key(&["dlq"]), fault.help(help));
@@ -276,7 +306,7 @@ impl Check<'_> {
         if let Err(error) = tried.validate() {
             self.setting(site, &error);
         }
-        if !self.topology.queues.iter().any(|source| source.dlq.as_deref() == Some(&queue.name)) && !self.topology.queues.is_empty() {
+        if !self.served.contains_key(queue.name.as_str()) && !self.topology.queues.is_empty() {
             let fault = Fault::new(format!("no queue has `{}` as its `dlq`", queue.name.escape_debug()));
             self.report(site.key(&["name"]), fault.value(queue.name.as_str()));
         }
@@ -293,7 +323,7 @@ impl Check<'_> {
                 self.report(site.key(&["dead_letter_routing_key"]), fault.value(text.unwrap_or_default()));
             }
             None => {}
-            Some(name) if self.topology.exchange(name).is_none() => {
+            Some(name) if !self.exchanges.contains_key(name.as_str()) => {
                 self.undeclared(site.key(&["dead_letter_exchange"]), "exchanges", name, Some("direct"));
             }
             Some(name) => self.moves_on(site, queue, name, key),

@@ -7,7 +7,7 @@ use crate::face::{Binding, Exchange, ExchangeConfig, QueueHandle, RuntimeBuilder
 use crate::job::Payload;
 use crate::runtime::{Context, Handler};
 use crate::verdict::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// The handles of what a topology declared.
@@ -99,8 +99,9 @@ impl Topology {
 
     /// The exchanges, each after its alternate. They go in no circle: that was checked.
     fn alternates_first(&self) -> Vec<&ExchangeSpec> {
+        let by_name: HashMap<&str, &ExchangeSpec> = self.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect();
         let depth = |exchange: &ExchangeSpec| {
-            let alternate = |exchange: &&ExchangeSpec| exchange.alternate.as_deref().and_then(|name| self.exchange(name));
+            let alternate = |exchange: &&ExchangeSpec| by_name.get(exchange.alternate.as_deref()?).copied();
             std::iter::successors(Some(exchange), alternate).count()
         };
         let mut exchanges: Vec<&ExchangeSpec> = self.exchanges.iter().collect();

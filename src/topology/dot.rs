@@ -14,7 +14,8 @@ impl Topology {
     /// # Ok::<(), ringmill::topology::TopologyError>(())
     /// ```
     pub fn to_dot(&self) -> String {
-        let mut dot = String::from("digraph topology {\n    rankdir=LR;\n    node [fontname=\"sans-serif\"];\n    edge [fontname=\"sans-serif\"];\n");
+        let mut dot =
+            String::from("digraph topology {\n    rankdir=LR;\n    node [fontname=\"sans-serif\"];\n    edge [fontname=\"sans-serif\"];\n");
         let mut line = |text: std::fmt::Arguments<'_>| {
             let _ = writeln!(dot, "    {text};");
         };

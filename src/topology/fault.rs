@@ -45,7 +45,8 @@ impl Format {
             Format::Toml => format!(", type = \"{kind}\""),
             Format::Yaml => format!(", type: {kind}"),
         });
-        let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let is_word =
+            name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         match self {
             Format::Toml => format!("{{ name = {name:?}{kind} }},"),
             Format::Yaml if is_word => format!("- {{ name: {name}{kind} }}"),
@@ -134,6 +135,26 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Faults as they are found: the first [`FAULTS_MAX`], and how many more there are. What is not kept need not be worked out.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) kept: Vec<Fault>,
+    pub(super) more: usize,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: impl FnOnce() -> Fault) {
+        match self.kept.len() {
+            FAULTS_MAX.. => self.more += 1,
+            _ => self.kept.push(fault()),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
 /// Why a topology is refused: every fault that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopologyError {
@@ -146,12 +167,10 @@ pub struct TopologyError {
 
 impl TopologyError {
     /// Sorts the faults by place; of those at one place the first is kept.
-    pub(super) fn new(name: Option<&str>, mut faults: Vec<Fault>) -> Self {
+    pub(super) fn new(name: Option<&str>, Faults { kept: mut faults, more }: Faults) -> Self {
         let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
         faults.sort_by_key(place);
         faults.dedup_by(|later, fault| place(later).is_some() && place(later) == place(fault));
-        let more = faults.len().saturating_sub(FAULTS_MAX);
-        faults.truncate(FAULTS_MAX);
         TopologyError { name: name.map(str::to_owned), faults, more, format: Format::Yaml }
     }
 
@@ -161,7 +180,7 @@ impl TopologyError {
     }
 
     pub(super) fn one(name: Option<&str>, fault: Fault) -> Self {
-        Self::new(name, vec![fault])
+        Self::new(name, Faults { kept: vec![fault], more: 0 })
     }
 
     /// The faults, in the order of the file. At least one, at most [`FAULTS_MAX`].
@@ -206,7 +225,7 @@ impl fmt::Display for TopologyError {
         let count = self.faults.len() + self.more;
         write!(f, "{}: {count} error{}", self.name.as_deref().unwrap_or("topology"), if count == 1 { "" } else { "s" })?;
         if self.more > 0 {
-            write!(f, ", the first {} shown", self.faults.len())?;
+            write!(f, ", {} shown", self.faults.len())?;
         }
         if let Some(completion) = self.completion() {
             write!(f, "\nthe smallest completion:\n  {}", completion.replace('\n', "\n  "))?;

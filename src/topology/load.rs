@@ -2,7 +2,7 @@
 
 use super::check::{Site, check};
 use super::data::Topology;
-use super::fault::{Fault, Format, TopologyError};
+use super::fault::{Fault, Faults, Format, TopologyError};
 use super::node::Node;
 use super::source::{Source, Span};
 use super::{read, toml, yaml};
@@ -91,7 +91,7 @@ fn too_large() -> Fault {
 fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyError> {
     let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format));
     if text.len() > FILE_MAX {
-        return refuse(vec![Fault { site: name.to_owned(), ..too_large() }]);
+        return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
     }
     let source = Source { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) };
     let tree = match format {
@@ -101,14 +101,16 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
     };
     let root = match tree {
         Ok(root) => root,
-        Err(fault) => return refuse(vec![*fault]),
+        Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
     };
     let (topology, mut faults) = read::read(&root, source);
-    for (site, fault) in check(&topology) {
+    let (found, more) = check(&topology);
+    faults.more += more;
+    for (site, fault) in found {
         // that a name is missing, or what was to be a queue is none, has been said
         let said = !faults.is_empty() && (site.name.is_empty() || site.list.is_empty());
         if !said {
-            faults.push(Fault { place: Some(source.place(&locate(&root, &site))), ..fault });
+            faults.add(|| Fault { place: Some(source.place(&locate(&root, &site))), ..fault });
         }
     }
     if faults.is_empty() { Ok(topology) } else { refuse(faults) }

@@ -1,7 +1,7 @@
 //! From the tree of a file to a topology: what may stand where, and every fault on the way.
 
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
-use super::fault::Fault;
+use super::fault::{Fault, Faults};
 use super::node::{Entry, Node, Value, is_null};
 use super::source::{Source, Span};
 use super::words::{self, nearest};
@@ -32,8 +32,8 @@ const SYNONYMS: [(&str, &str); 10] = [
 ];
 
 /// Reads a tree. What could not be read is left at its default, so that the rest can be checked too.
-pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Vec<Fault>) {
-    let mut reader = Reader { source, faults: Vec::new() };
+pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
+    let mut reader = Reader { source, faults: Faults::default() };
     let mut topology = Topology::new();
     if root.word().is_some_and(is_null) {
         reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
@@ -81,12 +81,12 @@ fn give_lanes(topology: &mut Topology, laneless: &BTreeSet<String>) {
 /// Reads values and remembers what is wrong with them.
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Faults,
 }
 
 impl Reader<'_> {
     pub(super) fn fault(&mut self, span: &Span, fault: Fault) {
-        self.faults.push(Fault { place: Some(self.source.place(span)), ..fault });
+        self.faults.add(|| Fault { place: Some(self.source.place(span)), ..fault });
     }
 
     /// A table with none but these keys.
@@ -147,7 +147,10 @@ impl Reader<'_> {
             Value::Plain(word) | Value::Other(word) if word == "false" => Some(false),
             _ => {
                 let value = node.word().map_or(node.kind().to_owned(), |word| format!("`{}`", word.escape_debug()));
-                self.fault(&node.span, Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or("")));
+                self.fault(
+                    &node.span,
+                    Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or("")),
+                );
                 None
             }
         }

@@ -95,7 +95,8 @@ impl Reader<'_> {
         let Some(next) = node.get("dlq") else { return };
         let to = next.word().unwrap_or_default().to_owned();
         let fault = Fault::new(format!("`{name}` is the `dlq` of a queue and has a `dlq` itself, `{}`", to.escape_debug()));
-        let fault = fault.value(to).help("dead letters stay where they are: two queues that dead-letter into each other would go in a circle");
+        let fault =
+            fault.value(to).help("dead letters stay where they are: two queues that dead-letter into each other would go in a circle");
         self.fault(&next.span, fault);
     }
 
@@ -152,7 +153,8 @@ impl Reader<'_> {
             }
         }
         if let Some(marks) = node.get("watermarks") {
-            let percent: Vec<Option<u32>> = self.list(Some(marks), "`watermarks`").iter().map(|at| self.number(Some(at), "a watermark")).collect();
+            let percent: Vec<Option<u32>> =
+                self.list(Some(marks), "`watermarks`").iter().map(|at| self.number(Some(at), "a watermark")).collect();
             match percent[..] {
                 [Some(low), Some(high)] => config = self.set(config, marks, "`watermarks`", |config| config.watermarks(low, high)),
                 _ if percent.contains(&None) || !matches!(marks.value, Value::List(_)) => {}
@@ -245,17 +247,13 @@ impl Reader<'_> {
         let Some(node) = self.table(node, "`retry`", &RETRY) else { return policy };
         if let (Some(at), Some(attempts)) = (node.get("max_attempts"), self.number(node.get("max_attempts"), "`max_attempts`")) {
             let config = QueueConfig::new("q");
-            policy.max_attempts = self
-                .set(config, at, "`max_attempts`", |config| config.retry(RetryPolicy::new().max_attempts(attempts)))
-                .retry
-                .max_attempts;
+            policy.max_attempts =
+                self.set(config, at, "`max_attempts`", |config| config.retry(RetryPolicy::new().max_attempts(attempts))).retry.max_attempts;
         }
         if let (Some(at), Some(expiries)) = (node.get("max_expiries"), self.number(node.get("max_expiries"), "`max_expiries`")) {
             let config = QueueConfig::new("q");
-            policy.max_expiries = self
-                .set(config, at, "`max_expiries`", |config| config.retry(RetryPolicy::new().max_expiries(expiries)))
-                .retry
-                .max_expiries;
+            policy.max_expiries =
+                self.set(config, at, "`max_expiries`", |config| config.retry(RetryPolicy::new().max_expiries(expiries))).retry.max_expiries;
         }
         if let Some(at) = node.get("backoff")
             && let Some(backoff) = self.backoff(at)

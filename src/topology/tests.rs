@@ -181,8 +181,11 @@ fn everything_is_declared_in_a_runtime_and_jobs_go_where_the_data_says() {
         assert_eq!(full().route("tasks", key), [queue]);
     }
     let consumer = declared.queue("work").unwrap().consumer().unwrap();
-    let lanes = [(); 2].map(|()| consumer.try_recv().map(|delivery| delivery.lane()));
-    assert_eq!(lanes, [Some(0), Some(1)], "the more urgent lane first");
+    for lane in [0, 1] {
+        let delivery = consumer.try_recv().unwrap();
+        assert_eq!(delivery.lane(), lane, "the more urgent lane first");
+        delivery.ack().unwrap();
+    }
     drop(runtime);
 }
 

@@ -44,6 +44,9 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 let at = self.bytes.at(error.marker().index());
+                if error.info().contains("recursion limit") {
+                    return Err(self.too_deep(&(at..at)));
+                }
                 let alias = if error.info().contains("anchor") { "; aliases are not read here: write the value out" } else { "" };
                 Err(self.fault(&(at..at), &format!("this is no YAML: {}{alias}", error.info())))
             }
@@ -53,11 +56,13 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, (event, span): Next<'a>, depth: usize) -> Result<Node, Box<Fault>> {
         if depth > DEPTH_MAX {
-            return Err(self.fault(&span, &format!("more than {DEPTH_MAX} levels deep")));
+            return Err(self.too_deep(&span));
         }
         let (anchor, tag) = match &event {
             Event::Alias(_) => return Err(self.fault(&span, "an alias; write the value out: aliases can make a small file a huge one")),
-            Event::Scalar(_, _, anchor, tag) | Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => (*anchor, tag.is_some()),
+            Event::Scalar(_, _, anchor, tag) | Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
+                (*anchor, tag.is_some())
+            }
             _ => return Err(self.fault(&span, "a value is missing")),
         };
         if anchor > 0 {
@@ -101,6 +106,10 @@ impl<'a> Reader<'a> {
             let value = self.next()?;
             entries.push(Entry { key, key_span, node: self.node(value, depth + 1)? });
         }
+    }
+
+    fn too_deep(&self, span: &Span) -> Box<Fault> {
+        self.fault(span, &format!("more than {DEPTH_MAX} levels deep"))
     }
 
     fn fault(&self, span: &Span, message: &str) -> Box<Fault> {

@@ -56,7 +56,7 @@ pools:
         &[
             ("`type` is `topik`, expected `direct`, `topic` or `fanout`", (4, 9), Some("topik"), Some("topic")),
             ("exchange `reste` is not declared", (5, 14), Some("reste"), Some("rest")),
-            ("queue `biling` is not declared", (7, 28), Some("biling"), Some("billing")),
+            ("queue `biling` is not declared", (7, 30), Some("biling"), Some("billing")),
             ("pool `fats` is not declared", (10, 26), Some("fats"), Some("fast")),
         ],
     );
@@ -148,7 +148,11 @@ fn settings_that_need_or_exclude_each_other() {
     setting("retention: 7d", "`retention` is a setting of dead-letter queues, and no queue has `q` as its `dlq`", 3);
     setting("durable: true", "`durable` needs a journal, and there is none: `q` lives in memory", 12);
     setting("durable: yes", "`durable` is `yes`, expected `true` or `false`", 12);
-    setting("overflow: drop-head", "`overflow` is `drop-head`, expected `reject-publish`, `block`, `drop-oldest`, `drop-new` or `caller-runs`", 13);
+    setting(
+        "overflow: drop-head",
+        "`overflow` is `drop-head`, expected `reject-publish`, `block`, `drop-oldest`, `drop-new` or `caller-runs`",
+        13,
+    );
     refused(
         "queues: [{ name: q, dlq: d }, { name: d, prefetch: 1 }]",
         &[("`prefetch` is a setting of queues of jobs, and `d` is the `dlq` of a queue", (1, 42), Some("prefetch"), None)],
@@ -198,7 +202,8 @@ fn binding_keys_that_are_none() {
         ("fanout", "a", "`a` is no binding key of a fanout exchange, allowed is `#`"),
         ("topic", &long, &format!("binding key `{}...`, byte 255: it has 256 bytes, allowed are 1..=255", "x".repeat(64))),
     ] {
-        let text = format!("exchanges: [{{ name: x, type: {kind}, bindings: [{{ queue: q, routing_key: '{key}' }}] }}]\nqueues: [{{ name: q }}]");
+        let text =
+            format!("exchanges: [{{ name: x, type: {kind}, bindings: [{{ queue: q, routing_key: '{key}' }}] }}]\nqueues: [{{ name: q }}]");
         let error = yaml(&text).unwrap_err();
         assert_eq!(error.faults().len(), 1, "{error}");
         assert_eq!((error.faults()[0].message(), error.faults()[0].offending_value()), (message, Some(key)));
@@ -227,10 +232,10 @@ queues: [{ name: q, lanes: [high], dlq: d }, { name: d }]";
         text,
         &[
             ("fanout exchange `f` has no bindings: it reaches no queue", (3, 20), Some("f"), None),
-            ("lane 1 of queue `q`, which has lanes 0..1", (7, 41), Some("1"), None),
-            ("queue `q` has no lane `hihg`", (8, 37), Some("hihg"), Some("high")),
-            ("`d` keeps dead letters and cannot be published to", (9, 28), Some("d"), None),
-            ("a binding has `priority` or `lane`, not both", (10, 44), None, None),
+            ("lane 1 of queue `q`, which has lanes 0..1", (7, 43), Some("1"), None),
+            ("queue `q` has no lane `hihg`", (8, 39), Some("hihg"), Some("high")),
+            ("`d` keeps dead letters and cannot be published to", (9, 30), Some("d"), None),
+            ("a binding has `priority` or `lane`, not both", (10, 46), None, None),
             ("`c` is bound to `q` twice", (11, 20), Some("c"), None),
             ("a binding has no `routing_key`", (12, 5), None, None),
             ("a binding has no `queue`", (13, 5), None, None),
@@ -258,7 +263,10 @@ queues:
 - { name: r }";
     let at = (5, 36);
     refused(&text.replace("KEY", "a.b"), &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)]);
-    refused(&text.replace(", dead_letter_routing_key: KEY", ""), &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)]);
+    refused(
+        &text.replace(", dead_letter_routing_key: KEY", ""),
+        &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)],
+    );
     let error = refused(&text.replace("KEY", "b"), &[("`x` would move dead letters on to `r`", at, Some("x"), None)]);
     assert!(error.to_string().contains("it does not publish them to an exchange yet"), "{error}");
     assert!(yaml(&text.replace("KEY", "c")).is_ok());
@@ -266,7 +274,7 @@ queues:
         "queues: [{ name: q, dlq: d }, { name: r, dlq: d }, { name: d, dead_letter_routing_key: 'a.*' }]",
         &[
             ("`d` is the `dlq` of `q` already", (1, 47), Some("d"), None),
-            ("routing key `a.*`, byte 2: `*` is for binding keys", (1, 87), Some("a.*"), None),
+            ("routing key `a.*`, byte 2: `*` is for binding keys", (1, 88), Some("a.*"), None),
         ],
     );
 }
@@ -298,17 +306,20 @@ fn files_without_content() {
     assert_eq!(yaml("queues: []").unwrap_err().faults()[0].message(), "there is no queue");
     refused("queues: {}", &[("`queues` is a table, expected a list", (1, 9), None, None)]);
     refused("[1, 2]", &[("the file is a list, expected a table", (1, 1), None, None)]);
-    refused("queues: [{}, 7, { name: ~ }, { name: '' }]", &[
-        ("a queue has no `name`", (1, 10), None, None),
-        ("a queue is a single value, expected a table", (1, 14), None, None),
-        ("`name` is nothing, expected a text", (1, 25), None, None),
-        ("`name` is empty", (1, 38), Some(""), None),
-    ]);
+    refused(
+        "queues: [{}, 7, { name: ~ }, { name: '' }]",
+        &[
+            ("a queue has no `name`", (1, 10), None, None),
+            ("a queue is a single value, expected a table", (1, 14), None, None),
+            ("`name` is nothing, expected a text", (1, 25), None, None),
+            ("`name` is empty", (1, 38), Some(""), None),
+        ],
+    );
 }
 
 #[test]
 fn what_is_no_yaml_and_no_toml_points_at_the_place() {
-    refused("queues: [{ name: q }\nexchanges: []\n", &[("this is no YAML: illegal placement of ':' indicator", (2, 10), None, None)]);
+    refused("queues: [{ name: q }\nexchanges: []\n", &[("this is no YAML: invalid indentation in flow construct", (2, 1), None, None)]);
     refused("queues: []\nqueues: []\n", &[("the key `queues` is there twice", (2, 1), None, None)]);
     refused("queues: []\n---\nqueues: []\n", &[("a second document; one is read", (2, 1), None, None)]);
     refused("? [a]\n: b\n", &[("a key is a single word", (1, 3), None, None)]);
@@ -422,8 +433,8 @@ fn many_faults_cost_little() {
     let began = Instant::now();
     let error = yaml(&text).unwrap_err();
     assert_eq!(error.faults().len(), FAULTS_MAX);
-    assert!(error.to_string().contains("t.yaml: 36000 errors, the first 64 shown"));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(error.to_string().contains("t.yaml: 36000 errors, 64 shown"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -443,7 +454,10 @@ fn in_code_the_site_is_named() {
     topology.exchanges[0].bindings[1].queue = "wrok".to_owned();
     topology.queues[0].config = topology.queues[0].config.clone().prefetch(0);
     let text = topology.validate().unwrap_err().to_string();
-    assert!(text.contains("error: queue `wrok` is not declared\n --> exchange `tasks`, binding 2, queue\n  = help: did you mean `work`?"), "{text}");
+    assert!(
+        text.contains("error: queue `wrok` is not declared\n --> exchange `tasks`, binding 2, queue\n  = help: did you mean `work`?"),
+        "{text}"
+    );
     assert!(text.contains("error: prefetch is 0, allowed is 1..=32\n --> queue `work`"), "{text}");
     assert!(text.ends_with("topology: 2 errors"), "{text}");
 }

@@ -70,11 +70,8 @@ fn boxes_lie_side_by_side_and_within_the_drawing() {
         let at = rect.find(&format!(" {name}=\"")).unwrap() + name.len() + 3;
         rect[at..].split('"').next().unwrap().parse().unwrap()
     };
-    let rects: Vec<[u32; 4]> = svg
-        .split("<rect ")
-        .skip(2)
-        .map(|rect| ["x", "y", "width", "height"].map(|name| number(&format!(" {rect}"), name)))
-        .collect();
+    let rects: Vec<[u32; 4]> =
+        svg.split("<rect ").skip(2).map(|rect| ["x", "y", "width", "height"].map(|name| number(&format!(" {rect}"), name))).collect();
     assert_eq!(rects.len(), 5);
     let (width, height) = (number(&svg, "width"), number(&svg, "height"));
     for (at, [x, y, w, h]) in rects.iter().enumerate() {

@@ -31,7 +31,7 @@ error: queue `notification_tasks` is not declared
   = help: declare it in `queues`
 
 error: exchange `dlx` is not declared
-  --> tasks.yaml:10:62
+  --> tasks.yaml:10:63
    |
 10 |   - { name: billing_dlq, retention: 7d, dead_letter_exchange: dlx, dead_letter_routing_key: "billing.failed" }
    |                                                               ^^^
