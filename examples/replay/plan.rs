@@ -17,7 +17,8 @@ pub use none::{Plan, check};
 
 /// Why there is no topology to run through.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "config"), allow(dead_code, reason = "only `NotBuilt` happens"))]
+#[cfg_attr(not(feature = "config"), expect(dead_code, reason = "nothing but `NotBuilt` happens"))]
+#[cfg_attr(feature = "config", expect(dead_code, reason = "`NotBuilt` does not happen"))]
 pub enum PlanError {
     /// This build reads no topology files.
     NotBuilt,
