@@ -144,10 +144,15 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn add(&mut self, fault: impl FnOnce() -> Fault) {
-        match self.kept.len() {
-            FAULTS_MAX.. => self.more += 1,
-            _ => self.kept.push(fault()),
+        if self.is_full() {
+            self.more += 1;
+        } else {
+            self.kept.push(fault());
         }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= FAULTS_MAX
     }
 
     pub(super) fn is_empty(&self) -> bool {

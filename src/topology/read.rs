@@ -102,6 +102,10 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, Entry { key, key_span, .. }: &Entry, what: &str, keys: &[&str]) {
+        if self.faults.is_full() {
+            self.faults.more += 1; // the nearest key need not be looked for
+            return;
+        }
         let synonym = SYNONYMS.iter().find(|(word, meant)| word == key && keys.contains(meant)).map(|(_, meant)| *meant);
         let fault = Fault::new(format!("{what} has no key `{}`", key.escape_debug())).value(key.as_str());
         let fault = match synonym.or_else(|| nearest(key, keys.iter().copied())) {
