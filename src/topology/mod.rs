@@ -16,7 +16,7 @@
 //! # Invariants
 //! 1. A range is known in one place: a value is tried on a default [`QueueConfig`](crate::QueueConfig) or [`PoolConfig`](crate::PoolConfig), and their
 //!    `validate` says what is allowed.
-//! 2. What is checked about a topology as a whole does not know whether it comes from a file: [`check`] names a site, which a file turns into line and column.
+//! 2. What is checked about a topology as a whole does not know whether it comes from a file: `check` names a site, which a file turns into line and column.
 //! 3. A file of any content costs bounded time and memory: at most [`FILE_MAX`] bytes, [`DEPTH_MAX`] levels, no YAML aliases, [`FAULTS_MAX`] faults kept.
 
 mod check;

@@ -12,6 +12,8 @@ const COLUMN_GAP: u32 = 200;
 const MARGIN: u32 = 24;
 /// The most characters of a line that fit a box.
 const FIT: usize = 30;
+/// How many binding keys an edge shows.
+const LABELS_MAX: usize = 4;
 
 impl BindingSpec {
     /// What an edge says.
@@ -24,7 +26,7 @@ impl Topology {
     /// The topology as an SVG drawing, which needs no other file.
     ///
     /// # Complexity
-    /// O(n) in exchanges, queues and bindings. Edges are straight and may cross.
+    /// O(n log n) in exchanges, queues and bindings. Edges are straight and may cross; one shows at most four binding keys.
     ///
     /// ```
     /// use ringmill::topology::Topology;
@@ -92,9 +94,10 @@ impl Topology {
         boxes
     }
 
+    /// One edge between two boxes, with every label that belongs to it.
     fn edges(&self) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        let mut edge = |from: Id, to: Id, label: String, dashed| edges.push(Edge { from, to, label, dashed });
+        let mut edges: BTreeMap<(Id, Id, bool), Vec<String>> = BTreeMap::new();
+        let mut edge = |from: Id, to: Id, label: String, dashed| edges.entry((from, to, dashed)).or_default().push(label);
         for exchange in &self.exchanges {
             let from = (Kind::Exchange, exchange.name.clone());
             for binding in &exchange.bindings {
@@ -111,7 +114,7 @@ impl Topology {
             let label = queue.dead_letter_routing_key.clone().unwrap_or_default();
             edge((Kind::Queue, queue.name.clone()), (Kind::Exchange, exchange.clone()), label, true);
         }
-        edges
+        edges.into_iter().map(|((from, to, dashed), labels)| Edge { from, to, labels, dashed }).collect()
     }
 }
 
@@ -140,7 +143,7 @@ struct Placed {
 struct Edge {
     from: Id,
     to: Id,
-    label: String,
+    labels: Vec<String>,
     dashed: bool,
 }
 
@@ -172,7 +175,7 @@ impl Placed {
     }
 }
 
-/// From the right side of one box to the left side of another; within a column or backwards, around the left.
+/// From the right side of one box to the left side of another; within a column or backwards, in a bow on the right.
 fn draw_edge(svg: &mut String, from: &Placed, to: &Placed, edge: &Edge) {
     let dash = if edge.dashed { " stroke-dasharray=\"5 3\"" } else { "" };
     let (y1, y2) = (from.y + from.height() / 2, to.y + to.height() / 2);
@@ -185,9 +188,12 @@ fn draw_edge(svg: &mut String, from: &Placed, to: &Placed, edge: &Edge) {
         (format!("M{x1} {y1}C{bow} {y1} {bow} {y2} {x2} {y2}"), bow, (y1 + y2) / 2)
     };
     let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#555\" marker-end=\"url(#arrow)\"{dash}/>");
-    if !edge.label.is_empty() {
-        let label = escaped(&fitting(&edge.label));
-        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" fill=\"#333\">{label}</text>", y.saturating_sub(4));
+    let shown = edge.labels.iter().take(LABELS_MAX).cloned();
+    let left = edge.labels.len().saturating_sub(LABELS_MAX);
+    let more = (left > 0).then(|| format!("and {left} more"));
+    for (row, label) in (0..).zip(shown.chain(more).filter(|label| !label.is_empty())) {
+        let (label, y) = (escaped(&fitting(&label)), (y + LINE * row).saturating_sub(4));
+        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\" fill=\"#333\">{label}</text>");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Drawings are well-formed, whatever the names.
 
 use super::*;
+use std::collections::BTreeSet;
 
 /// A topology of names that no drawing language likes, with every kind of edge.
 fn nasty() -> Topology {
@@ -61,6 +62,18 @@ fn an_svg_is_well_formed_whatever_the_names() {
 
 fn texts_of_an_empty_one() {
     assert_eq!(texts(&Topology::new().to_svg()), Vec::<String>::new());
+}
+
+#[test]
+fn bindings_between_two_boxes_are_one_edge_with_their_keys_below_each_other() {
+    let bindings: Vec<String> = (0..6).map(|n| format!("{{ routing_key: key{n}, queue: q }}")).collect();
+    let text = format!("exchanges: [{{ name: x, type: direct, bindings: [{}] }}]\nqueues: [{{ name: q }}]", bindings.join(", "));
+    let svg = yaml(&text).unwrap().to_svg();
+    assert_eq!(svg.matches("marker-end").count(), 1);
+    let texts = texts(&svg);
+    assert_eq!(texts[..5], ["key0", "key1", "key2", "key3", "and 2 more"]);
+    let heights: BTreeSet<&str> = svg.lines().filter(|line| line.contains("middle")).map(|line| line.split('"').nth(3).unwrap()).collect();
+    assert_eq!(heights.len(), 5, "no label lies on another");
 }
 
 #[test]
