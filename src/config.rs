@@ -141,6 +141,18 @@ impl Default for RetryPolicy {
     }
 }
 
+/// Two policies with a function are equal when it is the same one: a clone's.
+impl PartialEq for RetryPolicy {
+    fn eq(&self, other: &Self) -> bool {
+        let same_function = match (&self.decide, &other.decide) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_function && (self.max_attempts, self.max_expiries, &self.backoff) == (other.max_attempts, other.max_expiries, &other.backoff)
+    }
+}
+
 impl fmt::Debug for RetryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryPolicy")
@@ -220,7 +232,7 @@ impl Default for DeadLetterConfig {
 ///     .retry(RetryPolicy::new().max_attempts(5));
 /// assert!(config.validate().is_ok());
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueueConfig {
     pub(crate) name: String,
     pub(crate) capacity: u64,

@@ -20,3 +20,6 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/benchmarks.md")]
 pub mod benchmarks {}
+
+#[doc = include_str!("../docs/topology.md")]
+pub mod topology {}

@@ -131,6 +131,8 @@ pub mod limits;
 pub mod queue;
 #[cfg(all(test, not(loom)))]
 mod tidy;
+#[cfg(feature = "config")]
+pub mod topology;
 mod verdict;
 
 pub use config::*;

@@ -15,7 +15,7 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 26] = [
+const LAYERS: [(&str, u32, &[&str]); 27] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
@@ -42,6 +42,8 @@ const LAYERS: [(&str, u32, &[&str]); 26] = [
     ("runtime", 5, &[]),
     ("face", 6, &[]),
     ("guide", 6, &[]),
+    // beside: an optional feature, which nothing else may know
+    ("topology", 7, &[]),
 ];
 
 /// What code may say only in the files that begin with one of these, and why. A needle that ends in `*` also catches longer words.

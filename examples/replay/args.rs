@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use ringmill::limits;
 
 /// The most jobs of one generated workload, and the most records of one trace.
@@ -22,8 +22,19 @@ const WORK_SCALE_MAX: f64 = 1000.0;
 /// Without --trace a generated workload runs (see --jobs and --seed). Exit status: 0 when the ledger balances, 1 when it does not,
 /// 2 for a wrong command line or a file that cannot be read or written.
 #[derive(Debug, Parser)]
-#[command(name = "replay", version, max_term_width = 120, allow_negative_numbers = true)]
+#[command(name = "replay", version, max_term_width = 120, allow_negative_numbers = true, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Publish to the exchange of this topology file, by the routing key of each record (needs the feature `config`)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "capacity"])]
+    pub topology: Option<PathBuf>,
+
+    /// The exchange that jobs are published to [default: the only one that is nobody's alternate or dead_letter_exchange]
+    #[arg(long, value_name = "NAME", requires = "topology")]
+    pub exchange: Option<String>,
+
     /// The trace to replay; one job per record
     #[arg(long, value_name = "FILE", requires = "format")]
     pub trace: Option<PathBuf>,
@@ -78,6 +89,29 @@ impl Args {
     pub fn visibility(&self) -> Duration {
         Duration::from_millis(self.visibility_ms)
     }
+}
+
+/// What else there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Validate a topology file and draw it; nothing is replayed (needs the feature `config`)
+    Check(Check),
+}
+
+/// What to validate, and where to draw it.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Check {
+    /// The topology: .toml, .yaml or .yml
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Write an SVG drawing to this file
+    #[arg(long, value_name = "OUT")]
+    pub svg: Option<PathBuf>,
+
+    /// Write a Graphviz graph to this file
+    #[arg(long, value_name = "OUT")]
+    pub dot: Option<PathBuf>,
 }
 
 /// The formats a trace can have.
@@ -159,6 +193,23 @@ mod tests {
         let args = parse(&[]).unwrap();
         assert_eq!((args.trace, args.format, args.speed, args.loops), (None, None, Speed::Max, 1));
         assert_eq!((args.workers, args.capacity, args.visibility_ms), (None, 4096, 30_000));
+    }
+
+    #[test]
+    fn a_topology_has_its_own_workers_and_capacities() {
+        let args = parse(&["--topology", "t.toml", "--exchange", "x"]).unwrap();
+        assert_eq!((args.topology, args.exchange), (Some("t.toml".into()), Some("x".to_owned())));
+        refused(&["--topology", "t.toml", "--workers", "2"], &["--workers", "--topology"]);
+        refused(&["--topology", "t.toml", "--capacity", "2"], &["--capacity", "--topology"]);
+        refused(&["--exchange", "x"], &["--topology", "required"]);
+    }
+
+    #[test]
+    fn check_goes_with_no_replay() {
+        let check = Check { file: "t.yaml".into(), svg: Some("t.svg".into()), dot: None };
+        assert_eq!(parse(&["check", "t.yaml", "--svg", "t.svg"]).unwrap().command, Some(Command::Check(check)));
+        refused(&["--jobs", "5", "check", "t.yaml"], &["check"]);
+        refused(&["check"], &["FILE"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The seam between the replay and the runtime: the only file of the example that builds and drives one.
 //!
-//! One queue with three lanes in shares 6 : 3 : 1, one pool, one publisher: the calling thread. Between two publishes it takes the dead letters out, tells
+//! One queue with three lanes in shares 6 : 3 : 1 and one pool, or the queues and pools of a topology file; one publisher: the calling thread. Between two publishes it takes the dead letters out, tells
 //! the progress and looks at the stop flag; so it never waits for longer than [`TURN`].
 //!
 //! *Retries.* A replay is not a production system, so failed jobs come back soon: after a random 0 to 2 ms, then 0 to 4, 0 to 8, 0 to 16 (full jitter).
@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringmill::{
-    Backoff, Context, DeathReason, Invalid, Jitter, Job, JobError, LaneConfig, Overflow, Payload, PoolConfig, PoolSnapshot, Producer,
-    QueueConfig, QueueHandle, QueueSnapshot, Refusal, RetryPolicy, Runtime, ShutdownOptions, Snapshot,
+    Backoff, Context, DeathReason, ExchangePublisher, Handler, Invalid, Jitter, Job, JobError, LaneConfig, Overflow, Payload, PoolConfig,
+    PoolSnapshot, Producer, QueueConfig, QueueHandle, QueueSnapshot, Refusal, RetryPolicy, RouteRefusal, Runtime, ShutdownOptions,
+    Snapshot,
 };
 
 use crate::aggregate::Aggregate;
@@ -23,6 +24,7 @@ use crate::args::Speed;
 use crate::dead::DeadLetter;
 use crate::handler::{Failure, handle};
 use crate::outcome::{Counts, Lane, Outcome, Quantiles, Worker};
+use crate::plan::Plan;
 use crate::record::{LANES, Record, Work};
 use crate::schedule::Schedule;
 
@@ -54,6 +56,8 @@ pub struct Options {
     pub capacity: u32,
     pub visibility: Duration,
     pub work_scale: f64,
+    /// The queues of a topology file, in the place of the one.
+    pub plan: Option<Plan>,
 }
 
 /// How far a replay is.
@@ -114,11 +118,10 @@ pub fn drive(
     stop: &AtomicBool,
     listeners: &mut Listeners<'_>,
 ) -> Result<Outcome, DriveError> {
-    let (runtime, queue) = start(options, aggregate).map_err(drive_error)?;
-    let producer = queue.producer().map_err(drive_error)?;
+    let (runtime, queues, door) = start(options, aggregate).map_err(drive_error)?;
     let schedule = Schedule::new(records, options.passes, options.speed);
     let total = schedule.total();
-    let mut publisher = Publisher::new(&queue, producer, stop, listeners);
+    let mut publisher = Publisher::new(&queues, door, stop, listeners);
     for (due, record) in schedule {
         if !due.is_none_or(|due| publisher.wait_until(due)) || !publisher.publish(record)? {
             break;
@@ -129,10 +132,52 @@ pub fn drive(
     publisher.finish(runtime, interrupted)
 }
 
-/// The one queue. A job shares its record with the trace, so that publishing copies nothing.
-type Queue = QueueHandle<Arc<Record>>;
+/// A queue. A job shares its record with the trace, so that publishing copies nothing.
+pub type Queue = QueueHandle<Arc<Record>>;
 
-fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, Queue), Box<dyn std::error::Error>> {
+/// Where jobs go in.
+pub enum Door {
+    Queue(Producer<Arc<Record>>),
+    #[cfg_attr(not(feature = "config"), expect(dead_code, reason = "exchanges come from topology files"))]
+    Exchange(Box<ExchangePublisher<Arc<Record>>>),
+}
+
+/// Why a job did not go in.
+enum Shut {
+    Invalid,
+    Unroutable,
+    Full(Job<Arc<Record>>),
+    Broken(DriveError),
+}
+
+impl Door {
+    /// Publishes a job of `record`. The answer is how many queues have it.
+    fn publish(&mut self, record: &Record, job: Job<Arc<Record>>) -> Result<u64, Shut> {
+        match self {
+            Door::Queue(producer) => match producer.publish(job) {
+                Ok(_) => Ok(1),
+                Err(error) if matches!(error.refusal(), Refusal::Invalid { .. }) => Err(Shut::Invalid),
+                Err(error) if error.is_full() => Err(Shut::Full(error.into_job())),
+                Err(error) => Err(Shut::Broken(drive_error(error))),
+            },
+            // a line that could not be read has no routing key to speak of
+            Door::Exchange(_) if record.validate().is_err() => Err(Shut::Invalid),
+            Door::Exchange(publisher) => match publisher.publish(&*record.key, job) {
+                Ok(routed) => Ok(routed.copies as u64),
+                Err(error) if matches!(error.refusal(), RouteRefusal::Unroutable { .. }) => Err(Shut::Unroutable),
+                Err(error) if error.is_full() => Err(Shut::Full(error.into_job())),
+                Err(error) => Err(Shut::Broken(drive_error(error))),
+            },
+        }
+    }
+}
+
+type Started = (Runtime, Vec<Queue>, Door);
+
+fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<Started, Box<dyn std::error::Error>> {
+    if let Some(plan) = &options.plan {
+        return plan.start(|| handler(options, aggregate));
+    }
     let ms = Duration::from_millis;
     let backoff = Backoff::Exponential { base: ms(2), factor: 2, cap: ms(50), jitter: Jitter::Full };
     let config = QueueConfig::new(QUEUE)
@@ -142,32 +187,37 @@ fn start(options: &Options, aggregate: &Arc<Aggregate>) -> Result<(Runtime, Queu
         .visibility(options.visibility)
         .max_lease(options.visibility.max(MAX_LEASE))
         .retry(RetryPolicy::new().max_attempts(MAX_ATTEMPTS).backoff(backoff));
-    let (aggregate, work_scale) = (Arc::clone(aggregate), options.work_scale);
-    let handler = move |record: &Arc<Record>, context: &Context<Arc<Record>>| {
-        handle(record, context.attempt(), work_scale, &aggregate).map_err(|failure| match failure {
-            Failure::Transient(error) => JobError::transient(error),
-            Failure::Fatal(error) => JobError::fatal(error),
-        })
-    };
     let mut builder = Runtime::builder();
-    let queue = builder.queue(config, handler)?;
+    let queue = builder.queue(config, handler(options, aggregate))?;
     let mut pool = PoolConfig::new("default");
     if let Some(workers) = options.workers {
         pool = pool.workers(workers as usize);
     }
     builder.pool(pool)?;
-    Ok((builder.build()?, queue))
+    let runtime = builder.build()?;
+    let door = Door::Queue(queue.producer()?);
+    Ok((runtime, vec![queue], door))
+}
+
+fn handler(options: &Options, aggregate: &Arc<Aggregate>) -> impl Handler<Arc<Record>> + use<> {
+    let (aggregate, work_scale) = (Arc::clone(aggregate), options.work_scale);
+    move |record: &Arc<Record>, context: &Context<Arc<Record>>| {
+        handle(record, context.attempt(), work_scale, &aggregate).map_err(|failure| match failure {
+            Failure::Transient(error) => JobError::transient(error),
+            Failure::Fatal(error) => JobError::fatal(error),
+        })
+    }
 }
 
 /// The thread that publishes, and what it has seen.
 struct Publisher<'a, 'l> {
-    queue: &'a Queue,
-    producer: Producer<Arc<Record>>,
+    queues: &'a [Queue],
+    door: Door,
     stop: &'a AtomicBool,
     listeners: &'a mut Listeners<'l>,
     start: Instant,
     told: Instant,
-    /// Only what a publisher knows by itself: `accepted`, `invalid`, `unpublished`.
+    /// Only what a publisher knows by itself: `accepted`, `extra_copies`, `invalid`, `unroutable`, `unpublished`.
     counts: Counts,
     /// Records that were dealt with.
     offered: u64,
@@ -177,11 +227,11 @@ struct Publisher<'a, 'l> {
 }
 
 impl<'a, 'l> Publisher<'a, 'l> {
-    fn new(queue: &'a Queue, producer: Producer<Arc<Record>>, stop: &'a AtomicBool, listeners: &'a mut Listeners<'l>) -> Self {
+    fn new(queues: &'a [Queue], door: Door, stop: &'a AtomicBool, listeners: &'a mut Listeners<'l>) -> Self {
         let start = Instant::now();
         Publisher {
-            queue,
-            producer,
+            queues,
+            door,
             stop,
             listeners,
             start,
@@ -219,24 +269,22 @@ impl<'a, 'l> Publisher<'a, 'l> {
         }
         let mut job = Job::new(Arc::clone(record)).lane(usize::from(record.lane));
         while !self.is_stopped() {
-            let error = match self.producer.publish(job) {
-                Ok(_) => {
-                    self.counts.accepted += 1;
-                    self.offered += 1;
-                    return Ok(true);
+            match self.door.publish(record, job) {
+                Ok(copies) => {
+                    self.counts.accepted += copies;
+                    self.counts.extra_copies += copies - 1;
                 }
-                Err(error) => error,
-            };
-            match error.refusal() {
-                Refusal::Invalid { .. } => {
-                    self.counts.invalid += 1;
-                    self.offered += 1;
-                    return Ok(true);
+                Err(Shut::Invalid) => self.counts.invalid += 1,
+                Err(Shut::Unroutable) => self.counts.unroutable += 1,
+                Err(Shut::Full(back)) => {
+                    self.look_around();
+                    job = back;
+                    continue;
                 }
-                _ if error.is_full() => self.look_around(),
-                _ => return Err(drive_error(error)),
+                Err(Shut::Broken(error)) => return Err(error),
             }
-            job = error.into_job();
+            self.offered += 1;
+            return Ok(true);
         }
         Ok(false)
     }
@@ -257,7 +305,7 @@ impl<'a, 'l> Publisher<'a, 'l> {
 
     /// Jobs that have come to an end. May grow at any time.
     fn ended(&self) -> u64 {
-        self.queue.counts().ended()
+        self.queues.iter().map(|queue| queue.counts().ended()).sum()
     }
 
     /// Takes the dead letters out, so that they never fill their queue and hold up this one; tells the progress.
@@ -267,21 +315,22 @@ impl<'a, 'l> Publisher<'a, 'l> {
             return;
         }
         self.told = Instant::now();
-        let counts = self.queue.counts();
-        let progress = Progress {
-            published: self.offered,
-            finished: counts.acked + counts.dead_lettered,
-            redelivered: counts.retried + counts.expired_leases,
-            dead_lettered: counts.dead_lettered,
-        };
+        let mut progress = Progress { published: self.offered, ..Progress::default() };
+        for counts in self.queues.iter().map(Queue::counts) {
+            progress.finished += counts.acked + counts.dead_lettered;
+            progress.redelivered += counts.retried + counts.expired_leases;
+            progress.dead_lettered += counts.dead_lettered;
+        }
         (self.listeners.progress)(progress);
     }
 
     fn take_letters(&mut self) {
-        let letters = self.queue.dead_letters();
-        while let Some(letter) = letters.take() {
-            self.letters += 1;
-            (self.listeners.dead_letter)(translate(letter));
+        for queue in self.queues {
+            let letters = queue.dead_letters();
+            while let Some(letter) = letters.take() {
+                self.letters += 1;
+                (self.listeners.dead_letter)(translate(letter));
+            }
         }
     }
 
@@ -295,44 +344,46 @@ impl<'a, 'l> Publisher<'a, 'l> {
             elapsed = self.start.elapsed();
         }
         self.take_letters();
-        let undone = report.take_undone(self.queue).len() as u64;
+        let undone: u64 = self.queues.iter().map(|queue| report.take_undone(queue).len() as u64).sum();
         let snapshot = report.snapshot();
-        let queue = report.queue(QUEUE).ok_or_else(|| drive_error("the snapshot has no such queue"))?;
         let balanced = snapshot.queues.iter().all(QueueSnapshot::ledger_balances);
-        let counts = self.add_up(queue);
+        let accepted: u64 = snapshot.queues.iter().map(|queue| queue.counts.accepted).sum();
+        let evicted: u64 = snapshot.queues.iter().map(|queue| queue.letters_dropped_oldest + queue.letters_dropped_by_age).sum();
+        let counts = self.add_up(&snapshot.queues);
         Ok(Outcome {
             // the runtime's count, the publisher's, and what came out by value
             ledger_ok: balanced
-                && queue.counts.accepted == counts.accepted
+                && accepted == counts.accepted
                 && counts.handed_back == undone
-                && counts.dead_lettered == self.letters,
+                && counts.dead_lettered == self.letters + evicted,
             counts,
             elapsed,
             behind_max: self.behind_max,
             interrupted,
-            lanes: lanes(queue),
+            lanes: lanes(&snapshot.queues),
             workers: snapshot.pools.iter().flat_map(workers).collect(),
             wake_rescued: snapshot.wake_rescued(),
             warnings: warnings(snapshot),
         })
     }
 
-    fn add_up(&self, queue: &QueueSnapshot) -> Counts {
-        let started: u64 = queue.lanes.iter().map(|lane| lane.started).sum();
-        // a wait is recorded once a job, when it is started first
-        let first: u64 = queue.lanes.iter().map(|lane| lane.wait.count()).sum();
-        Counts {
-            acked: queue.counts.acked,
-            dead_lettered: queue.counts.dead_lettered,
-            dropped: queue.dropped(),
-            handed_back: queue.counts.handed_back,
-            running: queue.held(),
-            redelivered: started - first,
-            expired_leases: queue.counts.expired_leases,
-            stale_acks: queue.counts.stale_settles,
-            panics: queue.counts.panics,
-            ..self.counts
+    fn add_up(&self, queues: &[QueueSnapshot]) -> Counts {
+        let mut counts = self.counts;
+        for queue in queues {
+            let started: u64 = queue.lanes.iter().map(|lane| lane.started).sum();
+            // a wait is recorded once a job, when it is started first
+            let first: u64 = queue.lanes.iter().map(|lane| lane.wait.count()).sum();
+            counts.acked += queue.counts.acked;
+            counts.dead_lettered += queue.counts.dead_lettered;
+            counts.dropped += queue.dropped();
+            counts.handed_back += queue.counts.handed_back;
+            counts.running += queue.held();
+            counts.redelivered += started - first;
+            counts.expired_leases += queue.counts.expired_leases;
+            counts.stale_acks += queue.counts.stale_settles;
+            counts.panics += queue.counts.panics;
         }
+        counts
     }
 }
 
@@ -351,20 +402,21 @@ fn translate(letter: ringmill::DeadLetter<Arc<Record>>) -> DeadLetter {
     DeadLetter { reason, attempts, error, record: letter.into_payload() }
 }
 
-fn lanes(queue: &QueueSnapshot) -> Vec<Lane> {
+/// The lanes of all queues; of several queues with the queue's name.
+fn lanes(queues: &[QueueSnapshot]) -> Vec<Lane> {
     let quantiles = |times: &ringmill::HistogramSnapshot| Quantiles {
         p50: times.quantile(0.5),
         p99: times.quantile(0.99),
         p999: times.quantile(0.999),
         max: times.max(),
     };
-    let lane = |lane: &ringmill::LaneSnapshot| Lane {
-        name: lane.name.clone(),
+    let lane = |queue: &QueueSnapshot, lane: &ringmill::LaneSnapshot| Lane {
+        name: if queues.len() > 1 { format!("{}.{}", queue.name, lane.name) } else { lane.name.clone() },
         started: lane.started,
         wait_ns: quantiles(&lane.wait),
         run_ns: quantiles(&lane.run),
     };
-    queue.lanes.iter().map(lane).collect()
+    queues.iter().flat_map(|queue| queue.lanes.iter().map(move |one| (queue, one))).map(|(queue, one)| lane(queue, one)).collect()
 }
 
 /// The workers of a pool, and those of its spares that had something to do.

@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release --example replay
 //! cargo run --release --example replay -- --trace access.log --format apache --speed 3600 --report json
+//! cargo run --release --features config --example replay -- --topology examples/topologies/tenants.yaml
+//! cargo run --release --features config --example replay -- check examples/topologies/weblog.toml --svg weblog.svg
 //! ```
 //!
 //! | file | what |
@@ -13,7 +15,8 @@
 //! | `generated` | the workload without a file |
 //! | `schedule` | when each job is due |
 //! | `handler`, `aggregate` | what a delivery does and adds up |
-//! | `drive` | the seam: the only file that knows the runtime |
+//! | `plan` | topology files: which queues there are, and `check` |
+//! | `drive` | the seam: the only file, beside `plan`, that knows the runtime |
 //! | `expected` | what must come out, worked out without a runtime |
 //! | `outcome`, `report`, `text`, `table`, `dead`, `progress` | what is shown |
 
@@ -34,6 +37,7 @@ mod generated;
 mod handler;
 mod jsonl;
 mod outcome;
+mod plan;
 mod progress;
 mod record;
 mod replay;
@@ -55,6 +59,12 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    if let Some(args::Command::Check(check)) = &args.command {
+        return match plan::check(check, &mut std::io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let replay = match replay::Replay::prepare(args) {
         Ok(replay) => replay,
         Err(error) => return fail(&error),
@@ -79,6 +89,9 @@ fn on_interrupt() {
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    let text = error.to_string();
+    // the faults of a topology file say themselves that they are errors
+    let prefix = if text.starts_with("error: ") { "" } else { "error: " };
+    eprintln!("{prefix}{text}");
     ExitCode::from(2)
 }

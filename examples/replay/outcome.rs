@@ -29,6 +29,10 @@ pub struct Outcome {
 pub struct Counts {
     /// Refused by the payload's own validation.
     pub invalid: u64,
+    /// No binding of the topology wanted it.
+    pub unroutable: u64,
+    /// Jobs beyond the first that one record became: a topology sent it to several queues.
+    pub extra_copies: u64,
     pub accepted: u64,
     pub acked: u64,
     pub dead_lettered: u64,
@@ -51,7 +55,8 @@ impl Counts {
     /// Whether every one of `records` is accounted for, once.
     pub fn balance(&self, records: u64) -> bool {
         let ended = self.acked + self.dead_lettered + self.dropped + self.handed_back;
-        records == self.invalid + self.accepted + self.unpublished && self.accepted == ended + self.running
+        records + self.extra_copies == self.invalid + self.unroutable + self.accepted + self.unpublished
+            && self.accepted == ended + self.running
     }
 }
 
@@ -98,5 +103,6 @@ mod tests {
         assert!(!counts.balance(14));
         assert!(!Counts { acked: 7, ..counts }.balance(13));
         assert!(!Counts { accepted: 9, ..counts }.balance(13));
+        assert!(Counts { unroutable: 2, extra_copies: 1, ..counts }.balance(14));
     }
 }

@@ -11,6 +11,7 @@ use crate::aggregate::Aggregate;
 use crate::args::{Args, Format, ReportStyle};
 use crate::dead::{DeadLetter, DeadLetterFile};
 use crate::drive::{DriveError, Listeners, Options, drive};
+use crate::plan::{Plan, PlanError};
 use crate::progress::ProgressLine;
 use crate::report::{FAULTS_SHOWN, Report};
 use crate::trace::{Trace, TraceError};
@@ -22,12 +23,15 @@ pub struct Replay {
     args: Args,
     trace: Trace,
     dead_letters: Option<DeadLetterFile<File>>,
+    plan: Option<Plan>,
 }
 
 /// Why there is no report.
 #[derive(Debug)]
 pub enum ReplayError {
     Trace(TraceError),
+    /// The topology file is none.
+    Plan(PlanError),
     /// The file of `--dead-letters` cannot be made or written.
     DeadLetters(PathBuf, io::Error),
     /// The file of `--dead-letters` is the trace.
@@ -41,6 +45,7 @@ impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReplayError::Trace(error) => error.fmt(f),
+            ReplayError::Plan(error) => error.fmt(f),
             ReplayError::DeadLetters(path, error) => write!(f, "cannot write --dead-letters {}: {error}", path.display()),
             ReplayError::SameFile(path) => write!(f, "--dead-letters {} is the trace itself, expected another file", path.display()),
             ReplayError::Drive(error) => error.fmt(f),
@@ -54,6 +59,8 @@ impl std::error::Error for ReplayError {}
 impl Replay {
     /// Reads the trace and opens the files; tells of invalid lines on stderr.
     pub fn prepare(args: Args) -> Result<Self, ReplayError> {
+        let plan =
+            args.topology.as_deref().map(|path| Plan::load(path, args.exchange.as_deref())).transpose().map_err(ReplayError::Plan)?;
         let trace = match (&args.trace, args.format) {
             (Some(path), Some(format)) => trace::read(path, format).map_err(ReplayError::Trace)?,
             _ => generated::workload(args.jobs, args.seed, args.visibility()),
@@ -63,7 +70,7 @@ impl Replay {
             Some(path) => Some(create(path, args.trace.as_deref())?),
             None => None,
         };
-        Ok(Replay { args, trace, dead_letters })
+        Ok(Replay { args, trace, dead_letters, plan })
     }
 
     /// Replays and writes the report to `out`. The answer is whether the ledger balances.
@@ -76,6 +83,7 @@ impl Replay {
             capacity: args.capacity,
             visibility: args.visibility(),
             work_scale: args.work_scale,
+            plan: self.plan.take(),
         };
         let aggregate = Arc::new(Aggregate::default());
         let line = ProgressLine::new(self.trace.records.len() as u64 * u64::from(args.loops));

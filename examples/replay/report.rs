@@ -20,6 +20,10 @@ pub struct Report {
     /// Records of all passes.
     pub records: u64,
     pub invalid: u64,
+    /// Records that no binding of the topology wanted.
+    pub unroutable: u64,
+    /// Jobs beyond the first that records became.
+    pub extra_copies: u64,
     pub accepted: u64,
     pub acked: u64,
     pub dead_lettered: u64,
@@ -72,6 +76,8 @@ impl Report {
         let records = trace.records.len() as u64 * u64::from(passes);
         let Counts {
             invalid,
+            unroutable,
+            extra_copies,
             accepted,
             acked,
             dead_lettered,
@@ -90,6 +96,8 @@ impl Report {
             trace: trace.name.clone(),
             records,
             invalid,
+            unroutable,
+            extra_copies,
             accepted,
             acked,
             dead_lettered,

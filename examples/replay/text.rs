@@ -21,7 +21,7 @@ pub fn render(report: &Report) -> String {
 fn counts(report: &Report) -> String {
     let line = |left: &str, a: u64, right: &str, b: u64| format!("  {left:<18}{:>12}    {right:<18}{:>10}\n", grouped(a), grouped(b));
     let last = |left: &str, a: u64| format!("  {left:<18}{:>12}\n", grouped(a));
-    [
+    let mut rows = vec![
         line("records", report.records, "redelivered", report.redelivered),
         line("  invalid", report.invalid, "panics", report.panics),
         line("  unpublished", report.unpublished, "expired leases", report.expired_leases),
@@ -31,8 +31,11 @@ fn counts(report: &Report) -> String {
         last("    dropped", report.dropped),
         last("    handed back", report.handed_back),
         last("    still running", report.running),
-    ]
-    .concat()
+    ];
+    if report.unroutable + report.extra_copies > 0 {
+        rows.insert(2, line("  unroutable", report.unroutable, "extra copies", report.extra_copies));
+    }
+    rows.concat()
 }
 
 fn speed(report: &Report) -> String {

@@ -6,7 +6,7 @@ use crate::error::ConfigError;
 use crate::limits;
 
 /// A group of worker threads that serve the same queues.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PoolConfig {
     pub(crate) name: String,
     pub(crate) workers: Option<usize>,

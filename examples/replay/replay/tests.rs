@@ -274,3 +274,82 @@ fn a_stall_past_the_visibility_timeout_is_redelivered_and_its_ack_is_stale() {
     // the shutdown does not wait for the stuck handler, so that its late ack may come after the report
     assert!(report["stale_acks"].as_u64().unwrap() <= 1, "{report}");
 }
+
+#[cfg(not(feature = "config"))]
+#[test]
+fn a_build_without_topology_files_says_how_to_get_one() {
+    let error = prepare(&["--topology", "examples/topologies/payments.yaml"]).unwrap_err().to_string();
+    assert!(error.contains("--features config"), "{error}");
+}
+
+#[cfg(feature = "config")]
+mod topologies {
+    use super::*;
+
+    /// So many jobs under each of the keys; every tenth of a key is rejected.
+    fn trace(name: &str, keys: &[&str], each: u64) -> PathBuf {
+        let path = temp(name);
+        let line = |key: &str, n: u64| format!("{{\"at_us\":{n},\"key\":\"{key}\",\"reject\":{}}}\n", n.is_multiple_of(10));
+        let text: String = keys.iter().flat_map(|key| (0..each).map(move |n| line(key, n))).collect();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Deliveries of each lane that had any.
+    fn started(report: &Value) -> Vec<(&str, u64)> {
+        let lanes = report["lanes"].as_array().unwrap().iter();
+        lanes.map(|lane| (lane["name"].as_str().unwrap(), lane["started"].as_u64().unwrap())).filter(|lane| lane.1 > 0).collect()
+    }
+
+    fn through(file: &str, keys: &[&str]) -> Value {
+        let trace = trace(&format!("{file}.jsonl"), keys, 200);
+        let path = format!("examples/topologies/{file}");
+        let report = report(&["--topology", &path, "--trace", trace.to_str().unwrap(), "--format", "jsonl", "--report", "json"]);
+        let _ = std::fs::remove_file(trace);
+        report
+    }
+
+    #[test]
+    fn payments_go_by_key_and_the_rest_is_unroutable() {
+        let report = through("payments.yaml", &["billing.x.y", "notifications", "other"]);
+        assert_eq!(started(&report), [("billing_tasks.1", 200), ("notification_tasks.default", 200)]);
+        assert_eq!((&report["unroutable"], &report["accepted"], &report["dead_lettered"]), (&200.into(), &400.into(), &40.into()));
+    }
+
+    #[test]
+    fn requests_go_to_their_lanes_and_what_nobody_wants_to_the_alternate() {
+        let report = through("weblog.toml", &["web.get.blog", "web.get.images", "web.post.api", "web.put.api"]);
+        assert_eq!(started(&report), [("pages.writes", 200), ("pages.default", 200), ("assets.default", 200), ("odd.default", 200)]);
+        assert_eq!((&report["unroutable"], &report["extra_copies"]), (&0.into(), &0.into()));
+    }
+
+    #[test]
+    fn what_is_urgent_goes_to_the_audit_too() {
+        let keys = ["tenant.acme.report", "tenant.acme.urgent.pay", "tenant.globex.urgent.pay", "tenant.initech.report"];
+        let report = through("tenants.yaml", &keys);
+        let wanted = [("acme.urgent", 200), ("acme.bulk", 200), ("globex.default", 200), ("shared.default", 200), ("audit.default", 400)];
+        assert_eq!(started(&report), wanted);
+        assert_eq!((&report["extra_copies"], &report["accepted"]), (&400.into(), &1200.into()));
+    }
+
+    #[test]
+    fn an_exchange_that_is_not_there_is_named_with_those_that_are() {
+        let error = prepare(&["--topology", "examples/topologies/weblog.toml", "--exchange", "request"]).unwrap_err().to_string();
+        assert_eq!(error, "--exchange request is not in the topology, expected one of: requests, readers, leftovers");
+    }
+
+    #[test]
+    fn check_says_what_is_there_and_draws_it() {
+        let svg = temp("check.svg");
+        let check = crate::args::Check { file: "examples/topologies/tenants.yaml".into(), svg: Some(svg.clone()), dot: None };
+        let mut out = Vec::new();
+        crate::plan::check(&check, &mut out).unwrap();
+        let drawn = std::fs::read_to_string(&svg).unwrap();
+        let _ = std::fs::remove_file(svg);
+        assert!(drawn.starts_with("<svg ") && drawn.contains("globex_dead"));
+        let said = String::from_utf8(out).unwrap();
+        assert!(said.ends_with("good; exchanges 2, bindings 5, queues 4, dead-letter queues 2, pools 3\n"), "{said}");
+        let faulty = crate::args::Check { file: "examples/topologies/none.yaml".into(), ..check };
+        assert!(crate::plan::check(&faulty, &mut Vec::new()).unwrap_err().to_string().starts_with("error: cannot be read: "));
+    }
+}

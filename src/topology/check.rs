@@ -1,0 +1,350 @@
+//! What a topology must be as a whole: every name declared, once; nothing in a circle; nothing that the runtime does not have.
+
+use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
+use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
+use super::read::listed;
+use super::words::nearest;
+use crate::config::POOL_DEFAULT;
+use crate::error::ConfigError;
+use crate::exchange::ExchangeKind;
+use crate::limits::BINDINGS_MAX;
+use crate::routing::{BindingKey, RoutingKey};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// A place in the data.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Site {
+    /// `exchanges`, `queues` or `pools`; empty for the whole.
+    pub(super) list: &'static str,
+    pub(super) name: String,
+    /// How many of that name come before it.
+    pub(super) nth: usize,
+    pub(super) binding: Option<usize>,
+    /// The key, and others that may stand for it.
+    pub(super) keys: &'static [&'static str],
+}
+
+impl Site {
+    fn key(&self, keys: &'static [&'static str]) -> Site {
+        Site { keys, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.list.is_empty() {
+            return f.write_str("the topology");
+        }
+        write!(f, "{} `{}`", self.list.trim_end_matches('s'), self.name)?;
+        if let Some(binding) = self.binding {
+            write!(f, ", binding {}", binding + 1)?;
+        }
+        if let Some(key) = self.keys.first() {
+            write!(f, ", {key}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Topology {
+    /// Checks everything: each setting, each name, and the whole.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    ///
+    /// ```
+    /// use ringmill::topology::{BindingSpec, ExchangeSpec, Topology};
+    /// use ringmill::ExchangeKind;
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.exchanges.push(ExchangeSpec::new("tasks", ExchangeKind::Topic));
+    /// topology.exchanges[0].bindings.push(BindingSpec::new("billing..x", "invoices"));
+    /// let error = topology.validate().unwrap_err();
+    /// assert_eq!(error.faults().len(), 3); // no queues, no such queue, no such key
+    /// ```
+    pub fn validate(&self) -> Result<(), TopologyError> {
+        let (found, more) = check(self);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let kept = found.into_iter().map(|(site, fault)| Fault { site: site.to_string(), ..fault }).collect();
+        Err(TopologyError::new(None, Faults { kept, more }))
+    }
+}
+
+/// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are.
+pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
+    let mut served = HashMap::new();
+    for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
+        served.entry(dlq).or_insert(name);
+    }
+    let mut check = Check {
+        topology,
+        found: Vec::new(),
+        more: 0,
+        exchanges: topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect(),
+        queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
+        letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
+        pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
+        served,
+    };
+    if topology.queues.is_empty() {
+        check.report(Site::default(), Fault::new("there is no queue").help("add one to `queues`"));
+    }
+    for (site, exchange) in named("exchanges", &topology.exchanges, |exchange| &exchange.name) {
+        check.exchange(&site, exchange);
+    }
+    let queue_names: Vec<&str> =
+        topology.queues.iter().map(QueueSpec::name).chain(topology.dead_letter_queues.iter().map(|queue| queue.name.as_str())).collect();
+    for (site, _) in named("queues", &queue_names, |name| name).filter(|(site, _)| site.nth > 0) {
+        check.twice(&site, "queue");
+    }
+    for (site, queue) in named("queues", &topology.queues, |queue| queue.name()) {
+        check.queue(&site, queue);
+    }
+    for (site, queue) in named("queues", &topology.dead_letter_queues, |queue| &queue.name) {
+        check.dead_letter_queue(&site, queue);
+    }
+    for (site, pool) in named("pools", &topology.pools, |pool| &pool.name) {
+        check.twice(&site, "pool");
+        if let Err(error) = pool.validate() {
+            check.setting(&site, &error);
+        }
+    }
+    (check.found, check.more)
+}
+
+/// Each of a list with its site.
+fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T) -> &str + 't) -> impl Iterator<Item = (Site, &'t T)> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    items.iter().map(move |item| {
+        let name = name(item).to_owned();
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        (Site { list, name, nth: *count - 1, ..Site::default() }, item)
+    })
+}
+
+struct Check<'t> {
+    topology: &'t Topology,
+    found: Vec<(Site, Fault)>,
+    more: usize,
+    exchanges: HashMap<&'t str, &'t ExchangeSpec>,
+    queues: HashMap<&'t str, &'t QueueSpec>,
+    letter_queues: HashSet<&'t str>,
+    pools: HashSet<&'t str>,
+    /// The first queue that each dead-letter queue serves.
+    served: HashMap<&'t str, &'t str>,
+}
+
+/// The most exchanges that follow each other as alternates.
+const ALTERNATES_MAX: usize = 64;
+
+impl Check<'_> {
+    fn report(&mut self, site: Site, fault: Fault) {
+        match self.found.len() {
+            FAULTS_MAX.. => self.more += 1,
+            _ => self.found.push((site, fault)),
+        }
+    }
+
+    fn twice(&mut self, site: &Site, what: &str) {
+        if site.nth > 0 {
+            let fault = Fault::new(format!("{what} `{}` is declared twice", site.name.escape_debug())).value(site.name.as_str());
+            self.report(site.key(&["name"]), fault.help("each name once"));
+        }
+    }
+
+    fn durable(&mut self, site: &Site, durable: bool) {
+        if durable {
+            let fault = Fault::new(format!("`durable` needs a journal, and there is none: `{}` lives in memory", site.name.escape_debug()));
+            let fault = fault.value("true").help("leave `durable` away: what is not finished when the process dies is gone");
+            let what = format!("`durable` of `{}`", site.name);
+            self.report(site.key(&["durable"]), fault.completed_by(Completion::Remove(what)));
+        }
+    }
+
+    /// A setting that `validate` refuses.
+    fn setting(&mut self, site: &Site, error: &ConfigError) {
+        let keys: &'static [&'static str] = match error.field() {
+            "name" => &["name"],
+            "lanes" | "lane weight" | "lane reserves (sum)" => &["lanes"],
+            "max_lease" => &["max_lease", "visibility"],
+            "watermarks" => &["watermarks"],
+            "weight" => &["weight"],
+            "workers" => &["workers"],
+            "spares" => &["spares"],
+            _ => &[],
+        };
+        let message = format!("{} is {}, allowed is {}", error.field(), error.value(), error.allowed());
+        self.report(site.key(keys), Fault::new(message).value(error.value()));
+    }
+
+    fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) {
+        if self.found.len() >= FAULTS_MAX {
+            self.more += 1;
+            return;
+        }
+        let mut names: Vec<&str> = match list {
+            "exchanges" => self.exchanges.keys().copied().collect(),
+            "queues" if site.keys != ["dlq"] => self.queues.keys().copied().collect(),
+            "queues" => self.letter_queues.iter().copied().collect(),
+            _ => self.pools.iter().copied().collect(),
+        };
+        names.sort_unstable(); // of equally near ones always the same
+        let what = list.trim_end_matches('s');
+        let fault = Fault::new(format!("{what} `{}` is not declared", name.escape_debug())).value(name);
+        let fault = match nearest(name, names.iter().copied().filter(|known| !known.is_empty())) {
+            meant @ Some(_) => fault.meant(meant),
+            None => fault.help(format!("declare it in `{list}`")),
+        };
+        self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind }));
+    }
+
+    fn exchange(&mut self, site: &Site, exchange: &ExchangeSpec) {
+        self.twice(site, "exchange");
+        self.durable(site, exchange.durable);
+        if exchange.name.is_empty() || exchange.name.len() > 255 {
+            let fault = Fault::new(format!("an exchange's name is {} bytes long, allowed is 1..=255 bytes", exchange.name.len()));
+            self.report(site.key(&["name"]), fault.value(exchange.name.as_str()));
+        }
+        if exchange.kind == ExchangeKind::Fanout && exchange.bindings.is_empty() {
+            let fault = Fault::new(format!("fanout exchange `{}` has no bindings: it reaches no queue", exchange.name.escape_debug()));
+            self.report(site.key(&["bindings", "type"]), fault.value(exchange.name.as_str()));
+        }
+        if exchange.bindings.len() > BINDINGS_MAX {
+            let count = exchange.bindings.len();
+            self.report(site.key(&["bindings"]), Fault::new(format!("{count} bindings, allowed is 0..={BINDINGS_MAX}")));
+        }
+        let mut seen = HashSet::new();
+        for (index, binding) in exchange.bindings.iter().enumerate().filter(|(_, binding)| !binding.queue.is_empty()) {
+            let site = Site { binding: Some(index), ..site.clone() };
+            if !seen.insert((&binding.routing_key, &binding.queue)) {
+                let (key, queue) = (&binding.routing_key, &binding.queue);
+                let fault =
+                    Fault::new(format!("`{}` is bound to `{}` twice", key.escape_debug(), queue.escape_debug())).value(key.as_str());
+                self.report(site.key(&["routing_key"]), fault);
+            }
+            self.binding(&site, exchange.kind, binding);
+        }
+        self.alternate(site, exchange);
+    }
+
+    fn binding(&mut self, site: &Site, kind: ExchangeKind, binding: &BindingSpec) {
+        let (text, name) = (&binding.routing_key, &binding.queue);
+        match BindingKey::new(text) {
+            Err(error) => self.report(site.key(&["routing_key"]), Fault::new(error.to_string()).value(text.as_str())),
+            Ok(key) if !kind.takes(&key) => {
+                let fault = Fault::new(format!("`{key}` is no binding key of a {kind} exchange, allowed is {}", kind.allowed()));
+                self.report(site.key(&["routing_key"]), fault.value(text.as_str()));
+            }
+            Ok(_) => {}
+        }
+        if self.letter_queues.contains(name.as_str()) {
+            let fault = Fault::new(format!("`{}` keeps dead letters and cannot be published to", name.escape_debug()));
+            return self.report(site.key(&["queue"]), fault.value(name.as_str()));
+        }
+        let Some(queue) = self.queues.get(name.as_str()) else {
+            return self.undeclared(site.key(&["queue"]), "queues", name, None);
+        };
+        let lanes = queue.config.lanes.len();
+        if binding.lane >= lanes {
+            let fault = Fault::new(format!("lane {} of queue `{}`, which has lanes 0..{lanes}", binding.lane, name.escape_debug()));
+            self.report(site.key(&["priority", "lane"]), fault.value(binding.lane.to_string()));
+        }
+    }
+
+    fn alternate(&mut self, site: &Site, exchange: &ExchangeSpec) {
+        let Some(alternate) = &exchange.alternate else { return };
+        if !self.exchanges.contains_key(alternate.as_str()) {
+            return self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
+        }
+        let mut path = vec![exchange.name.as_str()];
+        let mut next = Some(alternate.as_str());
+        while let Some(name) = next {
+            path.push(name);
+            if name == exchange.name {
+                let fault = Fault::new(format!("alternates go in a circle: {}", path.join(" -> "))).value(alternate.as_str());
+                return self.report(site.key(&["alternate"]), fault);
+            }
+            if path[..path.len() - 1].contains(&name) {
+                return; // into a circle that this exchange is no part of
+            }
+            if path.len() > ALTERNATES_MAX {
+                let fault = Fault::new(format!("more than {ALTERNATES_MAX} alternates one after another")).value(alternate.as_str());
+                return self.report(site.key(&["alternate"]), fault);
+            }
+            next = self.exchanges.get(name).and_then(|exchange| exchange.alternate.as_deref());
+        }
+    }
+
+    fn queue(&mut self, site: &Site, queue: &QueueSpec) {
+        self.durable(site, queue.durable);
+        if let Err(error) = queue.config.validate() {
+            self.setting(site, &error);
+        }
+        let pool = &queue.config.pool;
+        if !self.pools.contains(pool.as_str()) {
+            self.undeclared(site.key(&["pool"]), "pools", pool, None);
+        }
+        let Some(dlq) = &queue.dlq else { return };
+        if !self.letter_queues.contains(dlq.as_str()) {
+            return self.undeclared(site.key(&["dlq"]), "queues", dlq, None);
+        }
+        if let Some(first) = self.served.get(dlq.as_str()).filter(|first| **first != queue.name()) {
+            let fault = Fault::new(format!("`{}` is the `dlq` of `{first}` already", dlq.escape_debug())).value(dlq.as_str());
+            let help = "each queue keeps its dead letters by itself: name a `dlq` of its own";
+            self.report(site.key(&["dlq"]), fault.help(help));
+        }
+    }
+
+    fn dead_letter_queue(&mut self, site: &Site, queue: &DeadLetterQueueSpec) {
+        self.durable(site, queue.durable);
+        // its settings are tried as those of a queue's dead letters
+        let tried = crate::config::QueueConfig::new(queue.name.as_str()).dead_letters(queue.config.clone());
+        if let Err(error) = tried.validate() {
+            self.setting(site, &error);
+        }
+        if !self.served.contains_key(queue.name.as_str()) && !self.topology.queues.is_empty() {
+            let fault = Fault::new(format!("no queue has `{}` as its `dlq`", queue.name.escape_debug()));
+            self.report(site.key(&["name"]), fault.value(queue.name.as_str()));
+        }
+        let text = queue.dead_letter_routing_key.as_deref();
+        let key = match text.map(RoutingKey::new).transpose() {
+            Ok(key) => key,
+            Err(error) => {
+                return self.report(site.key(&["dead_letter_routing_key"]), Fault::new(error.to_string()).value(text.unwrap_or_default()));
+            }
+        };
+        match &queue.dead_letter_exchange {
+            None if text.is_some() => {
+                let fault = Fault::new("`dead_letter_routing_key` without a `dead_letter_exchange`");
+                self.report(site.key(&["dead_letter_routing_key"]), fault.value(text.unwrap_or_default()));
+            }
+            None => {}
+            Some(name) if !self.exchanges.contains_key(name.as_str()) => {
+                self.undeclared(site.key(&["dead_letter_exchange"]), "exchanges", name, Some("direct"));
+            }
+            Some(name) => self.moves_on(site, queue, name, key),
+        }
+    }
+
+    /// Dead letters that an exchange would route: nothing moves them yet. One that routes them nowhere has them dropped, as they are.
+    fn moves_on(&mut self, site: &Site, queue: &DeadLetterQueueSpec, exchange: &str, key: Option<RoutingKey<'_>>) {
+        let reached = self.topology.reached(exchange, key);
+        if reached.is_empty() {
+            return;
+        }
+        let back = self.topology.queues.iter().find(|source| source.dlq.as_deref() == Some(&queue.name) && reached.contains(source.name()));
+        let message = match back {
+            Some(source) => {
+                format!("dead letters would go in a circle: {0} -> {1} -> {exchange} -> {0}", source.name(), queue.name)
+            }
+            None => format!("`{}` would move dead letters on to {}", exchange.escape_debug(), listed(reached)),
+        };
+        let fault = Fault::new(message).value(exchange);
+        let help = "the runtime keeps dead letters until they are redriven or reach their age; it does not publish them to an exchange yet";
+        self.report(site.key(&["dead_letter_exchange"]), fault.help(help));
+    }
+}

@@ -1,0 +1,242 @@
+//! What is wrong with a topology: every fault, each with its place.
+
+use super::source::Place;
+use std::fmt;
+
+/// How many faults are kept; more are only counted.
+pub const FAULTS_MAX: usize = 64;
+
+/// One thing that is wrong.
+///
+/// Its `Display` is that of a compiler: message, file, line and column, the line with carets under the value, and help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub(super) message: String,
+    pub(super) value: Option<String>,
+    pub(super) nearest: Option<String>,
+    pub(super) help: Vec<String>,
+    pub(super) place: Option<Place>,
+    /// Where in the data, for topologies that come from no file.
+    pub(super) site: String,
+    /// What a file that lacks it could say.
+    pub(super) completion: Option<Completion>,
+}
+
+/// A change that mends a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// Declare a name, of some type, in a list.
+    Declare { list: &'static str, name: String, kind: Option<&'static str> },
+    /// Leave something away.
+    Remove(String),
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Toml,
+    Yaml,
+}
+
+impl Format {
+    /// An entry of a list.
+    fn entry(self, name: &str, kind: Option<&str>) -> String {
+        let kind = kind.map_or(String::new(), |kind| match self {
+            Format::Toml => format!(", type = \"{kind}\""),
+            Format::Yaml => format!(", type: {kind}"),
+        });
+        let is_word =
+            name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        match self {
+            Format::Toml => format!("{{ name = {name:?}{kind} }},"),
+            Format::Yaml if is_word => format!("- {{ name: {name}{kind} }}"),
+            Format::Yaml => format!("- {{ name: {name:?}{kind} }}"),
+        }
+    }
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Fault { message: message.into(), value: None, nearest: None, help: Vec::new(), place: None, site: String::new(), completion: None }
+    }
+
+    pub(super) fn value(mut self, value: impl Into<String>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// The name that was probably meant, if there is one.
+    pub(super) fn meant(mut self, nearest: Option<&str>) -> Self {
+        if let Some(nearest) = nearest {
+            self.help.push(format!("did you mean `{nearest}`?"));
+            self.nearest = Some(nearest.to_owned());
+        }
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    pub(super) fn completed_by(mut self, completion: Completion) -> Self {
+        self.completion = Some(completion);
+        self
+    }
+
+    /// What is wrong, on one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The value that is wrong, as it was written.
+    pub fn offending_value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+
+    /// The valid name nearest to the one that is wrong, if one is near.
+    pub fn nearest(&self) -> Option<&str> {
+        self.nearest.as_deref()
+    }
+
+    /// The line in the file, from 1.
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.line)
+    }
+
+    /// The column in the line, from 1, in characters.
+    pub fn column(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.column)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        let gutter = match &self.place {
+            Some(place) => {
+                let number = place.line.to_string();
+                let gutter = " ".repeat(number.len());
+                let (before, carets) = (" ".repeat(place.carets.0), "^".repeat(place.carets.1));
+                write!(f, "\n{gutter}--> {}:{}:{}\n{gutter} |", place.file, place.line, place.column)?;
+                write!(f, "\n{number} | {}\n{gutter} | {before}{carets}", place.excerpt)?;
+                gutter
+            }
+            None if self.site.is_empty() => " ".to_owned(),
+            None => {
+                write!(f, "\n --> {}", self.site)?;
+                " ".to_owned()
+            }
+        };
+        for help in &self.help {
+            write!(f, "\n{gutter} = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Faults as they are found: the first [`FAULTS_MAX`], and how many more there are. What is not kept need not be worked out.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) kept: Vec<Fault>,
+    pub(super) more: usize,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.is_full() {
+            self.more += 1;
+        } else {
+            self.kept.push(fault());
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= FAULTS_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+/// Why a topology is refused: every fault that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopologyError {
+    name: Option<String>,
+    faults: Vec<Fault>,
+    /// Those that were not kept.
+    more: usize,
+    format: Format,
+}
+
+impl TopologyError {
+    /// Sorts the faults by place; of those at one place the first is kept.
+    pub(super) fn new(name: Option<&str>, Faults { kept: mut faults, more }: Faults) -> Self {
+        let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
+        faults.sort_by_key(place);
+        faults.dedup_by(|later, fault| place(later).is_some() && place(later) == place(fault));
+        TopologyError { name: name.map(str::to_owned), faults, more, format: Format::Yaml }
+    }
+
+    pub(super) fn in_format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    pub(super) fn one(name: Option<&str>, fault: Fault) -> Self {
+        Self::new(name, Faults { kept: vec![fault], more: 0 })
+    }
+
+    /// The faults, in the order of the file. At least one, at most [`FAULTS_MAX`].
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// The least that would mend all faults which can be mended by declaring a name or leaving a word away; `None` where there is none of those.
+    pub fn completion(&self) -> Option<String> {
+        let mut lists: Vec<(&str, Vec<String>)> = Vec::new();
+        let mut removed = Vec::new();
+        for completion in self.faults.iter().filter(|fault| fault.nearest.is_none()).filter_map(|fault| fault.completion.as_ref()) {
+            match completion {
+                Completion::Declare { list, name, kind } => {
+                    let entry = self.format.entry(name, *kind);
+                    let at = lists.iter().position(|(name, _)| name == list).unwrap_or_else(|| {
+                        lists.push((list, Vec::new()));
+                        lists.len() - 1
+                    });
+                    if !lists[at].1.contains(&entry) {
+                        lists[at].1.push(entry);
+                    }
+                }
+                Completion::Remove(what) => removed.push(what),
+            }
+        }
+        let mut lines = Vec::new();
+        for (list, entries) in lists {
+            lines.push(format!("add to `{list}`:"));
+            lines.extend(entries.into_iter().map(|entry| format!("    {entry}")));
+        }
+        lines.extend(removed.into_iter().map(|what| format!("remove {what}")));
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+impl fmt::Display for TopologyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.faults {
+            write!(f, "{fault}\n\n")?;
+        }
+        let count = self.faults.len() + self.more;
+        write!(f, "{}: {count} error{}", self.name.as_deref().unwrap_or("topology"), if count == 1 { "" } else { "s" })?;
+        if self.more > 0 {
+            write!(f, ", {} shown", self.faults.len())?;
+        }
+        if let Some(completion) = self.completion() {
+            write!(f, "\nthe smallest completion:\n  {}", completion.replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TopologyError {}

@@ -1,0 +1,129 @@
+//! Files, from the disk to a topology.
+
+use super::check::{Site, check};
+use super::data::Topology;
+use super::fault::{Fault, Faults, Format, TopologyError};
+use super::node::Node;
+use super::source::{Source, Span};
+use super::{read, toml, yaml};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The largest file that is read: 1 MiB.
+pub const FILE_MAX: usize = 1 << 20;
+
+impl Topology {
+    /// Reads a file: TOML by its extension `toml`, YAML by `yaml` or `yml`.
+    ///
+    /// # Errors
+    /// Every fault that was found. A file that cannot be read, is no UTF-8 or is larger than [`FILE_MAX`] is one.
+    ///
+    /// ```
+    /// use ringmill::topology::Topology;
+    ///
+    /// let error = Topology::load("no/such/file.toml").unwrap_err().to_string();
+    /// assert!(error.starts_with("error: cannot be read: "));
+    /// assert!(Topology::load("tasks.json").is_err());
+    /// ```
+    pub fn load(path: impl AsRef<Path>) -> Result<Topology, TopologyError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let refuse = |fault: Fault| TopologyError::one(Some(&name), Fault { site: name.clone(), ..fault });
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Format::Toml,
+            Some("yaml" | "yml") => Format::Yaml,
+            _ => return Err(refuse(Fault::new("its name ends in neither `.toml` nor `.yaml` nor `.yml`"))),
+        };
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|error| refuse(Fault::new(format!("cannot be read: {error}"))))?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => parse(text, &name, format),
+            // cut in the middle of a character
+            Err(_) if bytes.len() > FILE_MAX => Err(refuse(too_large())),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let text = String::from_utf8_lossy(&bytes);
+                let place = Source { name: &name, text: &text }.place(&(at..at + 1));
+                let fault = Fault::new(format!("the file is no UTF-8: byte {at} is 0x{:02x}", bytes[at]));
+                Err(TopologyError::one(Some(&name), Fault { place: Some(place), ..fault }))
+            }
+        }
+    }
+
+    /// Reads TOML. `name` is the file's, for messages.
+    ///
+    /// # Errors
+    /// Every fault that was found; or, where the text is no TOML, the first place where it is not.
+    ///
+    /// ```
+    /// use ringmill::topology::Topology;
+    ///
+    /// let error = Topology::from_toml("[[queues]]\nname = 'mails'\nmax_lenght = 10\n", "mails.toml").unwrap_err();
+    /// let fault = &error.faults()[0];
+    /// assert_eq!((fault.line(), fault.column(), fault.nearest()), (Some(3), Some(1), Some("max_length")));
+    /// ```
+    pub fn from_toml(text: &str, name: &str) -> Result<Topology, TopologyError> {
+        parse(text, name, Format::Toml)
+    }
+
+    /// Reads YAML: one document, without anchors, aliases and tags. `name` is the file's, for messages.
+    ///
+    /// # Errors
+    /// Every fault that was found; or, where the text is no YAML, the first place where it is not.
+    ///
+    /// ```
+    /// use ringmill::topology::Topology;
+    ///
+    /// let error = Topology::from_yaml("queues:\n  - { name: mails, visibility: 5 minutes }\n", "mails.yaml").unwrap_err();
+    /// assert!(error.to_string().contains("write `5m`"));
+    /// ```
+    pub fn from_yaml(text: &str, name: &str) -> Result<Topology, TopologyError> {
+        parse(text, name, Format::Yaml)
+    }
+}
+
+fn too_large() -> Fault {
+    Fault::new(format!("the file is larger than {FILE_MAX} bytes")).help("that is more than any topology needs")
+}
+
+fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyError> {
+    let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format));
+    if text.len() > FILE_MAX {
+        return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
+    }
+    let source = Source { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) };
+    let tree = match format {
+        _ if source.text.trim().is_empty() => Ok(Node::nothing()),
+        Format::Toml => toml::parse(&source),
+        Format::Yaml => yaml::parse(&source),
+    };
+    let root = match tree {
+        Ok(root) => root,
+        Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
+    };
+    let (topology, mut faults) = read::read(&root, source);
+    let (found, more) = check(&topology);
+    faults.more += more;
+    for (site, fault) in found {
+        // that a name is missing, or what was to be a queue is none, has been said
+        let said = !faults.is_empty() && (site.name.is_empty() || site.list.is_empty());
+        if !said {
+            faults.add(|| Fault { place: Some(source.place(&locate(&root, &site))), ..fault });
+        }
+    }
+    if faults.is_empty() { Ok(topology) } else { refuse(faults) }
+}
+
+/// Where in the tree a site is: the value of the key, or the nearest thing around it that is there.
+fn locate(root: &Node, site: &Site) -> Span {
+    let items = root.get(site.list).map(Node::items).unwrap_or_default();
+    let mut named = items.iter().filter(|item| item.get("name").and_then(Node::word) == Some(&site.name));
+    let Some(item) = named.nth(site.nth) else { return root.span.clone() };
+    let binding = site.binding.and_then(|index| item.get("bindings").map(Node::items).unwrap_or_default().get(index));
+    let within = binding.unwrap_or(item);
+    let key = site.keys.iter().find_map(|key| within.get(key));
+    let fallback = if binding.is_some() { None } else { item.get("name") };
+    key.or(fallback).unwrap_or(within).span.clone()
+}

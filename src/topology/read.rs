@@ -1,0 +1,303 @@
+//! From the tree of a file to a topology: what may stand where, and every fault on the way.
+
+use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
+use super::fault::{Fault, Faults};
+use super::node::{Entry, Node, Value, is_null};
+use super::source::{Source, Span};
+use super::words::{self, nearest};
+use crate::config::{LaneConfig, QueueConfig};
+use crate::exchange::ExchangeKind;
+use crate::limits::LANES_MAX;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const TOP: [&str; 3] = ["exchanges", "queues", "pools"];
+const EXCHANGE: [&str; 5] = ["name", "type", "durable", "alternate", "bindings"];
+const BINDING: [&str; 4] = ["routing_key", "queue", "priority", "lane"];
+const KINDS: [(&str, ExchangeKind); 3] =
+    [("direct", ExchangeKind::Direct), ("topic", ExchangeKind::Topic), ("fanout", ExchangeKind::Fanout)];
+
+/// Keys of other systems and of the code, and what they are called here.
+const SYNONYMS: [(&str, &str); 10] = [
+    ("capacity", "max_length"),
+    ("kind", "type"),
+    ("binding_key", "routing_key"),
+    ("pattern", "routing_key"),
+    ("key", "routing_key"),
+    ("dead_letter_queue", "dlq"),
+    ("visibility_timeout", "visibility"),
+    ("alternate_exchange", "alternate"),
+    ("threads", "workers"),
+    ("concurrency", "workers"),
+];
+
+/// Reads a tree. What could not be read is left at its default, so that the rest can be checked too.
+pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
+    let mut reader = Reader { source, faults: Faults::default() };
+    let mut topology = Topology::new();
+    if root.word().is_some_and(is_null) {
+        reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
+        return (topology, reader.faults);
+    }
+    let Some(top) = reader.table(root, "the file", &TOP) else { return (topology, reader.faults) };
+    let queues = reader.list(top.get("queues"), "`queues`");
+    let letter_queues: BTreeSet<&str> = queues.iter().filter_map(|queue| queue.get("dlq")?.word()).collect();
+    let mut laneless = BTreeSet::new();
+    for node in queues {
+        let name = node.get("name").and_then(Node::word).unwrap_or_default();
+        if letter_queues.contains(name) {
+            topology.dead_letter_queues.extend(reader.dead_letter_queue(node));
+        } else if let Some(queue) = reader.queue(node) {
+            if node.get("lanes").is_none() {
+                laneless.insert(queue.name().to_owned());
+            }
+            topology.queues.push(queue);
+        }
+    }
+    for node in reader.list(top.get("exchanges"), "`exchanges`") {
+        topology.exchanges.extend(reader.exchange(node, &topology.queues));
+    }
+    for node in reader.list(top.get("pools"), "`pools`") {
+        topology.pools.extend(reader.pool(node));
+    }
+    give_lanes(&mut topology, &laneless);
+    (topology, reader.faults)
+}
+
+/// A queue that says nothing of lanes has as many as its bindings ask for.
+fn give_lanes(topology: &mut Topology, laneless: &BTreeSet<String>) {
+    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
+    for binding in topology.exchanges.iter().flat_map(|exchange| &exchange.bindings) {
+        let lanes = wanted.entry(&binding.queue).or_default();
+        *lanes = (*lanes).max(binding.lane + 1);
+    }
+    for queue in topology.queues.iter_mut().filter(|queue| laneless.contains(queue.name())) {
+        if let Some(&lanes @ 2..=LANES_MAX) = wanted.get(queue.name()) {
+            queue.config.lanes = (0..lanes).map(|lane| LaneConfig::new(lane.to_string())).collect();
+        }
+    }
+}
+
+/// Reads values and remembers what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) faults: Faults,
+}
+
+impl Reader<'_> {
+    pub(super) fn fault(&mut self, span: &Span, fault: Fault) {
+        self.faults.add(|| Fault { place: Some(self.source.place(span)), ..fault });
+    }
+
+    /// A table with none but these keys.
+    pub(super) fn table<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<&'n Node> {
+        let Value::Table(entries) = &node.value else {
+            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a table", node.kind())));
+            return None;
+        };
+        for entry in entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+            self.unknown(entry, what, keys);
+        }
+        Some(node)
+    }
+
+    fn unknown(&mut self, Entry { key, key_span, .. }: &Entry, what: &str, keys: &[&str]) {
+        if self.faults.is_full() {
+            self.faults.more += 1; // the nearest key need not be looked for
+            return;
+        }
+        let synonym = SYNONYMS.iter().find(|(word, meant)| word == key && keys.contains(meant)).map(|(_, meant)| *meant);
+        let fault = Fault::new(format!("{what} has no key `{}`", key.escape_debug())).value(key.as_str());
+        let fault = match synonym.or_else(|| nearest(key, keys.iter().copied())) {
+            meant @ Some(_) => fault.meant(meant),
+            None => fault.help(format!("its keys are {}", listed(keys.iter().copied()))),
+        };
+        self.fault(key_span, fault);
+    }
+
+    pub(super) fn list<'n>(&mut self, node: Option<&'n Node>, what: &str) -> &'n [Node] {
+        let Some(node) = node else { return &[] };
+        if !matches!(node.value, Value::List(_)) {
+            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a list", node.kind())));
+        }
+        node.items()
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, node: Option<&Node>, what: &str) -> Option<String> {
+        let node = node?;
+        match &node.value {
+            Value::Text(text) if !text.is_empty() => return Some(text.clone()),
+            Value::Plain(word) if !is_null(word) => return Some(word.clone()),
+            Value::Text(_) => self.fault(&node.span, Fault::new(format!("{what} is empty")).value("")),
+            Value::Other(word) => self.fault(&node.span, Fault::new(format!("{what} is {word}, expected a text")).value(word.as_str())),
+            _ => self.fault(&node.span, Fault::new(format!("{what} is {}, expected a text", node.kind()))),
+        }
+        None
+    }
+
+    /// The name of a thing, which it must have.
+    pub(super) fn name(&mut self, node: &Node, what: &str) -> Option<String> {
+        if node.get("name").is_none() {
+            self.fault(&node.span, Fault::new(format!("{what} has no `name`")));
+        }
+        self.text(node.get("name"), "`name`")
+    }
+
+    pub(super) fn flag(&mut self, node: Option<&Node>, what: &str) -> Option<bool> {
+        let node = node?;
+        match &node.value {
+            Value::Plain(word) | Value::Other(word) if word == "true" => Some(true),
+            Value::Plain(word) | Value::Other(word) if word == "false" => Some(false),
+            _ => {
+                let value = node.word().map_or(node.kind().to_owned(), |word| format!("`{}`", word.escape_debug()));
+                self.fault(
+                    &node.span,
+                    Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or("")),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn number<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str) -> Option<N> {
+        let node = node?;
+        let word = node.word().unwrap_or_default();
+        let digits = word.strip_prefix(['-', '+']).unwrap_or(word).replace('_', "");
+        let is_number = !matches!(node.value, Value::Text(_)) && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.parse::<u64>().ok().filter(|_| !word.starts_with('-')).and_then(|number| N::try_from(number).ok());
+        if is_number && number.is_some() {
+            return number;
+        }
+        let fault = match (is_number, node.word()) {
+            (true, _) if word.starts_with('-') => Fault::new(format!("{what} is {word}, expected a number that is not negative")),
+            (true, _) => Fault::new(format!("{what} is {word}, which is larger than any number here")),
+            (false, Some(word)) => Fault::new(format!("{what} is `{}`, expected a whole number", word.escape_debug())),
+            (false, None) => Fault::new(format!("{what} is {}, expected a whole number", node.kind())),
+        };
+        self.fault(&node.span, fault.value(word));
+        None
+    }
+
+    pub(super) fn duration(&mut self, node: Option<&Node>, what: &str) -> Option<Duration> {
+        let node = node?;
+        let Some(word) = node.word() else {
+            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a duration", node.kind())));
+            return None;
+        };
+        match words::duration(word) {
+            Ok(duration) => Some(duration),
+            Err(hint) => {
+                let fault = Fault::new(format!("{what} is `{}`, which is no duration", word.escape_debug())).value(word).help(hint);
+                self.fault(&node.span, fault);
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Clone>(&mut self, node: Option<&Node>, what: &str, choices: &[(&str, T)]) -> Option<T> {
+        let node = node?;
+        let word = node.word();
+        if let Some((_, chosen)) = choices.iter().find(|(name, _)| word == Some(name)) {
+            return Some(chosen.clone());
+        }
+        let names = || choices.iter().map(|(name, _)| *name);
+        let shown = word.map_or(node.kind().to_owned(), |word| format!("`{}`", word.escape_debug()));
+        let fault = Fault::new(format!("{what} is {shown}, expected {}", either(names()))).value(word.unwrap_or_default());
+        self.fault(&node.span, fault.meant(word.and_then(|word| nearest(word, names()))));
+        None
+    }
+
+    fn exchange(&mut self, node: &Node, queues: &[QueueSpec]) -> Option<ExchangeSpec> {
+        let node = self.table(node, "an exchange", &EXCHANGE)?;
+        let name = self.name(node, "an exchange").unwrap_or_default();
+        if node.get("type").is_none() {
+            let fault = Fault::new("an exchange has no `type`").help("it is `direct`, `topic` or `fanout`");
+            self.fault(&node.entry("name").map_or(node.span.clone(), |entry| entry.node.span.clone()), fault);
+        }
+        let kind = self.choice(node.get("type"), "`type`", &KINDS);
+        let mut exchange = ExchangeSpec::new(name, kind.unwrap_or(ExchangeKind::Topic));
+        exchange.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
+        exchange.alternate = self.text(node.get("alternate"), "`alternate`");
+        for binding in self.list(node.get("bindings"), "`bindings`") {
+            // one that cannot be read holds its place
+            exchange.bindings.push(self.binding(binding, exchange.kind, queues).unwrap_or_else(|| BindingSpec::new("#", "")));
+        }
+        Some(exchange)
+    }
+
+    fn binding(&mut self, node: &Node, kind: ExchangeKind, queues: &[QueueSpec]) -> Option<BindingSpec> {
+        let node = self.table(node, "a binding", &BINDING)?;
+        for key in ["queue", "routing_key"] {
+            let needless = key == "routing_key" && kind == ExchangeKind::Fanout;
+            if node.get(key).is_none() && !needless {
+                self.fault(&node.span, Fault::new(format!("a binding has no `{key}`")));
+            }
+        }
+        let key = if node.get("routing_key").and_then(Node::word) == Some("") {
+            Some(String::new())
+        } else {
+            self.text(node.get("routing_key"), "`routing_key`")
+        };
+        let queue = self.text(node.get("queue"), "`queue`").unwrap_or_default();
+        let number = self.number(node.get("priority"), "`priority`");
+        let named = self.lane(node, &queue, queues);
+        if let (Some(lane), Some(_)) = (node.entry("lane"), node.get("priority")) {
+            self.fault(&lane.key_span, Fault::new("a binding has `priority` or `lane`, not both").help("`priority` is the lane's number"));
+        }
+        Some(BindingSpec::new(key.unwrap_or_else(|| "#".to_owned()), queue).lane(named.or(number).unwrap_or(0)))
+    }
+
+    /// The number of a lane that is named.
+    fn lane(&mut self, node: &Node, queue: &str, queues: &[QueueSpec]) -> Option<usize> {
+        let name = self.text(node.get("lane"), "`lane`")?;
+        let lanes: &[LaneConfig] = &queues.iter().find(|spec| spec.name() == queue)?.config.lanes;
+        let found = lanes.iter().position(|lane| lane.name == name);
+        if found.is_none() {
+            let names = || lanes.iter().map(|lane| lane.name.as_str());
+            let fault = Fault::new(format!("queue `{queue}` has no lane `{}`", name.escape_debug())).value(name.as_str());
+            let fault = match nearest(&name, names()) {
+                meant @ Some(_) => fault.meant(meant),
+                None => fault.help(format!("its lanes are {}", listed(names()))),
+            };
+            let span = node.get("lane").map_or(node.span.clone(), |lane| lane.span.clone());
+            self.fault(&span, fault);
+        }
+        found
+    }
+
+    fn queue(&mut self, node: &Node) -> Option<QueueSpec> {
+        let node = self.queue_table(node)?;
+        let name = self.name(node, "a queue").unwrap_or_default();
+        let mut queue = QueueSpec::new(QueueConfig::new(name));
+        queue.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
+        queue.dlq = self.text(node.get("dlq"), "`dlq`");
+        queue.config = self.queue_settings(node, queue.config);
+        Some(queue)
+    }
+
+    fn dead_letter_queue(&mut self, node: &Node) -> Option<DeadLetterQueueSpec> {
+        let node = self.dead_letter_queue_table(node)?;
+        let name = self.name(node, "a queue").unwrap_or_default();
+        let mut queue = DeadLetterQueueSpec::new(name, self.dead_letter_settings(node));
+        queue.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
+        queue.dead_letter_exchange = self.text(node.get("dead_letter_exchange"), "`dead_letter_exchange`");
+        queue.dead_letter_routing_key = self.text(node.get("dead_letter_routing_key"), "`dead_letter_routing_key`");
+        Some(queue)
+    }
+}
+
+/// "`a`, `b`, `c`"
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// "`a`, `b` or `c`"
+fn either<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names = listed(names);
+    match names.rsplit_once(", ") {
+        Some((first, last)) => format!("{first} or {last}"),
+        None => names,
+    }
+}

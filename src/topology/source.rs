@@ -1,0 +1,61 @@
+//! A file: its name, its text, and where in it a byte is.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of the text.
+pub(super) type Span = Range<usize>;
+
+/// The name and the text of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+}
+
+/// A place in a file, with its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: Arc<str>,
+    /// From 1.
+    pub(super) line: usize,
+    /// From 1, in characters.
+    pub(super) column: usize,
+    /// What is shown of the line.
+    pub(super) excerpt: String,
+    /// Where the carets begin under the excerpt, and how many they are.
+    pub(super) carets: (usize, usize),
+}
+
+/// The longest excerpt, in characters.
+const EXCERPT_MAX: usize = 160;
+/// What is shown before the place, where the line is longer.
+const BEFORE: usize = 60;
+
+impl Source<'_> {
+    /// Where a span begins.
+    pub(super) fn place(&self, span: &Span) -> Place {
+        let start = self.boundary(span.start);
+        let end = self.boundary(span.end.max(start));
+        let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
+        let line = 1 + self.text[..line_start].matches('\n').count();
+        let before = self.text[line_start..start].chars().count();
+        let marked = self.text[start..end.min(line_end)].trim_end().chars().count().max(1);
+        let skipped = if self.text[line_start..line_end].chars().count() > EXCERPT_MAX { before.saturating_sub(BEFORE) } else { 0 };
+        let shown = self.text[line_start..line_end].trim_end().chars().skip(skipped).take(EXCERPT_MAX);
+        let excerpt: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let caret = before - skipped;
+        let carets = (caret, marked.min(EXCERPT_MAX.saturating_sub(caret).max(1)));
+        Place { file: self.name.into(), line, column: before + 1, excerpt, carets }
+    }
+
+    /// The character that this byte belongs to.
+    fn boundary(&self, at: usize) -> usize {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+}

@@ -1,0 +1,476 @@
+//! One test for each thing that should not be in a file.
+
+use super::*;
+use crate::clock::{Clock, SystemClock};
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+/// Message, line and column, value and nearest name of every fault.
+type Found<'a> = (&'a str, (usize, usize), Option<&'a str>, Option<&'a str>);
+
+fn found(error: &TopologyError) -> Vec<Found<'_>> {
+    error
+        .faults()
+        .iter()
+        .map(|fault| {
+            let place = (fault.line().unwrap_or(0), fault.column().unwrap_or(0));
+            (fault.message(), place, fault.offending_value(), fault.nearest())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn refused(text: &str, wanted: &[Found<'_>]) -> TopologyError {
+    let error = yaml(text).expect_err("must be refused");
+    assert_eq!(found(&error), wanted, "{error}");
+    error
+}
+
+/// One setting of one queue, in its own line.
+#[track_caller]
+fn setting(line: &str, message: &str, column: usize) -> TopologyError {
+    let error = yaml(&format!("queues:\n- name: q\n  {line}\n")).expect_err("must be refused");
+    let found: Vec<_> = found(&error).into_iter().map(|(message, place, ..)| (message, place)).collect();
+    assert_eq!(found, [(message, (3, column))], "{error}");
+    error
+}
+
+#[test]
+fn unknown_names_are_met_with_the_nearest() {
+    let text = "
+exchanges:
+- name: tasks
+  type: topik
+  alternate: reste
+  bindings:
+  - { routing_key: a, queue: biling }
+- { name: rest, type: direct }
+queues:
+- { name: billing, pool: fats }
+pools:
+- { name: fast }
+";
+    refused(
+        text,
+        &[
+            ("`type` is `topik`, expected `direct`, `topic` or `fanout`", (4, 9), Some("topik"), Some("topic")),
+            ("exchange `reste` is not declared", (5, 14), Some("reste"), Some("rest")),
+            ("queue `biling` is not declared", (7, 30), Some("biling"), Some("billing")),
+            ("pool `fats` is not declared", (10, 26), Some("fats"), Some("fast")),
+        ],
+    );
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_key() {
+    let text = "queue: []\nqueues: [{ name: q, max_lenght: 1, capacity: 2, colour: red }]";
+    let error = refused(
+        text,
+        &[
+            ("the file has no key `queue`", (1, 1), Some("queue"), Some("queues")),
+            ("a queue has no key `max_lenght`", (2, 21), Some("max_lenght"), Some("max_length")),
+            ("a queue has no key `capacity`", (2, 36), Some("capacity"), Some("max_length")),
+            ("a queue has no key `colour`", (2, 49), Some("colour"), None),
+        ],
+    );
+    assert!(error.to_string().contains("help: its keys are `name`, `durable`, `max_length`"), "{error}");
+}
+
+#[test]
+fn durations_say_what_to_write() {
+    for (written, hint) in [
+        ("5 minutes", "write `5m`"),
+        ("5minutes", "write `5m`"),
+        ("30 s", "write `30s`"),
+        ("10 MS", "write `10ms`"),
+        ("30", "a unit is missing"),
+        ("-1s", "not negative"),
+        ("1.5s", "instead of `1.5s` write `1500ms`"),
+        ("soon", "write a whole number and a unit"),
+        ("1y", "write a whole number and a unit"),
+        ("99999999999999999999s", "longer than can be counted"),
+        ("18446744073709551615w", "longer than can be counted"),
+    ] {
+        let error = setting(&format!("visibility: {written}"), &format!("`visibility` is `{written}`, which is no duration"), 15);
+        assert!(error.to_string().contains(hint), "{written}: {error}");
+    }
+    for (written, time) in [("7d", 7 * 86_400_000), ("30s", 30_000), ("250ms", 250), ("2w", 1_209_600_000), ("12h", 43_200_000)] {
+        let topology = yaml(&format!("queues: [{{ name: q, visibility: {written}, max_lease: 3w }}]")).unwrap();
+        assert_eq!(topology.queues[0].config.visibility, Duration::from_millis(time), "{written}");
+    }
+}
+
+#[test]
+fn durations_out_of_range_say_what_is_allowed() {
+    setting("visibility: 520w", "`visibility` is 520w, allowed is 1ms to 31536000s", 15);
+    setting("visibility: 0s", "`visibility` is 0s, allowed is 1ms to 31536000s", 15);
+    setting("max_lease: 1s", "max_lease is 1s, allowed is 30s to 31536000s", 14);
+    let text = "queues: [{ name: q, dlq: d }, { name: d, retention: 0s }]";
+    let allowed = yaml(text).unwrap_err();
+    assert!(allowed.faults()[0].message().starts_with("`retention` is 0s, allowed is 1ms to"), "{allowed}");
+}
+
+#[test]
+fn numbers_out_of_range_say_what_is_allowed() {
+    setting("max_length: 0", "`max_length` is 0, allowed is 1..=16777215", 15);
+    setting("max_length: 16777216", "`max_length` is 16777216, allowed is 1..=16777215", 15);
+    setting("max_length: -1", "`max_length` is -1, expected a number that is not negative", 15);
+    setting("max_length: 99999999999999999999", "`max_length` is 99999999999999999999, which is larger than any number here", 15);
+    setting("max_length: 1e3", "`max_length` is `1e3`, expected a whole number", 15);
+    setting("max_length: '10'", "`max_length` is `10`, expected a whole number", 15);
+    setting("max_length: [10]", "`max_length` is a list, expected a whole number", 15);
+    setting("prefetch: 33", "`prefetch` is 33, allowed is 1..=32", 13);
+    setting("weight: 4294967296", "`weight` is 4294967296, which is larger than any number here", 11);
+    setting("weight: 1025", "`weight` is 1025, allowed is 1..=1024", 11);
+    setting("retry: { max_attempts: 0 }", "`max_attempts` is 0, allowed is 1..=255", 26);
+    setting("retry: { max_expiries: 15 }", "`max_expiries` is 15, allowed is 0..=14", 26);
+    setting("watermarks: [80, 60]", "`watermarks` is not right: watermarks is (80, 60), allowed is low < high <= 100", 15);
+    setting("watermarks: [80]", "`watermarks` are two numbers: low and high, in per cent of `max_length`", 15);
+    setting("lanes: []", "`lanes` is not right: lanes is 0, allowed is 1..=8", 10);
+    setting("lanes: [a, b, c, d, e, f, g, h, i]", "`lanes` is not right: lanes is 9, allowed is 1..=8", 10);
+    setting("lanes: [{ name: a, weight: 0 }]", "`weight` is 0, allowed is 1..=1024", 30);
+    setting("lanes: [{ name: a, reserve: 65536 }]", "lane reserves (sum) is 65536, allowed is 0..65536, the capacity", 10);
+    setting("lanes: [a, b, a]", "lane `a` is there twice", 17);
+    setting(
+        "retry: { backoff: { factor: 0 } }",
+        "`backoff` is not right: backoff.factor is 0, allowed is at least 1; 1 keeps the delay constant",
+        21,
+    );
+}
+
+#[test]
+fn settings_that_need_or_exclude_each_other() {
+    setting("overflow: block", "`overflow` is `block`, and there is no `block_timeout`", 13);
+    setting("block_timeout: 1s", "`block_timeout` is for `overflow: block`", 3);
+    setting("discipline: strict", "`discipline` is `strict`, and there is no `max_wait`", 15);
+    setting("max_wait: 1s", "`max_wait` is for `discipline: strict`", 3);
+    setting("retention: 7d", "`retention` is a setting of dead-letter queues, and no queue has `q` as its `dlq`", 3);
+    setting("durable: true", "`durable` needs a journal, and there is none: `q` lives in memory", 12);
+    setting("durable: yes", "`durable` is `yes`, expected `true` or `false`", 12);
+    setting(
+        "overflow: drop-head",
+        "`overflow` is `drop-head`, expected `reject-publish`, `block`, `drop-oldest`, `drop-new` or `caller-runs`",
+        13,
+    );
+    refused(
+        "queues: [{ name: q, dlq: d }, { name: d, prefetch: 1 }]",
+        &[("`prefetch` is a setting of queues of jobs, and `d` is the `dlq` of a queue", (1, 42), Some("prefetch"), None)],
+    );
+    refused(
+        "queues: [{ name: q }]\npools: [{ name: p, workers: 49, spares: 9, placement: cores x, idle: park, spin: 1s }]",
+        &[
+            ("`workers` is 49, allowed is 1..=48", (2, 29), Some("49"), None),
+            ("`spares` is 9, allowed is 0..=8", (2, 41), Some("9"), None),
+            ("`placement`: malformed list of CPUs at position 0: not a number", (2, 55), Some("x"), None),
+            ("`spin` is for `idle: adaptive`", (2, 76), Some("spin"), None),
+        ],
+    );
+}
+
+#[test]
+fn names_are_declared_once() {
+    let text = "
+exchanges: [{ name: x, type: direct }, { name: x, type: topic }]
+queues:
+- { name: q, dlq: d }
+- { name: q }
+- { name: d }
+- { name: d }
+pools: [{ name: p }, { name: p }]";
+    refused(
+        text,
+        &[
+            ("exchange `x` is declared twice", (2, 48), Some("x"), None),
+            ("queue `q` is declared twice", (5, 11), Some("q"), None),
+            ("queue `d` is declared twice", (7, 11), Some("d"), None),
+            ("pool `p` is declared twice", (8, 30), Some("p"), None),
+        ],
+    );
+}
+
+#[test]
+fn binding_keys_that_are_none() {
+    let long = "x".repeat(256);
+    for (kind, key, message) in [
+        ("topic", "", "binding key ``, byte 0: it is empty"),
+        ("topic", ".a", "binding key `.a`, byte 0: a word is missing; words are split by single dots"),
+        ("topic", "a.", "binding key `a.`, byte 2: a word is missing; words are split by single dots"),
+        ("topic", "a..b", "binding key `a..b`, byte 2: a word is missing; words are split by single dots"),
+        ("topic", "a.b#", "binding key `a.b#`, byte 3: `#` inside a word; it stands for a whole one"),
+        ("direct", "a.*", "`a.*` is no binding key of a direct exchange, allowed is words without `*` and `#`"),
+        ("fanout", "a", "`a` is no binding key of a fanout exchange, allowed is `#`"),
+        ("topic", &long, &format!("binding key `{}...`, byte 255: it has 256 bytes, allowed are 1..=255", "x".repeat(64))),
+    ] {
+        let text =
+            format!("exchanges: [{{ name: x, type: {kind}, bindings: [{{ queue: q, routing_key: '{key}' }}] }}]\nqueues: [{{ name: q }}]");
+        let error = yaml(&text).unwrap_err();
+        assert_eq!(error.faults().len(), 1, "{error}");
+        assert_eq!((error.faults()[0].message(), error.faults()[0].offending_value()), (message, Some(key)));
+        assert_eq!(error.faults()[0].column(), Some(text.find('\'').unwrap() + 1));
+    }
+}
+
+#[test]
+fn bindings_that_lead_nowhere() {
+    let text = "
+exchanges:
+- { name: f, type: fanout }
+- name: t
+  type: topic
+  bindings:
+  - { routing_key: a, queue: q, priority: 1 }
+  - { routing_key: b, queue: q, lane: hihg }
+  - { routing_key: c, queue: d }
+  - { routing_key: c, queue: q, priority: 0, lane: high }
+  - { routing_key: c, queue: q }
+  - { queue: q }
+  - { routing_key: d }
+  - e
+queues: [{ name: q, lanes: [high], dlq: d }, { name: d }]";
+    refused(
+        text,
+        &[
+            ("fanout exchange `f` has no bindings: it reaches no queue", (3, 20), Some("f"), None),
+            ("lane 1 of queue `q`, which has lanes 0..1", (7, 43), Some("1"), None),
+            ("queue `q` has no lane `hihg`", (8, 39), Some("hihg"), Some("high")),
+            ("`d` keeps dead letters and cannot be published to", (9, 30), Some("d"), None),
+            ("a binding has `priority` or `lane`, not both", (10, 46), None, None),
+            ("`c` is bound to `q` twice", (11, 20), Some("c"), None),
+            ("a binding has no `routing_key`", (12, 5), None, None),
+            ("a binding has no `queue`", (13, 5), None, None),
+            ("a binding is a single value, expected a table", (14, 5), None, None),
+        ],
+    );
+}
+
+#[test]
+fn dead_letters_go_in_no_circle() {
+    let error = refused(
+        "queues:\n- { name: a, dlq: b }\n- { name: b, dlq: a }\n",
+        &[
+            ("`a` is the `dlq` of a queue and has a `dlq` itself, `b`", (2, 19), Some("b"), None),
+            ("`b` is the `dlq` of a queue and has a `dlq` itself, `a`", (3, 19), Some("a"), None),
+        ],
+    );
+    assert!(error.to_string().contains("would go in a circle"));
+    refused("queues: [{ name: a, dlq: a }]", &[("`a` is the `dlq` of a queue and has a `dlq` itself, `a`", (1, 26), Some("a"), None)]);
+    let text = "
+exchanges: [{ name: x, type: topic, bindings: [{ routing_key: 'a.#', queue: q }, { routing_key: b, queue: r }] }]
+queues:
+- { name: q, dlq: d }
+- { name: d, dead_letter_exchange: x, dead_letter_routing_key: KEY }
+- { name: r }";
+    let at = (5, 36);
+    refused(&text.replace("KEY", "a.b"), &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)]);
+    refused(
+        &text.replace(", dead_letter_routing_key: KEY", ""),
+        &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)],
+    );
+    let error = refused(&text.replace("KEY", "b"), &[("`x` would move dead letters on to `r`", at, Some("x"), None)]);
+    assert!(error.to_string().contains("it does not publish them to an exchange yet"), "{error}");
+    assert!(yaml(&text.replace("KEY", "c")).is_ok());
+    refused(
+        "queues: [{ name: q, dlq: d }, { name: r, dlq: d }, { name: d, dead_letter_routing_key: 'a.*' }]",
+        &[
+            ("`d` is the `dlq` of `q` already", (1, 47), Some("d"), None),
+            ("routing key `a.*`, byte 2: `*` is for binding keys", (1, 88), Some("a.*"), None),
+        ],
+    );
+}
+
+#[test]
+fn alternates_go_in_no_circle() {
+    let text = "
+exchanges:
+- { name: a, type: direct, alternate: b }
+- { name: b, type: direct, alternate: c }
+- { name: c, type: direct, alternate: b }
+queues: [{ name: q }]";
+    refused(
+        text,
+        &[
+            ("alternates go in a circle: b -> c -> b", (4, 39), Some("c"), None),
+            ("alternates go in a circle: c -> b -> c", (5, 39), Some("b"), None),
+        ],
+    );
+}
+
+#[test]
+fn files_without_content() {
+    for text in ["", "\n \n", "\u{feff}", "# nothing\n", "---\n", "null"] {
+        assert_eq!(yaml(text).unwrap_err().faults()[0].message(), "the file is empty", "{text:?}");
+    }
+    assert_eq!(toml("").unwrap_err().faults()[0].message(), "the file is empty");
+    assert_eq!(toml("# nothing").unwrap_err().faults()[0].message(), "there is no queue");
+    assert_eq!(yaml("queues: []").unwrap_err().faults()[0].message(), "there is no queue");
+    refused("queues: {}", &[("`queues` is a table, expected a list", (1, 9), None, None)]);
+    refused("[1, 2]", &[("the file is a list, expected a table", (1, 1), None, None)]);
+    refused(
+        "queues: [{}, 7, { name: ~ }, { name: '' }]",
+        &[
+            ("a queue has no `name`", (1, 10), None, None),
+            ("a queue is a single value, expected a table", (1, 14), None, None),
+            ("`name` is nothing, expected a text", (1, 25), None, None),
+            ("`name` is empty", (1, 38), Some(""), None),
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_yaml_and_no_toml_points_at_the_place() {
+    refused("queues: [{ name: q }\nexchanges: []\n", &[("this is no YAML: invalid indentation in flow construct", (2, 1), None, None)]);
+    refused("queues: []\nqueues: []\n", &[("the key `queues` is there twice", (2, 1), None, None)]);
+    refused("queues: []\n---\nqueues: []\n", &[("a second document; one is read", (2, 1), None, None)]);
+    refused("? [a]\n: b\n", &[("a key is a single word", (1, 3), None, None)]);
+    let error = toml("[[queues]]\nname = q\n").unwrap_err();
+    assert_eq!(found(&error)[0].1, (2, 8), "{error}");
+    let error = toml("[[queues]]\nname = 'q'\nname = 'r'\n").unwrap_err();
+    assert_eq!((found(&error)[0].0, found(&error)[0].1), ("this is no TOML: duplicate key", (3, 1)), "{error}");
+}
+
+#[test]
+fn toml_values_of_another_type() {
+    let error = toml("[[queues]]\nname = 7\nmax_length = 'many'\ndurable = 1\nvisibility = 1979-05-27\n").unwrap_err();
+    let messages: Vec<&str> = error.faults().iter().map(Fault::message).collect();
+    assert_eq!(
+        messages,
+        [
+            "`name` is 7, expected a text",
+            "`max_length` is `many`, expected a whole number",
+            "`durable` is `1`, expected `true` or `false`",
+            "`visibility` is `1979-05-27`, which is no duration",
+        ],
+    );
+}
+
+#[test]
+fn aliases_anchors_and_tags_are_refused() {
+    let alias = "a: &a [x, x]\nb: &b [*a, *a]\n";
+    refused(alias, &[("an anchor; anchors and aliases are not read here: write the value out where it is needed", (1, 4), None, None)]);
+    refused("a: !!int 4\n", &[("a tag; tags are not read here, the schema says what a value is", (1, 4), None, None)]);
+    let error = yaml("queues: *q\n").unwrap_err();
+    assert!(error.faults()[0].message().ends_with("aliases are not read here: write the value out"), "{error}");
+    let mut bomb = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
+    for n in 1..12 {
+        writeln!(bomb, "a{n}: &a{n} [{}]", vec![format!("*a{}", n - 1); 9].join(", ")).unwrap();
+    }
+    let clock = SystemClock::new();
+    let began = clock.now();
+    assert_eq!(yaml(&bomb).unwrap_err().faults().len(), 1);
+    assert!(clock.now().since(began) < Duration::from_secs(5));
+}
+
+#[test]
+fn depth_is_bounded() {
+    let clock = SystemClock::new();
+    let began = clock.now();
+    for (open, close) in [("[", "]"), ("{ a: ", "}"), ("- ", "")] {
+        for depth in [DEPTH_MAX + 1, 10_000, 150_000] {
+            let text = format!("{}{}", open.repeat(depth), close.repeat(depth));
+            let error = yaml(&text).unwrap_err();
+            assert_eq!(error.faults()[0].message(), "more than 16 levels deep", "{open:?} {depth}");
+        }
+    }
+    for depth in [DEPTH_MAX + 1, 10_000, 500_000] {
+        let error = toml(&format!("a = {}{}", "[".repeat(depth), "]".repeat(depth))).unwrap_err();
+        assert_eq!(error.faults().len(), 1, "{error}");
+    }
+    let block: String = (0..DEPTH_MAX + 1).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    assert!(yaml(&block).is_err());
+    assert!(clock.now().since(began) < Duration::from_secs(10));
+}
+
+/// A file that is gone when the test ends.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("ringmill-topology-{}-{name}", std::process::id()));
+        fs::write(&path, content).unwrap();
+        TempFile(path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_large_file_is_refused_quickly() {
+    let file = TempFile::new("large.yaml", &b"- { name: q }\n".repeat(750_000));
+    let clock = SystemClock::new();
+    let began = clock.now();
+    let error = Topology::load(&file.0).unwrap_err();
+    assert_eq!(error.faults()[0].message(), "the file is larger than 1048576 bytes");
+    assert!(clock.now().since(began) < Duration::from_secs(1), "{:?}", clock.now().since(began));
+    assert_eq!(yaml(&"é".repeat(FILE_MAX)).unwrap_err().faults()[0].message(), "the file is larger than 1048576 bytes");
+}
+
+#[test]
+fn a_file_that_is_no_utf8_names_the_byte() {
+    let file = TempFile::new("latin.toml", b"[[queues]]\nname = \"caf\xE9\"\n");
+    let error = Topology::load(&file.0).unwrap_err();
+    let fault = &error.faults()[0];
+    assert_eq!(fault.message(), "the file is no UTF-8: byte 22 is 0xe9");
+    assert_eq!((fault.line(), fault.column()), (Some(2), Some(12)));
+}
+
+#[test]
+fn a_file_that_is_not_there_and_one_of_another_kind() {
+    let error = Topology::load(std::env::temp_dir().join("ringmill-no-such.yaml")).unwrap_err();
+    assert!(error.faults()[0].message().starts_with("cannot be read: "), "{error}");
+    let error = Topology::load("topology.json").unwrap_err();
+    assert_eq!(error.faults()[0].message(), "its name ends in neither `.toml` nor `.yaml` nor `.yml`");
+}
+
+/// A file of nothing but faults: they are found in one go, and as many as can be read are kept.
+#[test]
+fn many_faults_cost_little() {
+    let mut text = String::from("queues:\n");
+    for n in 0..18_000 {
+        writeln!(text, "- {{ name: queue_{n}, dlq: none_{n}, max_lenght: 1 }}").unwrap();
+    }
+    let clock = SystemClock::new();
+    let began = clock.now();
+    let error = yaml(&text).unwrap_err();
+    assert_eq!(error.faults().len(), FAULTS_MAX);
+    assert!(error.to_string().contains("t.yaml: 36000 errors, 64 shown"));
+    assert!(clock.now().since(began) < Duration::from_secs(10), "{:?}", clock.now().since(began));
+}
+
+#[test]
+fn positions_count_characters_and_long_lines_are_cut() {
+    let error = yaml("queues:\n- { name: \"é\u{1F980}\", dlq: dead }\r\n").unwrap_err();
+    assert_eq!(found(&error), [("queue `dead` is not declared", (2, 22), Some("dead"), None)]);
+    assert!(error.to_string().contains("2 | - { name: \"é\u{1F980}\", dlq: dead }\n  |                      ^^^^\n"), "{error}");
+    let error = yaml(&format!("queues: [{{ name: {}, dlq: dead }}]", "x".repeat(200))).unwrap_err();
+    assert!(error.to_string().lines().all(|line| line.chars().count() < 300), "{error}");
+    let caret = error.to_string().lines().nth(4).unwrap().find('^').unwrap();
+    assert_eq!(&error.to_string().lines().nth(3).unwrap()[caret..caret + 4], "dead");
+}
+
+#[test]
+fn in_code_the_site_is_named() {
+    let mut topology = full();
+    topology.exchanges[0].bindings[1].queue = "wrok".to_owned();
+    topology.queues[0].config = topology.queues[0].config.clone().prefetch(0);
+    let text = topology.validate().unwrap_err().to_string();
+    assert!(
+        text.contains("error: queue `wrok` is not declared\n --> exchange `tasks`, binding 2, queue\n  = help: did you mean `work`?"),
+        "{text}"
+    );
+    assert!(text.contains("error: prefetch is 0, allowed is 1..=32\n --> queue `work`"), "{text}");
+    assert!(text.ends_with("topology: 2 errors"), "{text}");
+}
+
+#[test]
+fn distances_are_edits() {
+    for (one, other, edits) in [("", "", 0), ("abc", "", 3), ("abc", "abd", 1), ("abc", "acb", 1), ("abc", "ABC", 0), ("ab", "abcd", 2)] {
+        assert_eq!((words::distance(one, other), words::distance(other, one)), (edits, edits), "{one} {other}");
+    }
+    assert_eq!(words::nearest("max_lenght", ["max_length", "max_lease"]), Some("max_length"));
+    assert_eq!(words::nearest("x", ["completely", "different"]), None);
+}

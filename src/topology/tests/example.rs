@@ -1,0 +1,90 @@
+//! The example of the semantics page: as it is printed there it lacks three things; completed it loads and routes.
+
+use super::*;
+
+const PRINTED: &str = r#"exchanges:
+  - name: task_exchange
+    type: topic
+    durable: true
+    bindings:
+      - { routing_key: "billing.#", queue: billing_tasks, priority: 1 }
+      - { routing_key: "notifications.#", queue: notification_tasks, priority: 0 }
+queues:
+  - { name: billing_tasks, dlq: billing_dlq, max_length: 50000, overflow: reject-publish }
+  - { name: billing_dlq, retention: 7d, dead_letter_exchange: dlx, dead_letter_routing_key: "billing.failed" }
+"#;
+
+const COMPLETED: &str = include_str!("../../../examples/topologies/payments.yaml");
+
+const REFUSAL: &str = r#"error: `durable` needs a journal, and there is none: `task_exchange` lives in memory
+ --> tasks.yaml:4:14
+  |
+4 |     durable: true
+  |              ^^^^
+  = help: leave `durable` away: what is not finished when the process dies is gone
+
+error: queue `notification_tasks` is not declared
+ --> tasks.yaml:7:50
+  |
+7 |       - { routing_key: "notifications.#", queue: notification_tasks, priority: 0 }
+  |                                                  ^^^^^^^^^^^^^^^^^^
+  = help: declare it in `queues`
+
+error: exchange `dlx` is not declared
+  --> tasks.yaml:10:63
+   |
+10 |   - { name: billing_dlq, retention: 7d, dead_letter_exchange: dlx, dead_letter_routing_key: "billing.failed" }
+   |                                                               ^^^
+   = help: declare it in `exchanges`
+
+tasks.yaml: 3 errors
+the smallest completion:
+  add to `queues`:
+      - { name: notification_tasks }
+  add to `exchanges`:
+      - { name: dlx, type: direct }
+  remove `durable` of `task_exchange`"#;
+
+#[test]
+fn as_printed_it_is_refused_with_all_three_faults() {
+    let error = Topology::from_yaml(PRINTED, "tasks.yaml").unwrap_err();
+    assert_eq!(error.to_string(), REFUSAL);
+}
+
+/// What the loader offers is enough.
+#[test]
+fn the_completion_that_is_offered_completes_it() {
+    let completed = PRINTED
+        .replace("    durable: true\n", "")
+        .replace("queues:\n", "  - { name: dlx, type: direct }\nqueues:\n  - { name: notification_tasks }\n");
+    let offered = Topology::from_yaml(&completed, "tasks.yaml").unwrap();
+    let mut file = Topology::from_yaml(COMPLETED, "payments.yaml").unwrap();
+    file.queues.rotate_right(1);
+    assert_eq!(offered, file);
+}
+
+#[test]
+fn completed_it_loads_and_routes() {
+    let topology = Topology::from_yaml(COMPLETED, "payments.yaml").unwrap();
+    let mut builder = Runtime::builder();
+    let declared = topology.declare_pull::<&str>(&mut builder).unwrap();
+    let runtime = builder.build().unwrap();
+    let mut publisher = declared.exchange("task_exchange").unwrap().publisher();
+    let depths = || ["billing_tasks", "notification_tasks"].map(|name| declared.queue(name).unwrap().depth());
+    publisher.publish("billing.x.y", "bill").unwrap();
+    assert_eq!(depths(), [1, 0]);
+    publisher.publish("notifications", "note").unwrap();
+    assert_eq!(depths(), [1, 1]);
+    let error = publisher.publish("other", "lost").unwrap_err();
+    assert!(error.is_unroutable());
+    assert_eq!((error.into_inner(), depths()), ("lost", [1, 1]));
+    assert_eq!(declared.queue("billing_tasks").unwrap().capacity(), 50_000);
+    drop(runtime);
+}
+
+#[test]
+fn in_toml_the_completion_is_toml() {
+    let text = "queues = [{ name = 'q' }]\nexchanges = [{ name = 'x', type = 'topic', alternate = 'rest' }]";
+    let completion = toml(text).unwrap_err().completion().unwrap();
+    assert_eq!(completion, "add to `exchanges`:\n    { name = \"rest\", type = \"direct\" },");
+}

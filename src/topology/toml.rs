@@ -1,0 +1,48 @@
+//! TOML to nodes.
+
+use super::fault::Fault;
+use super::node::{DEPTH_MAX, Entry, Node, Value};
+use super::source::Source;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Reads a whole file.
+///
+/// # Errors
+/// The first thing that is no TOML; what comes after it depends on it too often to be worth reading.
+pub(super) fn parse(source: &Source<'_>) -> Result<Node, Box<Fault>> {
+    let (table, errors) = DeTable::parse_recoverable(source.text);
+    let first = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start));
+    if let Some(error) = first {
+        let span = error.span().unwrap_or(0..0);
+        return Err(Box::new(Fault { place: Some(source.place(&span)), ..Fault::new(format!("this is no TOML: {}", error.message())) }));
+    }
+    let span = table.span();
+    Ok(Node { span, value: Value::Table(entries(table.into_inner(), 1, source)?) })
+}
+
+fn entries(table: DeTable<'_>, depth: usize, source: &Source<'_>) -> Result<Vec<Entry>, Box<Fault>> {
+    let mut entries = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        entries.push(Entry { key_span: key.span(), node: node(value, depth, source)?, key: key.into_inner().into_owned() });
+    }
+    entries.sort_by_key(|entry| entry.key_span.start);
+    Ok(entries)
+}
+
+fn node(value: Spanned<DeValue<'_>>, depth: usize, source: &Source<'_>) -> Result<Node, Box<Fault>> {
+    let span = value.span();
+    if depth > DEPTH_MAX {
+        return Err(Box::new(Fault { place: Some(source.place(&span)), ..Fault::new(format!("more than {DEPTH_MAX} levels deep")) }));
+    }
+    let written = source.text.get(span.clone()).unwrap_or_default().to_owned();
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => Value::Other(i128::from_str_radix(number.as_str(), number.radix()).map_or(written, |n| n.to_string())),
+        DeValue::Boolean(flag) => Value::Other(flag.to_string()),
+        DeValue::Float(_) | DeValue::Datetime(_) => Value::Other(written),
+        DeValue::Array(items) => Value::List(items.into_iter().map(|item| node(item, depth + 1, source)).collect::<Result<_, _>>()?),
+        DeValue::Table(table) => Value::Table(entries(table, depth + 1, source)?),
+    };
+    Ok(Node { span, value })
+}
