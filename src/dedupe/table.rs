@@ -220,8 +220,16 @@ impl<R: Rules> Table<R> {
 
     /// Counts one more key, if there may be one more.
     fn raise(&self) -> bool {
-        // relaxed, both: only the number matters
-        self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < self.bound).then_some(taken + 1)).is_ok()
+        // relaxed: CAS re-checks
+        let mut taken = self.taken.load(Relaxed);
+        while taken < self.bound {
+            // relaxed, both: only the number matters
+            match self.taken.compare_exchange(taken, taken + 1, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => taken = now,
+            }
+        }
+        false
     }
 
     fn lower(&self, keys: usize) {

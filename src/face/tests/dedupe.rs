@@ -357,3 +357,35 @@ fn a_shutdown_gives_the_keys_back_with_the_jobs() {
     assert!(producer.publish(keyed("a")).unwrap_err().is_closed());
     assert_eq!(queue.queue.gauges().keys, 0);
 }
+
+#[test]
+fn a_fan_out_of_a_job_with_a_key_goes_everywhere_or_nowhere() {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let queues: Vec<_> = ["a", "b", "c"]
+        .map(|name| QueueConfig::new(name).capacity(4))
+        .map(|config| if config.name() == "c" { config } else { config.dedupe(Dedupe::WhileLive, 10) })
+        .map(|config| builder.pull_queue::<&'static str>(config).unwrap())
+        .into();
+    let everywhere = builder.exchange(crate::ExchangeConfig::fanout("everywhere")).unwrap();
+    queues.iter().for_each(|queue| everywhere.bind(crate::Binding::all(queue)).unwrap());
+    let runtime = builder.build().unwrap();
+    let mut publisher = everywhere.publisher();
+    let seen = || -> Vec<_> {
+        runtime.snapshot().queues.iter().map(|queue| (queue.keys, queue.capacity - queue.free, queue.counts.rejected_duplicate)).collect()
+    };
+    assert_eq!(publisher.publish("k", keyed("k")).unwrap().copies, 3);
+    assert_eq!(seen(), [(1, 1, 0), (1, 1, 0), (0, 1, 0)]);
+    // both know the key
+    let error = publisher.publish("k", keyed("k")).unwrap_err();
+    assert_eq!(error.into_job().into_payload(), "k");
+    assert_eq!(seen(), [(1, 1, 1), (1, 1, 0), (0, 1, 0)]);
+    // only the second does: the first gives slot and key back
+    queues[0].consumer().unwrap().try_recv().unwrap().ack().unwrap();
+    assert!(publisher.publish("k", keyed("k")).is_err());
+    assert_eq!(seen(), [(0, 0, 1), (1, 1, 1), (0, 1, 0)]);
+    // those that can have it
+    let partial = publisher.publish_best_effort("k", keyed("k")).unwrap();
+    assert_eq!((partial.copies, partial.missed.len()), (2, 1));
+    assert_eq!(seen(), [(1, 1, 1), (1, 1, 2), (0, 2, 0)]);
+    adds_up(&runtime);
+}
