@@ -8,6 +8,7 @@
 
 mod consumers;
 mod credit;
+mod dedupe;
 mod latest;
 mod lines;
 mod parking;

@@ -4,6 +4,7 @@
 #![cfg(not(loom))]
 
 mod credit;
+mod dedupe;
 mod histogram;
 mod lanes;
 mod queue;

@@ -218,6 +218,39 @@ impl Default for DeadLetterConfig {
     }
 }
 
+/// When a job is a duplicate of another with the same [key](crate::Job::key).
+///
+/// ```
+/// use ringmill::clock::ManualClock;
+/// use ringmill::{Dedupe, Job, QueueConfig, Runtime};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let clock = Arc::new(ManualClock::new());
+/// let mut builder = Runtime::builder().manual(clock.clone());
+/// let minute = Duration::from_secs(60);
+/// let alarms = builder.queue(QueueConfig::new("alarms").dedupe(Dedupe::Window(minute), 1000), |_: &&str, _: &_| ())?;
+/// let runtime = builder.build()?;
+/// let producer = alarms.producer()?;
+/// producer.publish(Job::new("disk full").key("disk"))?;
+/// runtime.advance(&clock, minute / 2);
+/// assert_eq!(alarms.counts().acked, 1); // done, and still remembered
+/// assert!(producer.publish(Job::new("disk full").key("disk")).unwrap_err().is_duplicate());
+/// runtime.advance(&clock, minute / 2);
+/// assert!(producer.publish(Job::new("disk full").key("disk")).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dedupe {
+    /// While the other one is live: from its acceptance to its end, however it ends. Acked, discarded, cancelled, purged, dead-lettered and handed back are
+    /// ends; retries, snoozes and waiting for room among the dead letters are not. A dead letter that is redriven is live again.
+    WhileLive,
+    /// So long after the other one was accepted, whatever became of it since: 1 ms to 1 year. A job that lives longer than that can have a sibling. Redriving
+    /// a dead letter is no publish: it asks for no window and opens none.
+    Window(Duration),
+}
+
 /// The settings of one queue.
 ///
 /// ```
@@ -243,6 +276,7 @@ pub struct QueueConfig {
     pub(crate) max_lease: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetterConfig,
+    pub(crate) dedupe: Option<(Dedupe, u64)>,
     pub(crate) watermarks: (u32, u32),
     pub(crate) prefetch: Option<u32>,
     pub(crate) pool: String,
@@ -262,6 +296,7 @@ impl QueueConfig {
             max_lease: Duration::from_secs(600),
             retry: RetryPolicy::new(),
             dead_letters: DeadLetterConfig::new(),
+            dedupe: None,
             watermarks: (60, 80),
             prefetch: None,
             pool: POOL_DEFAULT.to_owned(),
@@ -322,6 +357,22 @@ impl QueueConfig {
     #[must_use]
     pub fn dead_letters(mut self, dead_letters: DeadLetterConfig) -> Self {
         self.dead_letters = dead_letters;
+        self
+    }
+
+    /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate). At most `bound` keys
+    /// are remembered, 1..=16777215; one more is [`TooManyKeys`](crate::Refusal::TooManyKeys). The memory for them is reserved at once, about 40 bytes each, and
+    /// 24 for each slot.
+    ///
+    /// A bound of the queue's capacity or more is never met by [`Dedupe::WhileLive`] (but for jobs that run in their publishers' threads, see
+    /// [`Overflow::CallerRuns`]). [`Dedupe::Window`] needs one for every job with a key that is accepted within the window.
+    ///
+    /// # Blocking
+    /// The publish and the end of a job with a key take one of 64 locks, for a look into a table. Jobs without a key take none.
+    #[doc(alias = "unique")]
+    #[must_use]
+    pub fn dedupe(mut self, mode: Dedupe, bound: u64) -> Self {
+        self.dedupe = Some((mode, bound));
         self
     }
 
@@ -397,6 +448,12 @@ impl QueueConfig {
         between("dead_letters.capacity", u64::from(self.dead_letters.capacity), letters_min, u64::from(limits::CAPACITY_MAX))?;
         if let Some(retention) = self.dead_letters.retention {
             spans("dead_letters.retention", retention, TICK, Duration::MAX)?;
+        }
+        if let Some((mode, bound)) = self.dedupe {
+            between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;
+            if let Dedupe::Window(window) = mode {
+                spans("dedupe: Window", window, TICK, YEAR)?;
+            }
         }
         let (low, high) = self.watermarks;
         check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;

@@ -6,6 +6,7 @@
 use crate::clock::Timestamp;
 use crate::config::{DeadLetterConfig, DeadLetterOverflow};
 use crate::id::JobId;
+use crate::key::Key;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::collections::{HashMap, VecDeque};
@@ -66,6 +67,8 @@ pub struct DeadLetter<T> {
     pub(crate) visibility: Option<Duration>,
     /// The last fencing number it was delivered under, or one that is larger.
     pub(crate) fencing: u64,
+    /// The job's key, if its queue dedupes.
+    pub(crate) key: Key,
     pub(crate) record: DeathRecord,
 }
 
@@ -89,8 +92,8 @@ pub struct DeathRecord {
 
 impl<T: Clone> DeadLetter<T> {
     pub(crate) fn copy(&self) -> Self {
-        let DeadLetter { job, lane, visibility, fencing, .. } = *self;
-        DeadLetter { payload: self.payload.clone(), job, lane, visibility, fencing, record: self.record.clone() }
+        let DeadLetter { job, lane, visibility, fencing, key, .. } = *self;
+        DeadLetter { payload: self.payload.clone(), job, lane, visibility, fencing, key, record: self.record.clone() }
     }
 }
 

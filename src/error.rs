@@ -1,5 +1,6 @@
 //! Every public error, in the order a caller meets them. A failed publish hands the job back.
 
+use crate::id::JobId;
 use crate::job::Job;
 use std::fmt;
 use std::time::Duration;
@@ -106,6 +107,21 @@ pub enum Refusal {
         /// What the check said.
         reason: String,
     },
+    /// What the job was given as its [key](Job::key) cannot be one.
+    BadKey {
+        /// How many bytes it has; 1 to 1024 are allowed.
+        bytes: u64,
+    },
+    /// Another job with the same [key](Job::key) is in the queue, or was accepted within the queue's window.
+    Duplicate {
+        /// That job.
+        existing: JobId,
+    },
+    /// The queue remembers as many [keys](Job::key) as it may: jobs that bring a new one are refused until one of them is forgotten.
+    TooManyKeys {
+        /// How many it may remember.
+        bound: usize,
+    },
     /// The queue has fewer lanes.
     NoSuchLane {
         /// The lane asked for.
@@ -132,6 +148,9 @@ impl fmt::Display for Refusal {
             Refusal::TimedOut => f.write_str("the queue stayed full until the deadline"),
             Refusal::Closed => f.write_str("the queue is closed"),
             Refusal::Invalid { reason } => write!(f, "the payload is invalid: {reason}"),
+            Refusal::BadKey { bytes } => write!(f, "the key has {bytes} bytes, allowed are 1..={}", crate::limits::JOB_KEY_BYTES_MAX),
+            Refusal::Duplicate { existing } => write!(f, "{existing} has the same key"),
+            Refusal::TooManyKeys { bound } => write!(f, "the queue remembers {bound} keys, as many as it may"),
             Refusal::NoSuchLane { lane, lanes } => write!(f, "lane is {lane}, the queue has lanes 0..{lanes}"),
             Refusal::WouldDeadlock => f.write_str("a handler may not wait for its own runtime"),
             Refusal::HandlerFailed { reason } => write!(f, "the handler failed in the caller's thread: {reason}"),
@@ -184,6 +203,11 @@ impl<T> PublishError<T> {
     /// True when trying again later can help: the queue was full.
     pub fn is_full(&self) -> bool {
         matches!(self.refusal, Refusal::Full { .. } | Refusal::TimedOut)
+    }
+
+    /// True when another job with the same key stands for this one.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self.refusal, Refusal::Duplicate { .. })
     }
 
     /// True when the queue is shutting down.

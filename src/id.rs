@@ -11,6 +11,12 @@ impl JobId {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// The id with this number, for the crate's own models.
+    #[doc(hidden)]
+    pub const fn from_number(number: u64) -> Self {
+        JobId(number)
+    }
 }
 
 impl fmt::Display for JobId {

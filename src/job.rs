@@ -1,5 +1,6 @@
 //! What is published: a payload and how it wants to be treated.
 
+use crate::key::Key;
 use std::fmt;
 use std::time::Duration;
 
@@ -103,13 +104,14 @@ pub struct Job<T> {
     pub(crate) lane: usize,
     pub(crate) ttl: Option<Duration>,
     pub(crate) visibility: Option<Duration>,
+    pub(crate) key: Key,
 }
 
 impl<T> Job<T> {
     /// A job of lane 0 with the queue's defaults.
     #[inline]
     pub fn new(payload: T) -> Self {
-        Job { payload, lane: 0, ttl: None, visibility: None }
+        Job { payload, lane: 0, ttl: None, visibility: None, key: Key::NONE }
     }
 
     /// The lane: 0 is the most urgent.
@@ -132,6 +134,35 @@ impl<T> Job<T> {
     #[must_use]
     pub fn visibility(mut self, visibility: Duration) -> Self {
         self.visibility = Some(visibility);
+        self
+    }
+
+    /// The job's key, 1 to 1024 bytes: of the jobs with one key a queue that [dedupes](crate::QueueConfig::dedupe) accepts one at a time, or one in each
+    /// window. Other queues take no notice of it.
+    ///
+    /// The key is kept as 128 bits of a keyed hash. That two keys are taken for one is possible: with 16 million keys at a time its chance is below 2^-80.
+    ///
+    /// ```
+    /// use ringmill::{Dedupe, Job, QueueConfig, Refusal, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let orders = builder.pull_queue::<&str>(QueueConfig::new("orders").dedupe(Dedupe::WhileLive, 10_000))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (orders.producer()?, orders.consumer()?);
+    /// let first = producer.publish(Job::new("bill it").key("order-42"))?;
+    /// let error = producer.publish(Job::new("bill it again").key("order-42")).unwrap_err();
+    /// assert_eq!(*error.refusal(), Refusal::Duplicate { existing: first });
+    /// assert_eq!(error.into_inner(), "bill it again"); // the job comes back
+    /// consumer.try_recv()?.ack()?;
+    /// assert!(producer.publish(Job::new("bill it later").key("order-42")).is_ok());
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "job_id")]
+    #[doc(alias = "message_deduplication_id")]
+    #[must_use]
+    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.key = Key::of(key.as_ref());
         self
     }
 

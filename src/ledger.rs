@@ -54,11 +54,13 @@ counts! {
     HandedBack handed_back,
     /// Publishes refused because the queue was full.
     RejectedFull rejected_full,
-    /// Publishes refused by the payload's own check.
+    /// Publishes refused by the payload's own check, or for a key that cannot be one.
     RejectedInvalid rejected_invalid,
     /// Publishes refused because the queue was closed.
     RejectedClosed rejected_closed,
-    /// Publishes refused for another reason (no such lane, would deadlock, the handler failed in the caller's thread).
+    /// Publishes refused because another job with the same key stands for them.
+    RejectedDuplicate rejected_duplicate,
+    /// Publishes refused for another reason (no such lane, too many keys, would deadlock, the handler failed in the caller's thread).
     RejectedOther rejected_other,
     /// Deliveries started.
     Started started,

@@ -91,6 +91,8 @@
 //! | publishing through an exchange, to several queues or none, to some, by a resolved key | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
+//! | one job per key: while it is live, or in a window of time | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
+//! | an effect once per id, a lock per key | [`IdempotencyGuard`], [`KeyedLock`] |
 //! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |
 //! | priorities, shares, reserved slots | [`LaneConfig`], [`Discipline`] |
 //! | several queues in one pool | [`QueueConfig::pool`], [`QueueConfig::weight`] |
@@ -123,7 +125,9 @@ mod error;
 mod face;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+mod idempotency;
 mod job;
+mod keyed_lock;
 #[doc(hidden)]
 pub mod ledger;
 pub mod limits;
@@ -142,7 +146,9 @@ pub use exchange::{ExchangeCounts, ExchangeKind};
 pub use face::*;
 pub use histogram::HistogramSnapshot;
 pub use id::JobId;
+pub use idempotency::{Begin, IdempotencyGuard, Permit, TooManyInFlight};
 pub use job::{Invalid, Job, Payload};
+pub use keyed_lock::{KeyedGuard, KeyedLock, TooManyKeysInUse};
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
 pub use retry::{Backoff, Jitter};
@@ -159,6 +165,8 @@ pub mod chain;
 #[doc(hidden)]
 pub mod credit;
 #[doc(hidden)]
+pub mod dedupe;
+#[doc(hidden)]
 pub mod exchange;
 #[doc(hidden)]
 pub mod histogram;
@@ -166,6 +174,8 @@ pub mod histogram;
 pub mod id;
 #[doc(hidden)]
 pub mod inbox;
+#[doc(hidden)]
+pub mod key;
 #[doc(hidden)]
 pub mod lanes;
 #[doc(hidden)]

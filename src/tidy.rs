@@ -15,11 +15,12 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 27] = [
+const LAYERS: [(&str, u32, &[&str]); 31] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
-    ("job", 0, &[]),
+    ("key", 0, &["limits"]),
+    ("job", 0, &["key"]),
     ("verdict", 0, &[]),
     ("sync", 1, &[]),
     ("clock", 1, &["sync"]),
@@ -32,11 +33,14 @@ const LAYERS: [(&str, u32, &[&str]); 27] = [
     ("inbox", 2, &[]),
     ("retry", 2, &[]),
     ("routing", 2, &[]),
+    ("idempotency", 2, &[]),
+    ("keyed_lock", 2, &[]),
     ("histogram", 2, &[]),
     ("lanes", 3, &[]),
     ("ledger", 3, &[]),
     ("config", 3, &[]),
     ("exchange", 3, &[]),
+    ("dedupe", 3, &[]),
     ("dead_letter", 3, &["config"]),
     ("queue", 4, &[]),
     ("runtime", 5, &[]),

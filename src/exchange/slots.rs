@@ -46,6 +46,23 @@ impl<'a, S: Slots> Held<'a, S> {
         self.slots.pop()
     }
 
+    /// What is held, and of which queue: in the order in which it was taken.
+    pub fn slots(&self) -> &[(usize, u32)] {
+        self.slots
+    }
+
+    /// Gives those back that `keep` does not want, of which queue and which.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, u32) -> bool) {
+        let source = self.source;
+        self.slots.retain(|&(at, slot)| {
+            let kept = keep(at, slot);
+            if !kept {
+                source.give_back(at, slot);
+            }
+            kept
+        });
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.slots.len()

@@ -8,6 +8,7 @@ use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
 use crate::exchange::{Held, Slots, take_all};
 use crate::job::{Job, Payload};
+use crate::key::Key;
 use crate::routing::Hop;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -70,12 +71,12 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Routed, (Job<T>, RouteRefusal)> {
-        let queues = Queues::new(producers, hops, wait, &*self.clock);
+        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
         if let Err(reason) = validate_payload(&job.payload) {
             return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
         }
         match take_all(&queues, hops.len(), &mut self.slots) {
-            Ok(held) => Ok(Routed { copies: queues.publish(held, &mut self.copies, job), job: None }),
+            Ok(held) => queues.publish(held, &mut self.copies, job, None).map(|copies| Routed { copies, job: None }),
             Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
         }
     }
@@ -88,7 +89,7 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Partial, (Job<T>, RouteRefusal)> {
-        let queues = Queues::new(producers, hops, wait, &*self.clock);
+        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
         if let Err(reason) = validate_payload(&job.payload) {
             return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
         }
@@ -97,17 +98,15 @@ impl<T: Payload + Clone> Fan<T> {
         for at in 0..hops.len() {
             match queues.take(at) {
                 Ok(slot) => held.push(at, slot),
-                Err(refusal) => {
-                    queues.producer(at).publisher.count_refusal(&refusal);
-                    missed.push((Arc::clone(&queues.producer(at).handle.queue.settings.name), refusal));
-                }
+                Err(refusal) => missed.push(queues.missed(at, refusal)),
             }
         }
         if held.is_empty() {
             let (queue, refusal) = missed.swap_remove(0);
             return Err((job, RouteRefusal::Queue { queue, refusal }));
         }
-        Ok(Partial { copies: queues.publish(held, &mut self.copies, job), missed })
+        let copies = queues.publish(held, &mut self.copies, job, Some(&mut missed))?;
+        Ok(Partial { copies, missed })
     }
 }
 
@@ -117,12 +116,16 @@ pub(super) fn refusal_of<T: Payload>(queue: &QueueHandle<T>, refusal: Refusal) -
     RouteRefusal::Queue { queue: Arc::clone(&queue.queue.settings.name), refusal }
 }
 
+/// A queue that took no copy, and why.
+type Missed = (Arc<str>, Refusal);
+
 /// The queues of one fan-out.
 struct Queues<'a, T: Payload> {
     producers: &'a [Option<Producer<T>>],
     hops: &'a [Hop],
     wait: Wait,
     clock: &'a dyn Clock,
+    key: Key,
     /// When the publish began, or last stopped waiting.
     now: Cell<Timestamp>,
     /// When it first began to wait.
@@ -130,8 +133,8 @@ struct Queues<'a, T: Payload> {
 }
 
 impl<'a, T: Payload> Queues<'a, T> {
-    fn new(producers: &'a [Option<Producer<T>>], hops: &'a [Hop], wait: Wait, clock: &'a dyn Clock) -> Self {
-        Queues { producers, hops, wait, clock, now: Cell::new(clock.stamp()), waiting_since: Cell::new(None) }
+    fn new(producers: &'a [Option<Producer<T>>], hops: &'a [Hop], wait: Wait, clock: &'a dyn Clock, key: Key) -> Self {
+        Queues { producers, hops, wait, clock, key, now: Cell::new(clock.stamp()), waiting_since: Cell::new(None) }
     }
 
     #[inline]
@@ -141,6 +144,14 @@ impl<'a, T: Payload> Queues<'a, T> {
 
     fn lane(&self, at: usize) -> usize {
         usize::from(self.hops[at].lane)
+    }
+
+    /// A queue that takes no copy, which counts it.
+    #[cold]
+    fn missed(&self, at: usize, refusal: Refusal) -> Missed {
+        let Producer { handle, publisher } = self.producer(at);
+        publisher.count_refusal(&refusal);
+        (Arc::clone(&handle.queue.settings.name), refusal)
     }
 
     /// The refusal of one queue, which counts it.
@@ -153,23 +164,62 @@ impl<'a, T: Payload> Queues<'a, T> {
 }
 
 impl<T: Payload + Clone> Queues<'_, T> {
-    /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back.
+    /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back. Then the key is claimed, in all
+    /// queues at once; or, if some may be `missed`, in each by itself.
     #[inline]
-    fn publish(&self, mut held: Held<'_, Self>, copies: &mut Vec<T>, job: Job<T>) -> usize {
-        let count = held.len();
+    fn publish(
+        &self,
+        mut held: Held<'_, Self>,
+        copies: &mut Vec<T>,
+        job: Job<T>,
+        missed: Option<&mut Vec<Missed>>,
+    ) -> Result<usize, (Job<T>, RouteRefusal)> {
         let copies = Emptied(copies);
-        for _ in 1..count {
+        for _ in 1..held.len() {
             copies.0.push(job.payload.clone());
         }
-        let Job { payload, ttl, visibility, .. } = job;
+        if self.key.is_some()
+            && let Err(refusal) = self.claim(&mut held, missed)
+        {
+            return Err((job, refusal));
+        }
+        let count = held.len();
+        let Job { payload, ttl, visibility, key, .. } = job;
         let mut payload = Some(payload);
         while let Some((at, slot)) = held.pop() {
             let payload = copies.0.pop().or_else(|| payload.take()).expect("there are as many as slots");
             let producer = self.producer(at);
-            let copy = Job { payload, lane: self.lane(at), ttl, visibility };
+            let copy = Job { payload, lane: self.lane(at), ttl, visibility, key };
             producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
         }
-        count
+        Ok(count)
+    }
+}
+
+impl<T: Payload> Queues<'_, T> {
+    /// Claims the key in the queues of the slots that are held.
+    #[cold]
+    fn claim(&self, held: &mut Held<'_, Self>, missed: Option<&mut Vec<Missed>>) -> Result<(), RouteRefusal> {
+        let Some(missed) = missed else { return self.claim_all(held.slots()).map_err(|(at, refusal)| self.refusal(at, refusal)) };
+        held.retain(|at, slot| match self.claim_all(&[(at, slot)]) {
+            Ok(()) => true,
+            Err((at, refusal)) => {
+                missed.push(self.missed(at, refusal));
+                false
+            }
+        });
+        if held.is_empty() {
+            let (queue, refusal) = missed.swap_remove(0);
+            return Err(RouteRefusal::Queue { queue, refusal });
+        }
+        Ok(())
+    }
+
+    /// All or none: the locks of the tables are taken one after the other, in the order in which every fan-out goes through its queues.
+    fn claim_all(&self, slots: &[(usize, u32)]) -> Result<(), (usize, Refusal)> {
+        let Some((&(at, slot), rest)) = slots.split_first() else { return Ok(()) };
+        let Producer { handle, publisher } = self.producer(at);
+        handle.queue.claim_copy(publisher, slot, self.key, self.now.get(), |refusal| (at, refusal), || self.claim_all(rest))
     }
 }
 
@@ -190,7 +240,7 @@ impl<T: Payload> Slots for Queues<'_, T> {
         let (Producer { handle, publisher }, lane) = (self.producer(at), self.lane(at));
         match handle.queue.slot_at_hand(publisher, lane) {
             Some(slot) => Ok(slot),
-            None => handle.queue.take_slot(publisher, lane, self.now.get()),
+            None => handle.queue.take_slot(publisher, lane, self.key, self.now.get()),
         }
     }
 

@@ -72,7 +72,7 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     /// Publishes the oldest again: same id, same lane, attempts counted anew, its deaths remembered. `Ok(false)` when there is none.
     ///
     /// # Errors
-    /// When the queue is full or closed; the letter stays.
+    /// When the queue is full or closed, or another job with the same key is live there; the letter stays.
     pub fn redrive(&self) -> Result<bool, Refusal> {
         self.handle.queue.redrive(None, self.handle.clock.now())
     }
@@ -85,9 +85,12 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.redrive(Some(job), self.handle.clock.now())
     }
 
-    /// Publishes all that are there now again, oldest first, until the queue is full. Says how many.
+    /// Publishes all that are there now again, oldest first, until the queue is full. Those stay whose key another job has. Says how many went.
     pub fn redrive_all(&self) -> usize {
-        (0..self.len()).take_while(|_| self.redrive() == Ok(true)).count()
+        let there: Vec<JobId> = self.handle.queue.with_letters(|letters| letters.map(DeadLetter::job_id).collect());
+        let redriven = there.into_iter().map(|job| self.redrive_job(job));
+        let tried = redriven.take_while(|redriven| matches!(redriven, Ok(_) | Err(Refusal::Duplicate { .. })));
+        tried.filter(|redriven| *redriven == Ok(true)).count()
     }
 
     /// Drops all that are there now. Says how many.

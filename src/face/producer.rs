@@ -244,6 +244,10 @@ impl<T: Payload> Producer<T> {
             return Err(PublishError::new(job, Refusal::WouldDeadlock));
         }
         let queue = &self.handle.queue;
+        let name = match queue.name_in_caller(&self.publisher, &job, self.handle.clock.now()) {
+            Ok(name) => name,
+            Err(refusal) => return Err(PublishError::new(job, refusal)),
+        };
         let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
         let outcome = {
             let _inside = inside::enter(self.handle.runtime);
@@ -258,13 +262,14 @@ impl<T: Payload> Producer<T> {
                 if let Some(next) = follow_up {
                     queue.defer(next);
                 }
-                return Ok(queue.ran_in_caller(&self.publisher, Count::Acked));
+                return Ok(queue.ran_in_caller(&self.publisher, name, Count::Acked));
             }
-            Ok(Verdict::Discard) => return Ok(queue.ran_in_caller(&self.publisher, Count::Discarded)),
+            Ok(Verdict::Discard) => return Ok(queue.ran_in_caller(&self.publisher, name, Count::Discarded)),
             Ok(Verdict::Retry(error) | Verdict::RetryAfter(error, _) | Verdict::Reject(error)) => error.reason().to_owned(),
             Ok(Verdict::Snooze(_)) => "not now".to_owned(),
             Err(message) => format!("panicked: {message}"),
         };
+        queue.failed_in_caller(name);
         Err(PublishError::new(job, Refusal::HandlerFailed { reason }))
     }
 }

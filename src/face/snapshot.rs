@@ -69,6 +69,8 @@ pub struct QueueSnapshot {
     pub letters_redriven: u64,
     /// Publishers that wait for a slot.
     pub publishers_waiting: usize,
+    /// Keys that are taken, see [`QueueConfig::dedupe`](crate::QueueConfig::dedupe).
+    pub keys: usize,
     /// How full it is, with hysteresis.
     pub pressure: Pressure,
     /// True while nothing is started.
@@ -179,6 +181,7 @@ pub(super) fn of_queue(queue: &dyn Served) -> QueueSnapshot {
         letters_purged: gauges.letters_purged,
         letters_redriven: gauges.letters_redriven,
         publishers_waiting: gauges.publishers_waiting,
+        keys: gauges.keys,
         pressure: queue.pressure(),
         paused: queue.is_paused(),
         lanes: lanes.map(|(name, lane)| LaneSnapshot { name, started: lane.started, wait: lane.wait, run: lane.run }).collect(),

@@ -9,6 +9,7 @@ use super::{Accounts, Aftermath, Lease, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
+use crate::dedupe::Name;
 use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
@@ -212,8 +213,9 @@ impl<T> Claimer<T> {
         let queue = &*self.queue;
         let slot = queue.slab.slot(index);
         if slot.expires() <= now {
+            let name = queue.name_of(index);
             let disposed = slot.state.end_claimed(epoch, Fate::Expired);
-            self.dispose(index, disposed, now);
+            self.dispose(index, name, disposed, now);
             return false;
         }
         let entry = (self.deliveries > 0).then(|| self.free_delivery()).flatten();
@@ -242,8 +244,9 @@ impl<T> Claimer<T> {
             }
             Start::Doomed => {
                 self.block.clear(entry);
+                let name = queue.name_of(index);
                 let disposed = slot.state.dispose(epoch);
-                self.dispose(index, disposed, now);
+                self.dispose(index, name, disposed, now);
                 false
             }
             Start::Moved => {
@@ -255,16 +258,16 @@ impl<T> Claimer<T> {
     }
 
     #[cold]
-    fn dispose(&mut self, index: u32, disposed: Dispose, now: Timestamp) {
+    fn dispose(&mut self, index: u32, name: Option<Name>, disposed: Dispose, now: Timestamp) {
         match disposed {
             Dispose::Owner(word) => {
-                self.queue.count_fate(&self.ledger, word.fate());
+                self.queue.count_fate(&self.ledger, index, word.fate());
                 match self.queue.end(&self.accounts, &self.ledger, index, word, now, false) {
                     Aftermath::Nothing => {}
                     aftermath => self.left.push(aftermath),
                 }
             }
-            Dispose::Left(word) => self.queue.count_left(&self.ledger, word.fate()),
+            Dispose::Left(word) => self.queue.count_left(&self.ledger, name, word.fate()),
             Dispose::Moved => self.ledger.bump(Count::TakenBack),
         }
     }

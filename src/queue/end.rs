@@ -4,8 +4,10 @@ use super::bent::{Bend, is_bent};
 use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
+use crate::dedupe::Name;
 use crate::id::JobId;
 use crate::job::Job;
+use crate::key::Key;
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
 use crate::sync::contain;
@@ -77,22 +79,20 @@ pub(super) fn ends_at_once(fate: Fate) -> bool {
 }
 
 impl<T> Queue<T> {
-    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written.
+    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written. Its key is free from here on. The caller owns `index`.
     #[inline]
-    pub(super) fn count_fate(&self, ledger: &Block, fate: Fate) {
-        match fate {
-            Fate::Acked | Fate::Chained => ledger.bump(Count::Acked),
-            Fate::Discarded => ledger.bump(Count::Discarded),
-            Fate::Cancelled => ledger.bump(Count::Cancelled),
-            Fate::Purged => ledger.bump(Count::Purged),
-            _ => {}
+    pub(super) fn count_fate(&self, ledger: &Block, index: u32, fate: Fate) {
+        if ends_at_once(fate) {
+            self.forget_key(index);
         }
+        count_end(ledger, fate);
     }
 
-    /// Counts the end of a job whose slot a stale holder still reads.
-    pub(super) fn count_left(&self, ledger: &Block, fate: Fate) {
-        self.count_fate(ledger, fate);
+    /// Counts the end of a job whose slot a stale holder still reads. `name` is what [`name_of`](Self::name_of) said before.
+    pub(super) fn count_left(&self, ledger: &Block, name: Option<Name>, fate: Fate) {
         if ends_at_once(fate) {
+            self.forget_name(name);
+            count_end(ledger, fate);
             ledger.bump(Count::Lingering);
         }
     }
@@ -179,8 +179,9 @@ impl<T> Queue<T> {
         let mut deaths = Vec::with_capacity(1);
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
+        let key = if self.dedupes(&job) { job.key } else { Key::NONE };
         let Job { payload, lane, visibility, .. } = job;
-        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, record };
+        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -193,7 +194,7 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Moves the payload and history of a dead job out of its slot.
+    /// Moves the payload and history of a dead job out of its slot. Its key is free from here on.
     fn write_letter(&self, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> DeadLetter<T> {
         let slot = self.slab.slot(index);
         let job = slot.job_id();
@@ -210,8 +211,10 @@ impl<T> Queue<T> {
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
+        self.forget_key(index);
+        let key = self.name_of(index).map_or(Key::NONE, |name| name.key);
         let (lane, visibility) = (usize::from(word.lane()), self.slab.visibility(index));
-        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), record }
+        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
@@ -244,6 +247,16 @@ impl<T> Queue<T> {
 
     fn holds_dead(&self) -> bool {
         self.dead_overflow == crate::config::DeadLetterOverflow::Hold
+    }
+}
+
+fn count_end(ledger: &Block, fate: Fate) {
+    match fate {
+        Fate::Acked | Fate::Chained => ledger.bump(Count::Acked),
+        Fate::Discarded => ledger.bump(Count::Discarded),
+        Fate::Cancelled => ledger.bump(Count::Cancelled),
+        Fate::Purged => ledger.bump(Count::Purged),
+        _ => {}
     }
 }
 

@@ -245,7 +245,8 @@ impl<T> Queue<T> {
             }
             Expire::Buried(word) => {
                 side.block.bump(Count::ExpiredLeases);
-                self.count_left(&side.block, word.fate());
+                // dead, but not ended before its last holder leaves
+                self.count_left(&side.block, None, word.fate());
                 true
             }
             Expire::Lost(_) => false,
@@ -355,7 +356,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Watermarks, the age of dead letters, the pace of settlements.
+    /// Watermarks, the age of keys and dead letters, the pace of settlements.
     fn watch_depth(self: &Arc<Self>, side: &mut TimerSide, now: Timestamp) {
         if let Some(signal) = side.watermark.update(self.occupied()) {
             let pressure = match signal {
@@ -368,6 +369,7 @@ impl<T> Queue<T> {
                 self.add_chore(Chore::Pressure(pressure));
             }
         }
+        self.sweep_keys(now);
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);
         }

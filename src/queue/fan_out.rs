@@ -11,13 +11,15 @@ use crate::credit::WaitError;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
+use crate::key::Key;
 use std::time::Duration;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
+    /// A queue that dedupes has none here: it has more to ask first.
     #[inline]
     pub fn slot_at_hand(&self, publisher: &Publisher, lane: usize) -> Option<u32> {
-        if lane >= self.lane_count() || self.is_closed() {
+        if lane >= self.lane_count() || self.is_closed() || self.keys.is_some() {
             return None;
         }
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
@@ -26,14 +28,17 @@ impl<T: Payload> Queue<T> {
     /// A slot for a copy in `lane`, without waiting. A full queue that drops its oldest does so here; other policies act as `Reject`.
     ///
     /// # Errors
-    /// Full, closed, or no such lane.
+    /// Full, closed, no such lane, or a duplicate.
     #[cold]
-    pub fn take_slot(&self, publisher: &Publisher, lane: usize, now: Timestamp) -> Result<u32, Refusal> {
+    pub fn take_slot(&self, publisher: &Publisher, lane: usize, key: Key, now: Timestamp) -> Result<u32, Refusal> {
         if lane >= self.lane_count() {
             return Err(Refusal::NoSuchLane { lane, lanes: self.lane_count() });
         }
         if self.is_closed() {
             return Err(Refusal::Closed);
+        }
+        if key.is_some() {
+            self.check_key(key, now)?;
         }
         let free = self.credits.acquire(&self.slab, &publisher.accounts, lane);
         free.or_else(|| self.make_room(publisher, lane, now)).ok_or_else(|| self.full())
@@ -68,25 +73,28 @@ impl<T: Payload> Queue<T> {
         self.credits.release(&self.slab, &publisher.accounts, slot);
     }
 
-    /// Publishes a job into its slot. Its payload was validated, its lane is there.
+    /// Publishes a job into a slot that was [at hand](Self::slot_at_hand). Its payload was validated, its lane is there.
     ///
     /// # Errors
     /// The queue stopped meanwhile, and neither a worker nor the hand-back had the job yet.
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        let (ttl, visibility) = (job.ttl, job.visibility);
-        let id = self.send(publisher, slot, job, now);
+        let (ttl, visibility, key) = (job.ttl, job.visibility, job.key);
+        let id = self.next_id(publisher);
+        self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
-            return self.take_back(id, ttl, visibility);
+            return self.take_back(id, ttl, visibility, key);
         }
         Ok(id)
     }
 
-    /// As [`publish_into`](Self::publish_into), for a copy whose siblings are on their way: one that meets the stop becomes undone, like them.
+    /// As [`publish_into`](Self::publish_into), for a copy whose siblings are on their way: one that meets the stop becomes undone, like them. Its key, if it has
+    /// one, was [claimed](Self::claim_copy).
     #[inline(always)]
     pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) {
-        self.send(publisher, slot, job, now);
+        let id = self.id_of_copy(publisher, slot, job.key);
+        self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
             self.recall_all();
         }
@@ -99,10 +107,10 @@ impl<T: Payload> Queue<T> {
     }
 
     #[cold]
-    fn take_back(&self, id: JobId, ttl: Option<Duration>, visibility: Option<Duration>) -> Result<JobId, PublishError<T>> {
+    fn take_back(&self, id: JobId, ttl: Option<Duration>, visibility: Option<Duration>, key: Key) -> Result<JobId, PublishError<T>> {
         match self.recall(id) {
             None => Ok(id),
-            Some((payload, lane)) => Err(PublishError::new(Job { payload, lane, ttl, visibility }, Refusal::Closed)),
+            Some((payload, lane)) => Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed)),
         }
     }
 }

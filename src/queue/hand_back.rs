@@ -178,6 +178,7 @@ impl<T> Queue<T> {
     /// The caller owns the index of a waiting job.
     fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let state = self.slab.state(index);
+        let name = self.name_of(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
                 strays.push(self.undone(index, word, origin));
@@ -188,10 +189,10 @@ impl<T> Queue<T> {
             Dispose::Owner(word) => {
                 // it had been cancelled or had expired before
                 let house = self.house.lock();
-                self.count_fate(&house.block, word.fate());
+                self.count_fate(&house.block, index, word.fate());
                 left.push(self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false));
             }
-            Dispose::Left(word) => self.count_left(&self.house.lock().block, word.fate()),
+            Dispose::Left(word) => self.count_left(&self.house.lock().block, name, word.fate()),
             Dispose::Moved => {}
         }
     }

@@ -5,6 +5,7 @@ use super::{Chore, Publisher, Queue, When};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::dead_letter::{DeadLetter, DeathReason};
+use crate::dedupe::Name;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
@@ -45,8 +46,8 @@ impl<T> Queue<T> {
         letters.map(|letter| super::Aftermath::Evicted(letter).run(self)).count()
     }
 
-    /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed;
-    /// then the letter stays where it is.
+    /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed, or
+    /// another job has the key; then the letter stays where it is.
     pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, crate::error::Refusal> {
         if self.is_closed() {
             return Err(crate::error::Refusal::Closed);
@@ -54,18 +55,24 @@ impl<T> Queue<T> {
         // the house before the dead, as everywhere
         let house = self.house.lock();
         let mut dead = self.dead.lock();
-        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job)).map(|letter| (letter.job_id(), letter.lane()));
-        let Some((wanted, lane)) = wanted else { return Ok(false) };
+        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job));
+        let wanted = wanted.map(|letter| (Name { key: letter.key, job: letter.job_id() }, letter.lane()));
+        let Some((name, lane)) = wanted else { return Ok(false) };
         // the slot first: a letter that finds none keeps its place
         let free = self.credits.acquire(&self.slab, &house.accounts, lane);
         if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
         }
-        let (_, letter) = dead.remove(wanted).expect("found above, under the same lock");
+        if let Err(refusal) = self.name_again(name, now) {
+            free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
+            return Err(refusal);
+        }
+        let (_, letter) = dead.remove(name.job).expect("found above, under the same lock");
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
         let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, visibility, fencing, record } = letter;
+        let DeadLetter { payload, job, lane, visibility, fencing, key: _, record } = letter;
+        self.set_name(index, name);
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
         if let Some(visibility) = visibility {
             self.slab.set_visibility(index, visibility.max(self.settings.tick));
@@ -98,27 +105,28 @@ impl<T> Queue<T> {
                 left -= popped.chains().len() as u64;
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
                     let state = self.slab.state(index);
+                    let name = self.name_of(index);
                     let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
-                    purged += usize::from(self.dispose_by_house(index, disposed, now));
+                    purged += usize::from(self.dispose_by_house(index, name, disposed, now));
                 }
             }
         }
         purged
     }
 
-    fn dispose_by_house(&self, index: u32, disposed: Dispose, now: Timestamp) -> bool {
+    fn dispose_by_house(&self, index: u32, name: Option<Name>, disposed: Dispose, now: Timestamp) -> bool {
         match disposed {
             Dispose::Owner(word) => {
                 let aftermath = {
                     let house = self.house.lock();
-                    self.count_fate(&house.block, word.fate());
+                    self.count_fate(&house.block, index, word.fate());
                     self.end(&house.accounts, &house.block, index, word, now, false)
                 };
                 aftermath.run(self);
                 true
             }
             Dispose::Left(word) => {
-                self.count_left(&self.house.lock().block, word.fate());
+                self.count_left(&self.house.lock().block, name, word.fate());
                 true
             }
             Dispose::Moved => false,

@@ -20,7 +20,7 @@ impl<T: Payload> Queue<T> {
         clock: &dyn Clock,
     ) -> Poll<Result<JobId, PublishError<T>>> {
         let Some(wanted) = job.take() else { return Poll::Pending };
-        let checked = if first { self.check(&wanted) } else { Ok(()) };
+        let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
             Err(refusal) => Err(PublishError::new(wanted, refusal)),
             Ok(()) => match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {

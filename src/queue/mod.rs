@@ -5,6 +5,7 @@
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
+//! | `keys` | a job's key is claimed, and forgotten when the job ends |
 //! | `fan_out` | a copy takes a slot first, and enters a lane when its siblings have slots too |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
@@ -29,6 +30,7 @@ mod evict;
 mod expire;
 mod fan_out;
 mod hand_back;
+mod keys;
 mod lease;
 mod letters;
 mod line;
@@ -116,6 +118,8 @@ pub struct Queue<T> {
     slab: Slab<T>,
     lanes: Box<[IndexRing]>,
     credits: Credits,
+    /// Whose key is taken; `None`: keys are nothing to this queue.
+    keys: Option<Box<keys::Keys>>,
     inbox: Inbox,
     /// Who sleeps for want of this queue's jobs. Shared with the other queues of the pool.
     bell: Arc<EventCount>,
@@ -209,6 +213,7 @@ impl<T> Queue<T> {
             },
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
+            keys: config.dedupe.map(|(mode, bound)| Box::new(keys::Keys::new(mode, bound as usize, capacity))),
             inbox: Inbox::new(capacity),
             bell,
             timer_bell,
@@ -354,6 +359,7 @@ impl<T> Queue<T> {
             letters_purged: dead.purged,
             letters_redriven: dead.redriven,
             publishers_waiting: self.credits.waiting(),
+            keys: self.keys_taken(),
         }
     }
 
@@ -429,6 +435,8 @@ pub struct Gauges {
     pub letters_redriven: u64,
     /// Publishers that wait for a slot.
     pub publishers_waiting: usize,
+    /// Keys that are taken.
+    pub keys: usize,
 }
 
 impl<T> fmt::Debug for Queue<T> {

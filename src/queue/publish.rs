@@ -7,6 +7,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::credit::WaitError;
 use crate::dead_letter::DeathReason;
+use crate::dedupe::Name;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::inbox::Flag;
@@ -69,7 +70,7 @@ impl<T: Payload> Queue<T> {
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        if let Err(refusal) = self.check(&job) {
+        if let Err(refusal) = self.check(&job, || now) {
             return Err(PublishError::new(job, refusal));
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
@@ -89,7 +90,7 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        let published = match self.check(&job) {
+        let published = match self.check(&job, || clock.stamp()) {
             Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
@@ -130,7 +131,7 @@ impl<T: Payload> Queue<T> {
     /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back. One shared operation and one look at the clock per chain of up to
     /// 32 jobs of one lane.
     ///
-    /// `full` says what becomes of a job that finds no slot, and counts it if it is refused. One that means to wait there is `patient`.
+    /// `full` says what becomes of a job that finds no slot, or has a key, and counts it if it is refused. One that means to wait there is `patient`.
     pub fn publish_batch(
         &self,
         publisher: &Publisher,
@@ -143,9 +144,17 @@ impl<T: Payload> Queue<T> {
         let mut pulled: Option<Job<T>> = None;
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
-            if let Err(refusal) = self.check(&job) {
+            if let Err(refusal) = self.check(&job, || clock.stamp()) {
                 count_refusal(&publisher.ledger, &refusal);
                 return (accepted, Some(PublishError::new(job, refusal)));
+            }
+            if self.dedupes(&job) {
+                // alone: it may turn out to be a duplicate when its slot is in hand already
+                match full(job) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => return (accepted, Some(error)),
+                }
+                continue;
             }
             let lane = job.lane;
             let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
@@ -167,7 +176,7 @@ impl<T: Payload> Queue<T> {
             while train.has_room() {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
-                if job.lane != lane || job.ttl.is_some() || validate_payload(&job.payload).is_err() {
+                if job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || validate_payload(&job.payload).is_err() {
                     pulled = Some(job);
                     break;
                 }
@@ -214,7 +223,7 @@ impl<T: Payload> Queue<T> {
 
     /// Publishes into a slot that `reserve` gave. On refusal the slot is given back too.
     pub fn publish_reserved(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        match self.check(&job) {
+        match self.check(&job, || now) {
             Ok(()) => self.admit(publisher, index, job, When::Now, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
@@ -225,22 +234,39 @@ impl<T: Payload> Queue<T> {
     }
 
     /// A job that `Overflow::CallerRuns` ran to its end in the publisher's thread.
-    pub fn ran_in_caller(&self, publisher: &Publisher, end: Count) -> JobId {
+    pub fn ran_in_caller(&self, publisher: &Publisher, name: Name, end: Count) -> JobId {
+        self.end_slotless(name, true);
         publisher.ledger.bump(Count::Accepted);
         publisher.ledger.bump(end);
-        self.next_id(publisher)
+        name.job
+    }
+
+    /// An id, and the key, for a job that is to run in its publisher's thread. To be followed by [`ran_in_caller`](Self::ran_in_caller), or by
+    /// [`failed_in_caller`](Self::failed_in_caller).
+    ///
+    /// # Errors
+    /// When another job has the key.
+    pub fn name_in_caller(&self, publisher: &Publisher, job: &Job<T>, now: Timestamp) -> Result<Name, Refusal> {
+        let name = Name { key: job.key, job: self.next_id(publisher) };
+        self.claim_slotless(name, now).map(|()| name)
+    }
+
+    /// It did not succeed, and was not accepted.
+    pub fn failed_in_caller(&self, name: Name) {
+        self.end_slotless(name, false);
     }
 
     /// What can be refused before a credit is taken.
     #[inline]
-    pub(super) fn check(&self, job: &Job<T>) -> Result<(), Refusal> {
+    pub(super) fn check(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if job.lane >= self.lanes.len() {
             return Err(Refusal::NoSuchLane { lane: job.lane, lanes: self.lanes.len() });
         }
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
-        validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })
+        validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
+        if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
     }
 
     /// Fills the slot and sends it on its way.
@@ -253,28 +279,42 @@ impl<T: Payload> Queue<T> {
         when: When,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, .. } = job;
-        let id = match when {
-            When::Now => self.send(publisher, index, job, now),
-            When::At(due) => self.send_later(publisher, index, job, due, now),
+        let Job { ttl, visibility, key, .. } = job;
+        let id = match &self.keys {
+            None => self.next_id(publisher),
+            Some(_) => match self.name_job(publisher, index, key, now) {
+                Ok(id) => id,
+                Err(refusal) => return Err(self.turn_away(publisher, index, job, refusal)),
+            },
+        };
+        match when {
+            When::Now => self.send(publisher, index, id, job, now),
+            When::At(due) => self.send_later(publisher, index, id, job, due, now),
         };
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
             return self.recall(id).map_or(Ok(id), |(payload, lane)| {
                 // it was counted as accepted and handed back: it was
-                Err(PublishError::new(Job { payload, lane, ttl, visibility }, Refusal::Closed))
+                Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed))
             });
         }
         Ok(id)
     }
 
+    /// Another job got the key while this one got a slot.
+    #[cold]
+    fn turn_away(&self, publisher: &Publisher, index: u32, job: Job<T>, refusal: Refusal) -> PublishError<T> {
+        self.credits.release(&self.slab, &publisher.accounts, index);
+        PublishError::new(job, refusal)
+    }
+
     /// Fills the slot, pushes it into its lane and rings. The caller looks next whether the queue has stopped.
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
-    pub(super) fn send(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> JobId {
+    pub(super) fn send(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp) {
         let (lane, ttl) = (job.lane, job.ttl);
-        let id = self.fill(publisher, index, job, now, now);
+        self.write_job(index, id, job, now, now);
         self.slab.state(index).fill(lane as u8);
         self.lanes[lane].push(Chain::one(index));
         publisher.ledger.bump(Count::Accepted);
@@ -284,45 +324,24 @@ impl<T: Payload> Queue<T> {
             self.wake_timer((now + ttl).as_nanos());
         }
         self.ring_bell(1);
-        id
     }
 
     /// Fills the slot and hands it to the timer.
     #[cold]
-    fn send_later(&self, publisher: &Publisher, index: u32, job: Job<T>, due: Timestamp, now: Timestamp) -> JobId {
+    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp) {
         let lane = job.lane;
-        let id = self.fill(publisher, index, job, due.max(now), now);
+        self.write_job(index, id, job, due.max(now), now);
         self.slab.set_due(index, due);
         self.slab.state(index).fill_delayed(lane as u8);
         publisher.ledger.bump(Count::Accepted);
         self.inbox.post(index, Flag::Handover);
         self.wake_timer(due.as_nanos());
-        id
     }
 
     /// The second half of a publish whose first half was before the close.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn admit_for_tests(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) {
         assert!(self.admit(publisher, index, job, When::Now, now).is_ok());
-    }
-
-    /// Writes payload and description into a slot that the publisher owns.
-    #[inline(always)]
-    fn fill(&self, publisher: &Publisher, index: u32, job: Job<T>, eligible: Timestamp, now: Timestamp) -> JobId {
-        let id = self.next_id(publisher);
-        self.write_job(index, id, job, eligible, now);
-        id
-    }
-
-    #[inline]
-    fn next_id(&self, publisher: &Publisher) -> JobId {
-        let (mut next, mut end) = publisher.ids.get();
-        if next == end {
-            next = self.reserve_ids(ID_BLOCK);
-            end = next + ID_BLOCK;
-        }
-        publisher.ids.set((next + 1, end));
-        JobId(next)
     }
 
     /// How many jobs may travel as one chain: about what a worker takes on at a time.
@@ -357,12 +376,18 @@ impl<T: Payload> Queue<T> {
                 Err(PublishError::new(job, self.full()))
             }
             Overflow::DropNew => {
-                let id = self.next_id(publisher);
-                match self.bury_new(id, job, DeathReason::OverLength, now, &publisher.ledger) {
+                let name = Name { key: job.key, job: self.next_id(publisher) };
+                // until it is buried others are told that they are its duplicates, even if there turns out to be no room for it
+                if let Err(refusal) = self.claim_slotless(name, now) {
+                    return Err(PublishError::new(job, refusal));
+                }
+                let buried = self.bury_new(name.job, job, DeathReason::OverLength, now, &publisher.ledger);
+                self.end_slotless(name, buried.is_ok());
+                match buried {
                     Ok(aftermath) => {
                         publisher.ledger.bump(Count::Accepted);
                         aftermath.run(self);
-                        Ok(id)
+                        Ok(name.job)
                     }
                     Err(job) => Err(PublishError::new(job, self.full())),
                 }
@@ -390,6 +415,17 @@ impl<T: Payload> Queue<T> {
 }
 
 impl<T> Queue<T> {
+    #[inline]
+    pub(super) fn next_id(&self, publisher: &Publisher) -> JobId {
+        let (mut next, mut end) = publisher.ids.get();
+        if next == end {
+            next = self.reserve_ids(ID_BLOCK);
+            end = next + ID_BLOCK;
+        }
+        publisher.ids.set((next + 1, end));
+        JobId(next)
+    }
+
     /// Writes payload and description into a slot: the caller has its index in hand, and it is empty.
     // always: a job is moved into its slot once, and on no stack before
     #[inline(always)]
@@ -426,7 +462,9 @@ impl<T: Payload> Train<'_, T> {
         // the link is read before the index is filled and re-linked
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
         let ttl = job.ttl;
-        self.queue.fill(self.publisher, index, job, now, now);
+        let id = self.queue.next_id(self.publisher);
+        self.queue.set_nameless(index, id);
+        self.queue.write_job(index, id, job, now, now);
         self.queue.slab.state(index).fill(self.lane as u8);
         if let Some(ttl) = ttl
             && self.queue.inbox.post(index, Flag::Poke)
@@ -459,7 +497,8 @@ pub(super) fn count_refusal(ledger: &Block, refusal: &Refusal) {
     ledger.bump(match refusal {
         Refusal::Full { .. } | Refusal::TimedOut => Count::RejectedFull,
         Refusal::Closed => Count::RejectedClosed,
-        Refusal::Invalid { .. } => Count::RejectedInvalid,
+        Refusal::Invalid { .. } | Refusal::BadKey { .. } => Count::RejectedInvalid,
+        Refusal::Duplicate { .. } => Count::RejectedDuplicate,
         _ => Count::RejectedOther,
     });
 }

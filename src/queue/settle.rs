@@ -88,6 +88,7 @@ impl<T> Claimer<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out: nothing was touched.
+    #[allow(clippy::result_large_err, reason = "a stale settlement may still be the last to leave, and then has the same to hand over")]
     #[inline]
     pub fn settle(&mut self, lease: Lease, plan: Plan, now: Timestamp, in_place: bool) -> Result<Aftermath<T>, (Stale, Aftermath<T>)> {
         let queue = &self.queue;
@@ -111,6 +112,8 @@ impl<T> Claimer<T> {
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
+        // read while the slot has this holder
+        let name = queue.name_of(lease.index);
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
@@ -120,7 +123,7 @@ impl<T> Claimer<T> {
                 queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
             }
             Ok(Settled::Owner(word)) => {
-                queue.count_fate(&self.ledger, word.fate());
+                queue.count_fate(&self.ledger, lease.index, word.fate());
                 if word.fate() == Fate::HandedBack {
                     queue.hand_back_one(lease.index, word, super::Origin::Interrupted);
                     queue.credits.release(&queue.slab, &self.accounts, lease.index);
@@ -130,7 +133,7 @@ impl<T> Claimer<T> {
                 }
             }
             Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, word.fate());
+                queue.count_left(&self.ledger, name, word.fate());
                 Aftermath::Nothing
             }
             Ok(Settled::Ready(word)) => {
@@ -161,6 +164,7 @@ impl<T> Claimer<T> {
         let Some(word) = queue.slab.state(index).ack(lease.running.get()) else { return self.ack_unusual(place, now) };
         self.clear_delivery(lease);
         *place = None;
+        queue.forget_key(index);
         self.ledger.bump(Count::Acked);
         queue.end(&self.accounts, &self.ledger, index, word, now, true).run(queue);
     }
@@ -188,10 +192,11 @@ impl<T> Claimer<T> {
     ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
+        let name = queue.name_of(lease.index);
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
-                queue.count_fate(&self.ledger, word.fate());
+                queue.count_fate(&self.ledger, lease.index, word.fate());
                 queue.histories.take(lease.index, lease.job);
                 let aftermath = if !in_place && std::mem::needs_drop::<T>() {
                     // SAFETY: `Settled::Owner`: the payload is ours
@@ -206,7 +211,7 @@ impl<T> Claimer<T> {
                 (Some(lease.index), aftermath)
             }
             Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, word.fate());
+                queue.count_left(&self.ledger, name, word.fate());
                 (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), Aftermath::Nothing)
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
@@ -220,6 +225,11 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
+        if queue.name_job_as(id, index, next.key, now).is_err() {
+            // another job has its key
+            queue.credits.release(&queue.slab, &self.accounts, index);
+            return Ok((aftermath, Some(next)));
+        }
         let ttl = next.ttl;
         queue.write_job(index, id, next, now, now);
         queue.slab.state(index).fill(lane as u8);
@@ -360,10 +370,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A job by value, with what is known of it. The caller owns its payload; the slot counts as empty afterwards.
+    /// A job by value, with what is known of it. Its key is free from here on. The caller owns its payload; the slot counts as empty afterwards.
     pub(super) fn undone(&self, index: u32, word: Word, origin: super::Origin) -> Undone<T> {
         let slot = self.slab.slot(index);
         let job = slot.job_id();
+        self.forget_key(index);
         let history = self.histories.take(index, job).unwrap_or_default();
         Undone {
             // SAFETY: the caller owns the payload

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dead_letters;
+mod dedupe;
 mod delivering;
 mod exchanges;
 mod futures;

@@ -30,7 +30,7 @@ fn a_job_alone_that_meets_the_stop_comes_back_to_its_publisher() {
 #[test]
 fn a_slot_is_refused_for_a_reason_and_can_be_given_back() {
     let bare = Bare::<u32>::new(&q(1));
-    let take = |lane| bare.queue.take_slot(&bare.publisher, lane, bare.clock.now());
+    let take = |lane| bare.queue.take_slot(&bare.publisher, lane, crate::key::Key::NONE, bare.clock.now());
     assert_eq!(take(1), Err(Refusal::NoSuchLane { lane: 1, lanes: 1 }));
     let slot = take(0).unwrap();
     assert_eq!(take(0), Err(Refusal::Full { retry_after: None }));

@@ -1,0 +1,150 @@
+//! One key, several publishes; a publish and the end of the job that has the key; fan-outs that want the same keys.
+
+#![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
+
+use crate::support::{Bound, check, must_die, must_fail};
+use ringmill::clock::Timestamp;
+use ringmill::dedupe::rules::{Rules, Sound};
+use ringmill::dedupe::{Denied, Table};
+use ringmill::id::JobId;
+use ringmill::key::Key;
+use ringmill::sync::{Arc, thread};
+use std::time::Duration;
+
+/// A claim looks first, and enters later.
+#[derive(Debug)]
+struct LooksThenEnters;
+
+impl Rules for LooksThenEnters {
+    const CLAIMS_AT_ONCE: bool = false;
+}
+
+/// A job that ends takes the key from whoever has it.
+#[derive(Debug)]
+struct ForgetsAnybodys;
+
+impl Rules for ForgetsAnybodys {
+    const FORGETS_ITS_OWN: bool = false;
+}
+
+const NOW: Timestamp = Timestamp::ZERO;
+
+fn key() -> Key {
+    Key::of(b"a")
+}
+
+fn job(number: u64) -> JobId {
+    JobId::from_number(number)
+}
+
+fn table<R: Rules + 'static>(bound: usize) -> Arc<Table<R>> {
+    Arc::new(Table::with_rules(bound, None))
+}
+
+/// Bad: both are accepted; or neither; or the one that is refused is told of a job that has not got the key.
+fn publish_against_publish<R: Rules + 'static>() {
+    let table = table::<R>(4);
+    let other = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || table.claim(key(), job(1), NOW))
+    };
+    let mine = table.claim(key(), job(2), NOW);
+    match (mine, other.join().unwrap()) {
+        (Ok(()), denied) => assert_eq!(denied, Err(Denied::Taken(job(2)))),
+        (denied, other) => assert_eq!((denied, other), (Err(Denied::Taken(job(1))), Ok(()))),
+    }
+    assert_eq!(table.len(), 1);
+}
+
+/// Bad: the last holder of a job that ended long ago frees the key of the job that has it now.
+fn publish_against_end<R: Rules + 'static>() {
+    let table = table::<R>(4);
+    table.claim(key(), job(1), NOW).unwrap();
+    let ending = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || {
+            table.forget(key(), job(1));
+            // a stale holder leaves
+            table.forget(key(), job(1));
+        })
+    };
+    let claimed = table.claim(key(), job(2), NOW);
+    assert!(claimed.is_ok() || claimed == Err(Denied::Taken(job(1))));
+    let again = table.claim(key(), job(3), NOW);
+    if claimed.is_ok() {
+        assert_eq!(again, Err(Denied::Taken(job(2))), "the key was taken away from a live job");
+    }
+    ending.join().unwrap();
+    let has_it = claimed.is_ok() || again.is_ok();
+    assert_eq!((table.holder(key(), NOW).is_some(), table.len()), (has_it, usize::from(has_it)));
+}
+
+/// Bad: both get one key each and neither gets through; or a copy goes into one queue only; or they wait for each other.
+fn fan_out_against_fan_out(same_order: bool) {
+    fn claim_both(first: &Table, second: &Table, id: JobId) -> bool {
+        first.claim_with(key(), id, NOW, |denied| denied, || second.claim(key(), id, NOW)).is_ok()
+    }
+    let tables = (table::<Sound>(4), table::<Sound>(4));
+    let other = {
+        let (first, second) = tables.clone();
+        thread::spawn(move || if same_order { claim_both(&first, &second, job(1)) } else { claim_both(&second, &first, job(1)) })
+    };
+    let mine = claim_both(&tables.0, &tables.1, job(2));
+    assert_ne!(mine, other.join().unwrap());
+    assert_eq!(tables.0.holder(key(), NOW), tables.1.holder(key(), NOW));
+    assert_eq!((tables.0.len(), tables.1.len()), (1, 1));
+}
+
+#[test]
+fn of_two_publishes_with_one_key_one_is_accepted() {
+    key();
+    check("dedupe: publish / publish", Bound::ALL, publish_against_publish::<Sound>);
+}
+
+#[test]
+fn twin_who_looks_before_it_enters_is_overtaken() {
+    key();
+    must_fail("dedupe: looks, then enters", Bound::ALL, publish_against_publish::<LooksThenEnters>);
+}
+
+#[test]
+fn a_job_that_ends_frees_its_own_key_only() {
+    key();
+    check("dedupe: publish / end", Bound::ALL, publish_against_end::<Sound>);
+}
+
+#[test]
+fn twin_a_late_end_frees_the_key_of_another() {
+    key();
+    must_fail("dedupe: forgets anybody's", Bound::ALL, publish_against_end::<ForgetsAnybodys>);
+}
+
+#[test]
+fn of_two_fan_outs_with_one_key_one_goes_everywhere() {
+    key();
+    check("dedupe: fan-out / fan-out", Bound::ALL, || fan_out_against_fan_out(true));
+}
+
+#[test]
+fn twin_fan_outs_in_different_orders_wait_for_each_other() {
+    key();
+    must_die("dedupe: different orders", "deadlock", Bound::ALL, || fan_out_against_fan_out(false));
+}
+
+/// Bad: two windows find room for one; or the room that a window leaves when it ends is lost.
+#[test]
+fn a_bound_of_one_admits_one() {
+    key();
+    check("dedupe: bound", Bound::ALL, || {
+        let table = Arc::new(Table::new(1, Some(Duration::from_nanos(5))));
+        let other = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.claim(Key::of(b"b"), job(1), NOW))
+        };
+        let mine = table.claim(key(), job(2), NOW);
+        let other = other.join().unwrap();
+        assert!(mine.is_ok() != other.is_ok() && (mine == Err(Denied::Full) || other == Err(Denied::Full)));
+        assert_eq!(table.claim(Key::of(b"c"), job(3), Timestamp::from_nanos(5)), Ok(()));
+        assert_eq!(table.len(), 1);
+    });
+}

@@ -1,0 +1,15 @@
+//! What a model may bend, to see that it notices.
+
+/// The rules of a table.
+pub trait Rules {
+    /// A claim looks and enters under one lock.
+    const CLAIMS_AT_ONCE: bool = true;
+    /// A key is forgotten only by the job that has it.
+    const FORGETS_ITS_OWN: bool = true;
+}
+
+/// The rules as they are.
+#[derive(Debug)]
+pub struct Sound;
+
+impl Rules for Sound {}

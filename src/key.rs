@@ -1,0 +1,99 @@
+//! The key of a job: what makes two jobs the same.
+
+use crate::limits::JOB_KEY_BYTES_MAX;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::OnceLock;
+
+/// A key as 128 bits: two keyed hashes of its bytes, under a secret that the process makes on first use.
+///
+/// That is exact for every purpose: among 2^24 keys the chance that any two share their 128 bits is below 2^-80, and who does not know the secret cannot look
+/// for two that do. It is a value of the process: nothing that outlives it may keep one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// 0: no hash, see `low`.
+    high: u64,
+    /// Without a hash: 0 when there is no key, else one more than the length of the bytes that cannot be a key.
+    low: u64,
+}
+
+/// Drawn once.
+static SECRET: OnceLock<(RandomState, RandomState)> = OnceLock::new();
+
+impl Key {
+    /// No key.
+    pub const NONE: Key = Key { high: 0, low: 0 };
+
+    /// The key with these bytes. What is no key (see [`fault`](Self::fault)) is remembered as such.
+    pub fn of(bytes: &[u8]) -> Self {
+        if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
+            return Key { high: 0, low: bytes.len() as u64 + 1 };
+        }
+        let (first, second) = SECRET.get_or_init(|| (RandomState::new(), RandomState::new()));
+        Key { high: first.hash_one(bytes).max(1), low: second.hash_one(bytes) }
+    }
+
+    /// True when there is a key, fit or not.
+    #[inline]
+    pub fn is_some(self) -> bool {
+        self != Key::NONE
+    }
+
+    /// The length of bytes that cannot be a key: none, or more than [`JOB_KEY_BYTES_MAX`].
+    #[inline]
+    pub fn fault(self) -> Option<u64> {
+        (self.high == 0 && self.low != 0).then(|| self.low - 1)
+    }
+
+    /// Its two halves, to be kept in two words.
+    #[inline]
+    pub fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
+    /// The key of two halves.
+    #[inline]
+    pub fn from_halves((high, low): (u64, u64)) -> Self {
+        Key { high, low }
+    }
+}
+
+impl Hash for Key {
+    /// One half is as good a hash as any; the other chooses the shard.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.low);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault() {
+            _ if !self.is_some() => f.write_str("none"),
+            Some(bytes) => write!(f, "unfit ({bytes} bytes)"),
+            None => write!(f, "{:016x}{:016x}", self.high, self.low),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_the_same_key_and_others_are_another() {
+        assert_eq!(Key::of(b"order-42"), Key::of(b"order-42"));
+        let keys: std::collections::HashSet<Key> = (0..10_000u32).map(|n| Key::of(&n.to_le_bytes())).collect();
+        assert_eq!(keys.len(), 10_000);
+        assert_ne!(Key::of(b"a"), Key::of(b"a\0"));
+        assert_eq!(Key::from_halves(Key::of(b"a").halves()), Key::of(b"a"));
+    }
+
+    #[test]
+    fn what_is_no_key_says_how_long_it_was() {
+        assert_eq!((Key::NONE.is_some(), Key::NONE.fault()), (false, None));
+        assert_eq!((Key::of(b"").is_some(), Key::of(b"").fault()), (true, Some(0)));
+        assert_eq!(Key::of(&[7; JOB_KEY_BYTES_MAX]).fault(), None);
+        assert_eq!(Key::of(&[7; JOB_KEY_BYTES_MAX + 1]).fault(), Some(JOB_KEY_BYTES_MAX as u64 + 1));
+    }
+}

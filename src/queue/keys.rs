@@ -1,0 +1,204 @@
+//! A job's key is claimed when the job has a slot, and forgotten when it ends. See [`dedupe`](crate::dedupe) for the protocol.
+//!
+//! Whoever counts the end of a job forgets its key first: who sees the count may publish the key again.
+
+use super::{Publisher, Queue};
+use crate::clock::Timestamp;
+use crate::config::Dedupe;
+use crate::dedupe::{Denied, Name, Names, Table};
+use crate::error::Refusal;
+use crate::id::JobId;
+use crate::job::Job;
+use crate::key::Key;
+
+/// What a queue that dedupes knows of keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    table: Table,
+    /// The keys of the jobs in the slots.
+    names: Names,
+    /// An ended job's key is free. Otherwise it is free when its window has ended.
+    until_the_end: bool,
+}
+
+impl Keys {
+    pub(super) fn new(mode: Dedupe, bound: usize, capacity: u32) -> Self {
+        let window = match mode {
+            Dedupe::WhileLive => None,
+            Dedupe::Window(window) => Some(window),
+        };
+        Keys { table: Table::new(bound, window), names: Names::new(capacity), until_the_end: window.is_none() }
+    }
+
+    fn refusal(&self, denied: Denied) -> Refusal {
+        match denied {
+            Denied::Taken(existing) => Refusal::Duplicate { existing },
+            Denied::Full => Refusal::TooManyKeys { bound: self.table.bound() },
+        }
+    }
+
+    fn job_ended(&self, name: Name) {
+        if self.until_the_end && name.key.is_some() {
+            self.table.forget(name.key, name.job);
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// True when `job` may be a duplicate.
+    #[inline]
+    pub(super) fn dedupes(&self, job: &Job<T>) -> bool {
+        self.keys.is_some() && job.key.is_some()
+    }
+
+    /// The first question: refuses what is a duplicate already, before it costs anything.
+    #[inline(never)]
+    pub(super) fn check_key(&self, key: Key, now: Timestamp) -> Result<(), Refusal> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        if let Some(bytes) = key.fault() {
+            return Err(Refusal::BadKey { bytes });
+        }
+        match keys.table.holder(key, now) {
+            Some(existing) if key.is_some() => Err(Refusal::Duplicate { existing }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The second question, and the one that decides: the id of the job that goes into the slot, whose key is its own now. The caller owns `index`.
+    ///
+    /// # Errors
+    /// When another job has the key, or too many are taken.
+    #[inline(never)]
+    pub(super) fn name_job(&self, publisher: &Publisher, index: u32, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
+        let job = self.next_id(publisher);
+        self.name_job_as(job, index, key, now)?;
+        Ok(job)
+    }
+
+    /// As [`name_job`](Self::name_job), for a job that has an id.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn name_job_as(&self, job: JobId, index: u32, key: Key, now: Timestamp) -> Result<(), Refusal> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        if key.is_some() {
+            keys.table.claim(key, job, now).map_err(|denied| keys.refusal(denied))?;
+        }
+        keys.names.set(index, Name { key, job });
+        Ok(())
+    }
+
+    /// Claims the key of the copy that goes into `slot`, if `more` finds that it can have the others'. The caller owns `slot`.
+    ///
+    /// # Errors
+    /// Why not, as `why` puts it; or what `more` said.
+    pub fn claim_copy<E>(
+        &self,
+        publisher: &Publisher,
+        slot: u32,
+        key: Key,
+        now: Timestamp,
+        why: impl FnOnce(Refusal) -> E,
+        more: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(keys) = &self.keys else { return more() };
+        let job = self.next_id(publisher);
+        keys.table.claim_with(key, job, now, |denied| why(keys.refusal(denied)), more)?;
+        keys.names.set(slot, Name { key, job });
+        Ok(())
+    }
+
+    /// The id of a copy that goes into `slot`: the one that has claimed its key, if it has one. The caller owns `slot`.
+    #[inline]
+    pub(super) fn id_of_copy(&self, publisher: &Publisher, slot: u32, key: Key) -> JobId {
+        match &self.keys {
+            Some(keys) if key.is_some() => keys.names.get(slot).job,
+            _ => {
+                let job = self.next_id(publisher);
+                self.set_nameless(slot, job);
+                job
+            }
+        }
+    }
+
+    /// Names a redriven job: it is live again, and needs its key if keys are for the living.
+    ///
+    /// # Errors
+    /// When another job has the key, or too many are taken.
+    pub(super) fn name_again(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
+        match &self.keys {
+            Some(keys) if keys.until_the_end && name.key.is_some() => {
+                keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The slot's job is `name`. The caller owns `index`.
+    pub(super) fn set_name(&self, index: u32, name: Name) {
+        if let Some(keys) = &self.keys {
+            keys.names.set(index, name);
+        }
+    }
+
+    /// A job without a key goes into the slot. The caller owns `index`.
+    #[inline]
+    pub(super) fn set_nameless(&self, index: u32, job: JobId) {
+        self.set_name(index, Name { key: Key::NONE, job });
+    }
+
+    /// The job in the slot and its key, for a caller who is about to end it and will not own the slot then. `None` where keys are of no account.
+    #[inline]
+    pub(super) fn name_of(&self, index: u32) -> Option<Name> {
+        self.keys.as_ref().map(|keys| keys.names.get(index))
+    }
+
+    /// The job in the slot ends. The caller owns `index`.
+    #[inline]
+    pub(super) fn forget_key(&self, index: u32) {
+        if let Some(keys) = &self.keys {
+            keys.job_ended(keys.names.get(index));
+        }
+    }
+
+    /// A job has ended whose slot the caller does not own.
+    pub(super) fn forget_name(&self, name: Option<Name>) {
+        if let (Some(keys), Some(name)) = (&self.keys, name) {
+            keys.job_ended(name);
+        }
+    }
+
+    /// Claims the key of a job that gets no slot: it runs in its publisher's thread, or dies at once. To be followed by
+    /// [`end_slotless`](Self::end_slotless).
+    ///
+    /// # Errors
+    /// When another job has the key, or too many are taken.
+    pub(super) fn claim_slotless(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
+        match &self.keys {
+            Some(keys) if name.key.is_some() => keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied)),
+            _ => Ok(()),
+        }
+    }
+
+    /// That job has ended, or was not accepted after all.
+    pub(super) fn end_slotless(&self, name: Name, accepted: bool) {
+        if let Some(keys) = &self.keys
+            && name.key.is_some()
+            && (keys.until_the_end || !accepted)
+        {
+            keys.table.forget(name.key, name.job);
+        }
+    }
+
+    /// Clears away windows that have ended. For the timer.
+    pub(super) fn sweep_keys(&self, now: Timestamp) {
+        if let Some(keys) = &self.keys {
+            keys.table.sweep(now);
+        }
+    }
+
+    /// How many keys are taken.
+    pub(super) fn keys_taken(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.table.len())
+    }
+}
