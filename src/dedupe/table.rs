@@ -37,7 +37,7 @@ pub struct Table<R: Rules = Sound> {
     bound: usize,
     /// How long a key is taken, in nanoseconds; `None`: until it is forgotten.
     window: Option<u64>,
-    rules: PhantomData<R>,
+    rules: PhantomData<fn() -> R>,
 }
 
 #[derive(Debug, Default)]
