@@ -108,17 +108,12 @@ impl<T> Queue<T> {
                 // held: the slot stays occupied
                 None => return Aftermath::Nothing,
             }
+        } else if in_place {
+            self.end_in_place(accounts, ledger, index);
+            return Aftermath::Nothing;
         } else {
             self.histories.take(index, self.slab.slot(index).job_id());
-            if in_place {
-                if std::mem::needs_drop::<T>()
-                    // SAFETY: the caller owns the payload
-                    && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
-                {
-                    ledger.bump(Count::DropPanics);
-                }
-                Aftermath::Nothing
-            } else if std::mem::needs_drop::<T>() {
+            if std::mem::needs_drop::<T>() {
                 // SAFETY: the caller owns the payload
                 Aftermath::Garbage(unsafe { self.slab.take(index) })
             } else {
@@ -129,6 +124,21 @@ impl<T> Queue<T> {
             self.credits.release(&self.slab, accounts, index);
         }
         aftermath
+    }
+
+    /// [`end`](Self::end) for a job whose payload nobody wants: it is dropped where it lies, and nothing is left over.
+    #[inline]
+    pub(super) fn end_in_place(&self, accounts: &Accounts, ledger: &Block, index: u32) {
+        self.histories.take(index, self.slab.slot(index).job_id());
+        if std::mem::needs_drop::<T>()
+            // SAFETY: the caller owns the payload
+            && contain(|| unsafe { self.slab.drop_in_place(index) }).is_err()
+        {
+            ledger.bump(Count::DropPanics);
+        }
+        if !is_bent(Bend::KeepCredit) {
+            self.credits.release(&self.slab, accounts, index);
+        }
     }
 
     /// Drops something of the user's that went nowhere.

@@ -161,12 +161,14 @@ impl<T> Claimer<T> {
         let Some(lease) = place.as_ref() else { return };
         let queue = &*self.queue;
         let index = lease.index;
-        let Some(word) = queue.slab.state(index).ack(lease.running.get()) else { return self.ack_unusual(place, now) };
+        if !queue.slab.state(index).ack(lease.running.get()) {
+            return self.ack_unusual(place, now);
+        }
         self.clear_delivery(lease);
         *place = None;
         queue.forget_key(index);
         self.ledger.bump(Count::Acked);
-        queue.end(&self.accounts, &self.ledger, index, word, now, true).run(queue);
+        queue.end_in_place(&self.accounts, &self.ledger, index);
     }
 
     #[cold]

@@ -330,18 +330,18 @@ impl SlotState {
     }
 
     /// As [`settle`](Self::settle) with the fate `Acked`, for the usual delivery: nobody else holds the slot, and the word is still `running`, as
-    /// [`start`](Self::start) left it. The word of the free slot, whose payload and index are the caller's; `None`, and nothing has changed, when the delivery is
-    /// not that usual.
+    /// [`start`](Self::start) left it. True: the slot is free, its payload and index are the caller's. False, and nothing has changed, when the delivery is not
+    /// that usual.
     #[inline]
-    pub fn ack(&self, running: Word) -> Option<Word> {
+    pub fn ack(&self, running: Word) -> bool {
         if running.holders() != 1 {
-            return None;
+            return false;
         }
         let next = running.with_holders(0).with_fate(Fate::Acked).with_phase(Phase::Free);
         // edge slot.settle, release: the payload was read, the record was written
         // edge slot.leave, acquire: stale holders have read the payload for the last time
         // relaxed on failure: `settle` looks again
-        self.word.compare_exchange(running.raw(), next.raw(), AcqRel, Relaxed).is_ok().then_some(next)
+        self.word.compare_exchange(running.raw(), next.raw(), AcqRel, Relaxed).is_ok()
     }
 
     /// Gives up a hold whose lease was lost.
