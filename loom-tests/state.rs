@@ -139,6 +139,40 @@ model! {
     ]
 }
 
+fn plain_ack_expire_redelivery<P: Protocol>() {
+    let table = Table::<P>::new();
+    let Start::Running(running) = P::start(&table.state, table.fill(1)) else { panic!("nobody else knows it") };
+    let expired = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let timer = spawn(&table, {
+        let expired = Arc::clone(&expired);
+        move |table| {
+            if let Expire::Ready(_) = P::expire(&table.state, running.epoch(), 5) {
+                expired.store(true, std::sync::atomic::Ordering::Relaxed);
+                table.push();
+            }
+        }
+    });
+    let second = spawn(&table, |table| {
+        if let Some(claim) = table.pop()
+            && let Start::Running(running) = P::start(&table.state, claim)
+        {
+            let job = table.read();
+            table.plain_ack(running, job);
+        }
+    });
+    assert_eq!(table.read(), 1);
+    let acked = table.plain_ack(running, 1);
+    timer.join().unwrap();
+    second.join().unwrap();
+    assert_ne!(acked, expired.load(std::sync::atomic::Ordering::Relaxed), "the lease ended twice, or never");
+    table.run_lane();
+    table.assert_over();
+}
+model! {
+    /// As before, by the ack's short way: the second worker, who holds the slot beside the first, would free it under the first one's eyes.
+    plain_ack_expire_redelivery, Bound::preemptions(4), fails: [AckUnderReaders as ack_under_readers, AckRereads as ack_rereads]
+}
+
 // ---- the timer owns the index after an expiry ----
 
 fn expiry_takes_the_link<P: Protocol>() {

@@ -1,7 +1,7 @@
 //! The steps of the protocol as the models take them, and the mutations that replace one of them in a twin.
 
 use ringmill::inbox::Flag;
-use ringmill::slab::{Dispose, Epoch, Expire, Fire, Leave, Next, Phase, Settled, SlotState, Stale, Start, Word};
+use ringmill::slab::{Dispose, Epoch, Expire, Fate, Fire, Leave, Next, Phase, Settled, SlotState, Stale, Start, Word};
 use ringmill::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Makes every step of the protocol begin with an RMW.
@@ -29,6 +29,10 @@ pub(super) trait Protocol: Send + Sync + 'static {
     fn settle(slot: &SlotState, lease: Epoch, decide: impl FnMut(Word) -> Next) -> Result<Settled, Stale> {
         turn(slot);
         slot.settle(lease, decide)
+    }
+    fn ack(slot: &SlotState, running: Word) -> bool {
+        turn(slot);
+        slot.ack(running)
     }
     fn leave(slot: &SlotState) -> Leave {
         turn(slot);
@@ -229,6 +233,21 @@ mutation! {
             Ok(Settled::Left(word)) => Ok(Settled::Owner(word)),
             other => other,
         }
+    }
+}
+mutation! {
+    /// A plain ack frees the slot though others hold it.
+    AckUnderReaders:
+    fn ack(slot: &SlotState, running: Word) -> bool {
+        let next = running.with_holders(0).with_fate(Fate::Acked).with_phase(Phase::Free);
+        cas(slot, running, next)
+    }
+}
+mutation! {
+    /// A plain ack takes the word it finds for its own.
+    AckRereads:
+    fn ack(slot: &SlotState, _running: Word) -> bool {
+        slot.ack(peek(slot))
     }
 }
 mutation! {
