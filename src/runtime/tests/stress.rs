@@ -92,7 +92,7 @@ fn start_and_stop(turn: u64) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let mut report = report;
     // workers that were given no time come back by themselves
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(2);
     loop {
         let undone = report.as_mut().map_or(0, |report| report.take_undone(&cycle.queue).len() + report.take_undone(&cycle.pull).len());
         let late = cycle.queue.reclaim().len() + cycle.pull.reclaim().len();
@@ -109,8 +109,7 @@ fn start_and_stop(turn: u64) {
 
 fn cycles(count: u64) {
     for turn in 0..count {
-        // what hangs, hangs for ever; a machine that is busy elsewhere may take its time
-        within(Duration::from_secs(60), format!("start and stop {turn}"), move || start_and_stop(turn));
+        within(Duration::from_secs(5), format!("start and stop {turn}"), move || start_and_stop(turn));
     }
     // the workers' threads are detached: they say that they are gone right before they are
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -159,7 +158,7 @@ fn naps(count: u64, workers: usize) {
         let published = Instant::now();
         producer.publish(job).unwrap();
         while done.load(Acquire) <= job {
-            assert!(published.elapsed() < Duration::from_secs(60), "job {job} is not run: {:?}", runtime.snapshot());
+            assert!(published.elapsed() < Duration::from_secs(5), "job {job} is not run: {:?}", runtime.snapshot());
             thread::yield_now();
         }
         slowest = slowest.max(published.elapsed());
