@@ -102,6 +102,7 @@ struct Mill {
     fan: ExchangePublisher<u64>,
     fan_route: Route,
     shared: ExchangePublisher<Arc<[u8]>>,
+    shared_route: Route,
     shared_one: Producer<Arc<[u8]>>,
     payload: Arc<[u8]>,
 }
@@ -130,6 +131,7 @@ impl Mill {
             keys,
             fan_route: fan.route("k").expect("it is a key"),
             fan: fan.publisher(),
+            shared_route: shared_fan.route("k").expect("it is a key"),
             shared: shared_fan.publisher(),
             shared_one: shared[0].producer().expect("there is room"),
             payload: vec![0; 256].into(),
@@ -146,7 +148,7 @@ impl Mill {
                 Subject::Key => self.topic.publish(&self.keys[job as usize % self.keys.len()], job).map_or(0, |routed| routed.copies),
                 Subject::FanOut => self.fan.publish(&self.fan_route, job).map_or(0, |routed| routed.copies),
                 Subject::DirectArc => self.shared_one.publish(Arc::clone(&self.payload)).map_or(0, |_| 1),
-                Subject::FanOutArc => self.shared.publish("k", Arc::clone(&self.payload)).map_or(0, |routed| routed.copies),
+                Subject::FanOutArc => self.shared.publish(&self.shared_route, Arc::clone(&self.payload)).map_or(0, |routed| routed.copies),
             };
             black_box(copies);
         }

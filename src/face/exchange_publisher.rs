@@ -229,7 +229,9 @@ impl<T: Payload> ExchangePublisher<T> {
                 Ok(taken) => {
                     self.counts.add(Count::Routed, 1);
                     self.counts.add(Count::ExtraCopies, taken.copies() as u64 - 1);
-                    self.counts.add(Count::Missed, taken.missed() as u64);
+                    if taken.missed() > 0 {
+                        self.counts.add(Count::Missed, taken.missed() as u64);
+                    }
                     Ok(taken)
                 }
                 Err((job, refusal)) => Err(refuse(Count::Refused, job, refusal, &self.counts)),

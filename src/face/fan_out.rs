@@ -40,7 +40,7 @@ impl<T: Payload, R, F> Several<T, R> for F where
 pub(super) struct Fan<T> {
     clock: Arc<dyn Clock>,
     slots: Vec<(usize, u32)>,
-    /// Every copy but the job itself.
+    /// The payloads, one per queue.
     copies: Vec<T>,
 }
 
@@ -185,9 +185,10 @@ impl<T: Payload + Clone> Queues<'_, T> {
         }
         let count = held.len();
         let Job { payload, ttl, visibility, key, .. } = job;
-        let mut payload = Some(payload);
-        while let Some((at, slot)) = held.pop() {
-            let payload = copies.0.pop().or_else(|| payload.take()).expect("there are as many as slots");
+        copies.0.push(payload);
+        while let Some((at, slot)) = held.pop()
+            && let Some(payload) = copies.0.pop()
+        {
             let producer = self.producer(at);
             let copy = Job { payload, lane: self.lane(at), ttl, visibility, key };
             producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
