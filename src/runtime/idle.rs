@@ -74,8 +74,11 @@ pub enum Step {
     Sleep,
 }
 
-/// PAUSEs between two looks: less keeps the rings' lines bouncing, more delays the find.
+/// PAUSEs between two looks while jobs stream in: less keeps the rings' lines bouncing, more delays the find.
 pub const PAUSES: u32 = 20;
+/// Looks in vain after which no stream is being waited for. From there on one PAUSE between two looks does: the lines rest in the worker's cache, and move
+/// once, when something is published.
+pub const STREAM_LOOKS: u32 = 8;
 /// The most looks between two readings of the clock.
 pub const LOOKS_MAX: u32 = 16;
 /// Readings after which a clock that does not move ends the spell: it would never use up the budget.
@@ -92,6 +95,8 @@ pub struct IdleState {
     idle: Idle,
     /// More workers than the machine can run at once.
     crowded: bool,
+    /// Looks in vain since work was last found.
+    vain: u32,
     spell: Option<Spell>,
     /// The length of one look, in nanoseconds, as last measured. Kept from spell to spell; zero: never measured.
     look_nanos: u64,
@@ -115,13 +120,13 @@ struct Spell {
 impl IdleState {
     /// A worker that is not idle yet. `crowded`: see [`Topology::is_crowded_by`](super::topology::Topology::is_crowded_by).
     pub const fn new(idle: Idle, crowded: bool) -> Self {
-        IdleState { idle, crowded, spell: None, look_nanos: 0, wake_nanos: 0, long_spells: 0 }
+        IdleState { idle, crowded, vain: 0, spell: None, look_nanos: 0, wake_nanos: 0, long_spells: 0 }
     }
 
     /// Work was found after a pause of `pause`, which ends the spell. The pause is counted from the end of the last job, whether the worker slept meanwhile or not; what a
     /// wake-up added to it does not count against spinning.
     pub fn found_work(&mut self, pause: Duration) {
-        self.spell = None;
+        (self.spell, self.vain) = (None, 0);
         if let Idle::Adaptive { spin } = self.idle {
             let short = crate::clock::nanos(pause).saturating_sub(self.wake_nanos) <= crate::clock::nanos(self.budget(spin));
             self.long_spells = if short { 0 } else { self.long_spells.saturating_add(1) };
@@ -145,7 +150,7 @@ impl IdleState {
     #[inline]
     pub fn step(&mut self, now: impl FnOnce() -> Timestamp) -> Step {
         let budget = match self.idle {
-            Idle::BusySpin => return Step::Spin(PAUSES),
+            Idle::BusySpin => return self.spin(),
             Idle::Adaptive { spin } if !spin.is_zero() && self.long_spells < LONG_SPELLS => self.budget(spin),
             Idle::Adaptive { .. } | Idle::Park => return Step::Sleep,
         };
@@ -159,7 +164,12 @@ impl IdleState {
             }
             None => self.begin(now(), budget),
         }
-        if self.crowded { Step::Yield } else { Step::Spin(PAUSES) }
+        if self.crowded { Step::Yield } else { self.spin() }
+    }
+
+    fn spin(&mut self) -> Step {
+        self.vain = self.vain.saturating_add(1);
+        Step::Spin(if self.vain <= STREAM_LOOKS { PAUSES } else { 1 })
     }
 
     fn begin(&mut self, now: Timestamp, budget: Duration) {
@@ -220,7 +230,7 @@ mod tests {
             });
             match step {
                 Step::Sleep => return (now - 1_000, reads.get()),
-                Step::Spin(pauses) => assert_eq!(pauses, PAUSES),
+                Step::Spin(pauses) => assert!([1, PAUSES].contains(&pauses)),
                 Step::Yield => (),
             }
             now += look;
@@ -231,8 +241,12 @@ mod tests {
     #[test]
     fn a_spinner_never_sleeps_nor_reads_the_clock() {
         let mut state = IdleState::new(Idle::BusySpin, true);
-        for _ in 0..10_000 {
-            assert_eq!(state.step(|| unreachable!()), Step::Spin(PAUSES));
+        for _ in 0..3 {
+            for look in 0..10_000 {
+                let pauses = if look < STREAM_LOOKS { PAUSES } else { 1 };
+                assert_eq!(state.step(|| unreachable!()), Step::Spin(pauses));
+            }
+            state.found_work(Duration::from_millis(1));
         }
     }
 
