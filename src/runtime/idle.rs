@@ -79,6 +79,8 @@ pub const PAUSES: u32 = 20;
 /// Looks in vain after which no stream is being waited for. From there on one PAUSE between two looks does: the lines rest in the worker's cache, and move
 /// once, when something is published.
 pub const STREAM_LOOKS: u32 = 8;
+/// Jobs that follow each other as closely as this many nanoseconds are a stream: more of them come while a worker pauses. It pauses for no others.
+const STREAM_GAP: u64 = 200;
 /// The most looks between two readings of the clock.
 pub const LOOKS_MAX: u32 = 16;
 /// Readings after which a clock that does not move ends the spell: it would never use up the budget.
@@ -95,6 +97,8 @@ pub struct IdleState {
     idle: Idle,
     /// More workers than the machine can run at once.
     crowded: bool,
+    /// The last jobs came closely one after the other.
+    streams: bool,
     /// Looks in vain since work was last found.
     vain: u32,
     spell: Option<Spell>,
@@ -120,7 +124,7 @@ struct Spell {
 impl IdleState {
     /// A worker that is not idle yet. `crowded`: see [`Topology::is_crowded_by`](super::topology::Topology::is_crowded_by).
     pub const fn new(idle: Idle, crowded: bool) -> Self {
-        IdleState { idle, crowded, vain: 0, spell: None, look_nanos: 0, wake_nanos: 0, long_spells: 0 }
+        IdleState { idle, crowded, streams: true, vain: 0, spell: None, look_nanos: 0, wake_nanos: 0, long_spells: 0 }
     }
 
     /// Work was found after a pause of `pause`, which ends the spell. The pause is counted from the end of the last job, whether the worker slept meanwhile or not; what a
@@ -131,6 +135,17 @@ impl IdleState {
             let short = crate::clock::nanos(pause).saturating_sub(self.wake_nanos) <= crate::clock::nanos(self.budget(spin));
             self.long_spells = if short { 0 } else { self.long_spells.saturating_add(1) };
         }
+    }
+
+    /// `jobs` ran in the `time` since the last ones, pauses included: whether more are to be expected in a moment.
+    #[inline]
+    pub fn ran(&mut self, jobs: u32, time: Duration) {
+        self.streams = crate::clock::nanos(time) <= u64::from(jobs) * STREAM_GAP;
+    }
+
+    /// PAUSEs before the next look after a short round.
+    pub const fn hold_off(&self) -> u32 {
+        if self.streams { PAUSES } else { 1 }
     }
 
     /// The worker slept, was woken, and found a job that had waited for `waited`: about what a wake-up takes here.
@@ -169,7 +184,7 @@ impl IdleState {
 
     fn spin(&mut self) -> Step {
         self.vain = self.vain.saturating_add(1);
-        Step::Spin(if self.vain <= STREAM_LOOKS { PAUSES } else { 1 })
+        Step::Spin(if self.vain <= STREAM_LOOKS { self.hold_off() } else { 1 })
     }
 
     fn begin(&mut self, now: Timestamp, budget: Duration) {

@@ -1,6 +1,6 @@
 //! The worker loop: look, run, and when there is nothing, wait.
 
-use super::idle::{IdleState, PAUSES, Step};
+use super::idle::{IdleState, Step};
 use super::pool::PoolShared;
 use super::served::Station;
 use crate::clock::{Clock, Timestamp};
@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     searching: bool,
     /// The time as of the last job boundary.
     now: Timestamp,
+    /// The end of the last round that ran jobs.
+    ended: Timestamp,
     /// `now` is of before a wait.
     stale: bool,
     /// It has slept and was woken, and has found nothing since.
@@ -35,7 +37,7 @@ pub(crate) struct Worker {
     chores_at: usize,
 }
 
-/// After a round of so few jobs a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
+/// After a round of so few jobs of a stream a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
 const SHORT: u32 = 4;
 /// Jobs of one queue that run before the worker looks at anything else.
 const BUDGET: u32 = 64;
@@ -67,6 +69,7 @@ impl Worker {
             seat,
             searching: false,
             now,
+            ended: now,
             stale: true,
             woken: false,
             chores_at: 0,
@@ -105,8 +108,9 @@ impl Worker {
         self.stale = !busy;
         if busy {
             self.shared.count_jobs(self.index, u64::from(ran));
+            self.idle.ran(ran, self.now.since(std::mem::replace(&mut self.ended, self.now)));
             if ran <= SHORT && look == Look::Weak && self.stations.len() == 1 {
-                pause(PAUSES);
+                pause(self.idle.hold_off());
             }
         }
         // one queue a round while there are jobs: to ask each of many after every job would cost more than the job
