@@ -40,10 +40,32 @@ impl Popped {
         self.len == 0
     }
 
+    /// How many chains: as many tickets.
     #[inline]
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
-        self.indices = 0;
+    pub(super) fn tickets(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Forgets what it holds, and takes up to `max` indices.
+    #[inline]
+    pub(super) fn refill(&mut self, max: u32) -> Refill<'_> {
+        (self.len, self.indices) = (0, 0);
+        Refill { popped: self, len: 0, indices: 0, max }
+    }
+}
+
+/// A [`Popped`] in the making. The counts are in hand until it is done: in the `Popped` they would be written with every chain.
+pub(super) struct Refill<'a> {
+    popped: &'a mut Popped,
+    len: u32,
+    indices: u32,
+    max: u32,
+}
+
+impl Refill<'_> {
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// How many chains: as many tickets.
@@ -52,23 +74,24 @@ impl Popped {
         u64::from(self.len)
     }
 
-    /// Whether `chain` may join without the total passing `max`. The first always may.
+    /// Whether `chain` may join without the total passing the maximum. The first always may.
     #[inline]
-    pub(super) fn fits(&self, chain: Chain, max: u32) -> bool {
-        self.len == 0 || self.indices + chain.len() <= max
+    pub(super) const fn fits(&self, chain: Chain) -> bool {
+        self.len == 0 || self.indices + chain.len() <= self.max
     }
 
-    /// Whether no further chain can join.
+    /// Adds a chain that fits. True if no further chain can join.
     #[inline]
-    pub(super) fn is_full(&self, max: u32) -> bool {
-        self.indices >= max || self.len as usize == POPPED_MAX
-    }
-
-    #[inline]
-    pub(super) fn add(&mut self, chain: Chain) {
-        self.chains[self.len as usize] = chain;
+    pub(super) fn add(&mut self, chain: Chain) -> bool {
+        self.popped.chains[self.len as usize] = chain;
         self.len += 1;
         self.indices += chain.len();
+        self.indices >= self.max || self.len as usize == POPPED_MAX
+    }
+
+    #[inline]
+    pub(super) fn finish(self) {
+        (self.popped.len, self.popped.indices) = (self.len, self.indices);
     }
 }
 

@@ -251,12 +251,14 @@ impl<R: Rules> IndexRing<R> {
     /// Publishes `chain` with `ticket`. False if the ticket was given up.
     #[inline]
     fn fill(&self, ticket: u64, chain: Chain) -> bool {
+        // in hand: what the ring says of itself would be read again after every acquire
+        let layout = self.layout;
         let slot = self.slot(ticket);
-        let filled = self.layout.filled(ticket, chain);
+        let filled = layout.filled(ticket, chain);
         // edge ring.give_up, acquire: what the consumer knew that gave the ticket up
         let mut word = slot.load(R::SLOT_READ);
         crash_point!("ring.push.slot_read");
-        while self.layout.decode(word, ticket) == Seen::Older {
+        while layout.is_older(word, ticket) {
             // edge ring.publish, release: the links of the chain and everything written about its indices
             // edge ring.give_up, acquire: as above
             match slot.compare_exchange(word, filled, R::PUBLISH, R::PUBLISH_LOST) {
@@ -277,26 +279,29 @@ impl<R: Rules> IndexRing<R> {
     /// Reads the slots from `head` on into `out` as long as they are filled and fit.
     #[inline]
     fn collect(&self, head: u64, max_indices: u32, out: &mut Popped) -> AtHead {
-        out.clear();
-        loop {
-            let ticket = head.wrapping_add(out.tickets());
+        // in hand: what the ring says of itself would be read again after every acquire
+        let (layout, slots) = (self.layout, &*self.slots);
+        let mut refill = out.refill(max_indices);
+        let found = loop {
+            let ticket = head.wrapping_add(refill.tickets());
             // edge ring.publish, acquire: the links of the chain and everything written about its indices
             // edge ring.give_up, acquire: what the consumer knew that gave the ticket up
-            let word = self.slot(ticket).load(R::SLOT_READ);
+            let word = slots[layout.position(ticket)].load(R::SLOT_READ);
             crash_point!("ring.pop.slot_read");
-            match self.layout.decode(word, ticket) {
-                Seen::Filled(chain) if out.fits(chain, max_indices) => {
-                    out.add(chain);
-                    if out.is_full(max_indices) {
-                        return AtHead::Ready;
+            match layout.decode(word, ticket) {
+                Seen::Filled(chain) if refill.fits(chain) => {
+                    if refill.add(chain) {
+                        break AtHead::Ready;
                     }
                 }
-                _ if !out.is_empty() => return AtHead::Ready,
-                Seen::Older => return AtHead::Unfilled(word),
-                Seen::Newer => return AtHead::Later,
-                _ => return AtHead::Spent,
+                _ if !refill.is_empty() => break AtHead::Ready,
+                Seen::Older => break AtHead::Unfilled(word),
+                Seen::Newer => break AtHead::Later,
+                _ => break AtHead::Spent,
             }
-        }
+        };
+        refill.finish();
+        found
     }
 
     /// Moves head from `head` over `tickets` tickets, or says where it is.
@@ -324,6 +329,7 @@ impl<R: Rules> IndexRing<R> {
     }
 
     /// Looks for a completed push behind the unfilled ticket `head`.
+    #[inline(never)]
     fn look_behind(&self, head: u64) -> Behind {
         // edge ring.ticket, acquire: every push that returned before this call has its ticket below
         let tail = self.tail.load(R::TAIL_READ);
@@ -350,6 +356,7 @@ impl<R: Rules> IndexRing<R> {
     }
 
     /// Waits a moment for the late producer of `head`, once per call. True if the slot still has that `word`.
+    #[inline(never)]
     fn outwait(&self, head: u64, word: u64, patience: &mut u32) -> bool {
         while *patience > 0 {
             *patience -= 1;
@@ -364,6 +371,7 @@ impl<R: Rules> IndexRing<R> {
     }
 
     /// Gives the ticket `head` up: a tombstone in place of `word`, and head past it. Says where head is.
+    #[inline(never)]
     fn give_up(&self, head: u64, word: u64) -> u64 {
         // edge ring.give_up, release: head had come this far, which the producer must know before it claims another ticket
         // edge ring.publish, acquire: the push of the lap before, or of the producer that came (redundant: both are read anew before use)

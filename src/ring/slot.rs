@@ -39,6 +39,8 @@ pub enum Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLayout {
     lg: u32,
+    /// 2^lg. Kept, because it is wanted several times an operation.
+    slots: u64,
 }
 
 impl SlotLayout {
@@ -46,13 +48,13 @@ impl SlotLayout {
     #[inline]
     pub const fn for_capacity(capacity: u32) -> Self {
         let slots = if capacity < 2 { 2 } else { (capacity as u64).next_power_of_two() };
-        SlotLayout { lg: slots.trailing_zeros() }
+        SlotLayout { lg: slots.trailing_zeros(), slots }
     }
 
     /// How many slots.
     #[inline]
     pub const fn slots(self) -> u64 {
-        1 << self.lg
+        self.slots
     }
 
     /// Where the slot of `ticket` is.
@@ -90,11 +92,17 @@ impl SlotLayout {
             }
             let len = (distance >> (self.lg + 1)) as u32 + 1;
             Seen::Filled(Chain::new((distance & (self.slots() - 1)) as u32, len))
-        } else if (distance as i64) < 0 {
+        } else if self.is_older(word, ticket) {
             Seen::Older
         } else {
             Seen::Newer
         }
+    }
+
+    /// Whether `word` is from an earlier lap than `ticket`: [`decode`](Self::decode) says [`Older`](Seen::Older).
+    #[inline]
+    pub const fn is_older(self, word: u64, ticket: u64) -> bool {
+        (word.wrapping_sub(self.tag(ticket)) as i64) < 0
     }
 
     /// The lap of `ticket`, where words carry it.
