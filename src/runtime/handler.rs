@@ -50,6 +50,14 @@ where
     }
 }
 
+/// One handler in several places, such as a mux behind two queues.
+impl<T, H: Handler<T> + ?Sized> Handler<T> for Arc<H> {
+    #[inline]
+    fn handle(&self, payload: &T, context: &Context<T>) -> Verdict {
+        (**self).handle(payload, context)
+    }
+}
+
 /// Why a handler should come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -442,6 +442,22 @@ fn muxes_layers_and_state_nest_in_any_order() {
 }
 
 #[test]
+fn one_mux_serves_two_queues() {
+    let log = Log::default();
+    let mux = Arc::new(mux_of(&log, &["mail"], &["image:"]));
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let queues = ["critical", "default"].map(|name| builder.queue(QueueConfig::new(name), Arc::clone(&mux)).unwrap());
+    let runtime = builder.build().unwrap();
+    for (queue, kind) in queues.iter().zip(["mail", "image:crop"]) {
+        queue.producer().unwrap().publish(task(kind)).unwrap();
+    }
+    runtime.turn();
+    let mut ran = log.take();
+    ran.sort();
+    assert_eq!(ran, ["image:", "mail"]);
+}
+
+#[test]
 fn a_shared_payload_has_the_kind_of_what_is_shared() {
     let log = Log::default();
     let mux = Mux::new().on("mail", noting::<Arc<Task>>(&log, "mail", Verdict::Ack)).unwrap();
