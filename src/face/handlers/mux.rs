@@ -4,10 +4,7 @@ use crate::error::ConfigError;
 use crate::limits::KIND_BYTES_MAX;
 use crate::runtime::handler::{Context, Handler};
 use crate::verdict::{JobError, Verdict};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A payload that says of which kind it is.
@@ -96,12 +93,17 @@ impl<K: Kind + ?Sized> Kind for Arc<K> {
 #[doc(alias = "router")]
 pub struct Mux<T> {
     kind: fn(&T) -> &str,
-    exact: Names<T>,
-    prefixes: Names<T>,
+    exact: Names<Box<dyn Handler<T>>>,
+    prefixes: Names<Box<dyn Handler<T>>>,
     fallback: Option<Box<dyn Handler<T>>>,
 }
 
-type Names<T> = BTreeMap<Box<str>, Box<dyn Handler<T>>>;
+/// Names, with what they stand for.
+struct Names<V> {
+    sorted: Vec<(Box<str>, V)>,
+    /// What they are called in errors.
+    field: &'static str,
+}
 
 impl<T: Kind> Mux<T> {
     /// A mux without handlers, for payloads that know their kind.
@@ -132,7 +134,7 @@ impl<T> Mux<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn by(kind: fn(&T) -> &str) -> Self {
-        Mux { kind, exact: BTreeMap::new(), prefixes: BTreeMap::new(), fallback: None }
+        Mux { kind, exact: Names::new("name"), prefixes: Names::new("prefix"), fallback: None }
     }
 
     /// Jobs of exactly this kind go to `handler`.
@@ -151,7 +153,7 @@ impl<T> Mux<T> {
     /// ```
     #[doc(alias = "HandleFunc")]
     pub fn on(mut self, name: impl Into<String>, handler: impl Handler<T>) -> Result<Self, ConfigError> {
-        register(&mut self.exact, "name", name.into(), handler)?;
+        self.exact.register(name.into(), Box::new(handler))?;
         Ok(self)
     }
 
@@ -160,7 +162,7 @@ impl<T> Mux<T> {
     /// # Errors
     /// When `prefix` is empty ([`fallback`](Self::fallback) is for every kind), longer than [`KIND_BYTES_MAX`], or has a handler already.
     pub fn on_prefix(mut self, prefix: impl Into<String>, handler: impl Handler<T>) -> Result<Self, ConfigError> {
-        register(&mut self.prefixes, "prefix", prefix.into(), handler)?;
+        self.prefixes.register(prefix.into(), Box::new(handler))?;
         Ok(self)
     }
 
@@ -176,7 +178,7 @@ impl<T> Mux<T> {
     }
 
     fn find(&self, kind: &str) -> Option<&dyn Handler<T>> {
-        let named = self.exact.get(kind).or_else(|| longest_prefix(&self.prefixes, kind));
+        let named = self.exact.get(kind).or_else(|| self.prefixes.longest_prefix(kind));
         named.or(self.fallback.as_ref()).map(|handler| &**handler)
     }
 }
@@ -195,39 +197,63 @@ impl<T: 'static> Handler<T> for Mux<T> {
 impl<T> fmt::Debug for Mux<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mux")
-            .field("exact", &self.exact.keys())
-            .field("prefixes", &self.prefixes.keys())
+            .field("exact", &self.exact)
+            .field("prefixes", &self.prefixes)
             .field("fallback", &self.fallback.is_some())
             .finish_non_exhaustive()
     }
 }
 
-fn register<T>(names: &mut Names<T>, field: &str, name: String, handler: impl Handler<T>) -> Result<(), ConfigError> {
-    if name.is_empty() || name.len() > KIND_BYTES_MAX {
-        let value = if name.is_empty() { "`` (empty)".to_owned() } else { format!("`{}` ({} bytes)", clipped(&name), name.len()) };
-        return Err(ConfigError::new("mux", field, value, format_args!("1..={KIND_BYTES_MAX} bytes")));
+impl<V> Names<V> {
+    fn new(field: &'static str) -> Self {
+        Names { sorted: Vec::new(), field }
     }
-    match names.entry(name.into_boxed_str()) {
-        Entry::Vacant(place) => {
-            place.insert(Box::new(handler));
-            Ok(())
+
+    fn register(&mut self, name: String, value: V) -> Result<(), ConfigError> {
+        let refuse = |value: fmt::Arguments<'_>, allowed: fmt::Arguments<'_>| Err(ConfigError::new("mux", self.field, value, allowed));
+        if name.is_empty() || name.len() > KIND_BYTES_MAX {
+            return refuse(format_args!("`{}` ({} bytes)", clipped(&name), name.len()), format_args!("1..={KIND_BYTES_MAX} bytes"));
         }
-        Entry::Occupied(taken) => Err(ConfigError::new("mux", field, format_args!("`{}`, registered twice", taken.key()), "each once")),
+        match self.search(&name) {
+            Ok(_) => refuse(format_args!("`{name}`, registered twice"), format_args!("each once")),
+            Err(place) => {
+                self.sorted.insert(place, (name.into_boxed_str(), value));
+                Ok(())
+            }
+        }
+    }
+
+    /// Where `name` is, or would be.
+    #[inline]
+    fn search(&self, name: &str) -> Result<usize, usize> {
+        self.sorted.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    #[inline]
+    fn get(&self, name: &str) -> Option<&V> {
+        self.search(name).ok().map(|at| &self.sorted[at].1)
+    }
+
+    /// What the longest name stands for that `kind` begins with.
+    ///
+    /// Names that begin `kind` sort before it. If the greatest name up to `kind` does not begin it, then any that does also begins what the two have in common:
+    /// it sorts before that name and begins it as well.
+    fn longest_prefix(&self, kind: &str) -> Option<&V> {
+        let mut rest = kind;
+        loop {
+            let up_to = self.search(rest).map_or_else(|place| place, |at| at + 1);
+            let (name, value) = self.sorted[..up_to].last()?;
+            if rest.starts_with(&**name) {
+                return Some(value);
+            }
+            rest = common_prefix(rest, name);
+        }
     }
 }
 
-/// The value of the longest name that `kind` begins with.
-///
-/// Names that begin `kind` sort before it. If the greatest name up to `kind` does not begin it, then any that does also begins what the two have in common:
-/// it sorts before that name and begins it as well.
-fn longest_prefix<'a, V>(names: &'a BTreeMap<Box<str>, V>, kind: &str) -> Option<&'a V> {
-    let mut rest = kind;
-    loop {
-        let (name, value) = names.range::<str, _>((Bound::Unbounded, Bound::Included(rest))).next_back()?;
-        if rest.starts_with(&**name) {
-            return Some(value);
-        }
-        rest = common_prefix(rest, name);
+impl<V> fmt::Debug for Names<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.sorted.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -253,8 +279,9 @@ mod tests {
     use super::*;
 
     fn found<'a>(names: &[&'a str], kind: &str) -> Option<&'a str> {
-        let names: BTreeMap<Box<str>, &str> = names.iter().map(|&name| (name.into(), name)).collect();
-        longest_prefix(&names, kind).copied()
+        let mut known = Names::new("prefix");
+        names.iter().for_each(|&name| known.register(name.to_owned(), name).unwrap());
+        known.longest_prefix(kind).copied()
     }
 
     #[test]

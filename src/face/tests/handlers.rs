@@ -403,8 +403,8 @@ fn names_that_cannot_be_registered_are_named() {
     let said = |result: Result<Mux<Task>, crate::ConfigError>| result.unwrap_err().to_string();
     assert_eq!(said(mux().on("mail", handler)), "mux: name is `mail`, registered twice, allowed is each once");
     assert_eq!(said(mux().on_prefix("image:", handler)), "mux: prefix is `image:`, registered twice, allowed is each once");
-    assert_eq!(said(mux().on("", handler)), "mux: name is `` (empty), allowed is 1..=255 bytes");
-    assert_eq!(said(mux().on_prefix("", handler)), "mux: prefix is `` (empty), allowed is 1..=255 bytes");
+    assert_eq!(said(mux().on("", handler)), "mux: name is `` (0 bytes), allowed is 1..=255 bytes");
+    assert_eq!(said(mux().on_prefix("", handler)), "mux: prefix is `` (0 bytes), allowed is 1..=255 bytes");
     let long = "é".repeat(128);
     let wanted = format!("mux: name is `{}...` (256 bytes), allowed is 1..=255 bytes", "é".repeat(127));
     assert_eq!(said(mux().on(long, handler)), wanted);
