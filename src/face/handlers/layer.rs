@@ -72,10 +72,14 @@ impl<T, A: Layer<T>, B: Layer<T>> Layer<T> for (A, B) {
 /// latter makes of panics as well; below it, it sees the panics themselves.
 ///
 /// ```text
-/// Layers::new().timed(a).catch_panic(b).handler(h)        a: clock   b   h   b   a: clock
+/// Layers::new().timed(a).catch_panic(b).handler(h)
+///
+///     job   ->  timed  ->  catch_panic  ->  h
+/// verdict  <-   timed  <-  catch_panic  <-  h
 /// ```
 ///
-/// A stack is a layer too, so one stack can be used for many handlers: [`clone`](Clone) it, or put it into another.
+/// A stack is a layer too, so one stack can be used for many handlers: [`clone`](Clone) it, or put it into another. Layers are part of the handler: they are
+/// there wherever it runs, in the publisher's own thread ([`Overflow::CallerRuns`](crate::Overflow::CallerRuns)) as well.
 ///
 /// # Guarantees
 /// - A stack is compiled into its handler: nothing is boxed, and a stack without layers is the handler.
