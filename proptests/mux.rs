@@ -1,5 +1,7 @@
 //! Handlers by kind, against a search through the list of names.
 
+#![allow(clippy::disallowed_types, reason = "a user of the crate, not the crate")]
+
 use proptest::prelude::*;
 use ringmill::clock::ManualClock;
 use ringmill::{Context, Mux, QueueConfig, Runtime};

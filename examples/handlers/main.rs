@@ -6,6 +6,8 @@
 //!
 //! Prints what ran, how long it took, and what died of what. Exit code 1 unless every job is accounted for.
 
+#![allow(clippy::disallowed_types, reason = "a user of the crate, not the crate")]
+
 use ringmill::{
     Context, JobError, Kind, Layer, Layers, Mux, Outcome, Payload, PoolConfig, QueueConfig, QueueHandle, Runtime, ShutdownOptions, Verdict,
     with_state,

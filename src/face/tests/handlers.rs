@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::KIND_BYTES_MAX;
-use crate::{Context, Job, JobError, Kind, Layer, Layered, Layers, Mux, Outcome, Overflow, Verdict, with_state};
+use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Outcome, Overflow, Verdict, with_state};
 use std::panic::panic_any;
 use std::sync::Mutex;
 
@@ -493,12 +493,12 @@ fn state_may_be_a_trait_object_a_tuple_or_the_receiver_of_a_method() {
     }
     let log = Log::default();
     let shared: Arc<dyn Store> = Arc::new(log.clone());
-    let handlers: [Layered<(), Box<dyn Fn(&u32, &Context<u32>) -> Verdict + Send + Sync>>; 3] = [
-        boxed(with_state(shared, save)),
-        boxed(with_state(Arc::new((log.clone(), 10)), |(log, factor): &(Log, u32), number: &u32, _: &Context<u32>| {
+    let handlers: [Arc<dyn Handler<u32>>; 3] = [
+        Arc::new(with_state(shared, save)),
+        Arc::new(with_state(Arc::new((log.clone(), 10)), |(log, factor): &(Log, u32), number: &u32, _: &Context<u32>| {
             log.put(number * factor)
         })),
-        boxed(with_state(Arc::new(log.clone()), Log::keep)),
+        Arc::new(with_state(Arc::new(log.clone()), Log::keep)),
     ];
     for (handler, wanted) in handlers.into_iter().zip([vec!["4"], vec!["40"], vec!["4, attempt 1", "4, attempt 2"]]) {
         let push = Push::new(q(8).retry(at_once_up_to(2)), handler);
@@ -507,10 +507,6 @@ fn state_may_be_a_trait_object_a_tuple_or_the_receiver_of_a_method() {
         assert_eq!(log.take(), wanted);
         assert_eq!(push.settled().acked, 1);
     }
-}
-
-fn boxed(handler: impl Handler<u32>) -> Layered<(), Box<dyn Fn(&u32, &Context<u32>) -> Verdict + Send + Sync>> {
-    Layers::new().handler(Box::new(move |number: &u32, context: &Context<u32>| handler.handle(number, context)))
 }
 
 #[test]
