@@ -176,7 +176,28 @@ impl<T> Context<T> {
         self.worker
     }
 
-    /// The runtime's clock, under which handlers can measure time that a test moves.
+    /// The runtime's clock: handlers that measure time by it measure what a test moves.
+    ///
+    /// ```
+    /// use ringmill::clock::{Clock, ManualClock};
+    /// use ringmill::{Context, QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let hands = clock.clone();
+    /// let mut builder = Runtime::builder().manual(clock);
+    /// let jobs = builder.queue(QueueConfig::new("jobs"), move |millis: &u64, context: &Context<u64>| {
+    ///     let (began, long) = (context.clock().now(), Duration::from_millis(*millis));
+    ///     hands.advance(long);
+    ///     assert_eq!(context.clock().now().since(began), long);
+    /// })?;
+    /// let runtime = builder.build()?;
+    /// jobs.producer()?.publish(5)?;
+    /// runtime.turn();
+    /// assert_eq!((jobs.counts().acked, jobs.counts().panics), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
     }

@@ -47,7 +47,7 @@ impl<K: Kind + ?Sized> Kind for Arc<K> {
 ///
 /// # Complexity
 /// Among n names: one binary search for an exact name; one more for a prefix, and a further one each time that the search meets a name which only begins
-/// like the kind, at most as often as the kind has characters. Nothing is allocated.
+/// like the kind, at most as often as a name can have characters, however long the kind. Nothing is allocated.
 ///
 /// # Examples
 /// ```
@@ -170,6 +170,22 @@ impl<T> Mux<T> {
     ///
     /// # Errors
     /// When there is a fallback already.
+    ///
+    /// ```
+    /// use ringmill::{Context, Mux, QueueConfig, Runtime, Verdict};
+    ///
+    /// let mux = Mux::by(|kind: &String| kind).on("mail", |_: &String, _: &Context<String>| ())?;
+    /// let mux = mux.fallback(|_: &String, _: &Context<String>| Verdict::Discard)?;
+    /// let mut builder = Runtime::builder();
+    /// let tasks = builder.queue(QueueConfig::new("tasks"), mux)?;
+    /// let runtime = builder.build()?;
+    /// for kind in ["mail", "fax"] {
+    ///     tasks.producer()?.publish(kind.to_owned())?;
+    /// }
+    /// runtime.shutdown(Default::default());
+    /// assert_eq!((tasks.counts().acked, tasks.counts().dropped_discarded), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fallback(mut self, handler: impl Handler<T>) -> Result<Self, ConfigError> {
         if self.fallback.replace(Box::new(handler)).is_some() {
             return Err(ConfigError::new("mux", "fallback", "registered twice", "one"));
