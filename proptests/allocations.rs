@@ -5,7 +5,10 @@
 #![allow(missing_docs, clippy::disallowed_methods)]
 #![cfg(not(loom))]
 
-use ringmill::{Binding, ExchangeConfig, Idle, LaneConfig, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder};
+use ringmill::{
+    Binding, Context, ExchangeConfig, Idle, LaneConfig, Layers, Mux, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder,
+    with_state,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -112,6 +115,7 @@ fn a_million_jobs_allocate_nothing() {
         assert_eq!(pushed, 0, "allocations in a million jobs through {name} and a handler");
     }
 
+    handlers_put_together_allocate_nothing();
     exchanges_allocate_nothing();
     blocked_publishers_allocate_nothing();
 
@@ -129,6 +133,39 @@ fn a_million_jobs_allocate_nothing() {
     let report = runtime.shutdown(Default::default());
     assert_eq!(report.queue("pull").expect("it is there").counts.acked, WARM_UP + JOBS);
     assert_eq!(pulled, 0, "allocations in a million jobs through a consumer");
+}
+
+/// A mux with state and layers in it and around it: by exact name, by prefix and by fallback.
+fn handlers_put_together_allocate_nothing() {
+    fn count(ran: &AtomicU64, _: &u64, _: &Context<u64>) {
+        ran.fetch_add(1, Relaxed);
+    }
+    let counters = [(); 3].map(|()| std::sync::Arc::new(AtomicU64::new(0)));
+    let [exact, prefix, fallback] = counters.each_ref().map(|counter| with_state(std::sync::Arc::clone(counter), count));
+    let timed = Layers::new().timed(|_: &u64, _, took, _| assert!(took < Duration::from_secs(60)));
+    let mux = Mux::by(|job: &u64| ["mail:welcome", "mail:bye", "image"][*job as usize % 3])
+        .on("mail:welcome", timed.clone().handler(exact))
+        .and_then(|mux| mux.on_prefix("mail:", prefix))
+        .and_then(|mux| mux.on_prefix("mail:a", |job: &u64, _: &Context<u64>| assert_eq!(*job, u64::MAX, "no kind begins like this")))
+        .and_then(|mux| mux.fallback(fallback))
+        .expect("each name once");
+    let layers = timed.around(|_: &u64, _, next| next()).catch_panic(|_: &u64, _, _| ());
+    let mut builder = builder();
+    let queue = builder.queue(config("kinds"), layers.handler(mux)).expect("the shape is valid");
+    let runtime = builder.build().expect("threads can be started");
+    let producer = queue.producer().expect("accounts are left");
+    let handled = allocations(|jobs| {
+        publish(&producer, jobs);
+        while queue.depth() > 0 {
+            std::thread::yield_now();
+        }
+    });
+    let report = runtime.shutdown(Default::default());
+    assert_eq!(report.queue("kinds").expect("it is there").counts.acked, WARM_UP + JOBS);
+    let ran = counters.map(|counter| counter.load(Relaxed));
+    assert_eq!(ran.iter().sum::<u64>(), WARM_UP + JOBS);
+    assert!(ran.into_iter().all(|ran| ran > JOBS / 4), "{ran:?}");
+    assert_eq!(handled, 0, "allocations in a million jobs through a mux and layers");
 }
 
 /// By key, by route and to three queues; predicates and an alternate exchange on the way.

@@ -23,3 +23,29 @@ pub mod benchmarks {}
 
 #[doc = include_str!("../docs/topology.md")]
 pub mod topology {}
+
+// ---- the guide: coming from elsewhere, and questions that everybody has ----
+
+#[doc = include_str!("../docs/guide/celery.md")]
+pub mod from_celery {}
+
+#[doc = include_str!("../docs/guide/bullmq.md")]
+pub mod from_bullmq {}
+
+#[doc = include_str!("../docs/guide/asynq.md")]
+pub mod from_asynq {}
+
+#[doc = include_str!("../docs/guide/rabbitmq.md")]
+pub mod from_rabbitmq {}
+
+#[doc = include_str!("../docs/guide/channels.md")]
+pub mod from_channels {}
+
+#[doc = include_str!("../docs/guide/priorities.md")]
+pub mod priorities {}
+
+#[doc = include_str!("../docs/guide/prefetch.md")]
+pub mod prefetch {}
+
+#[doc = include_str!("../docs/guide/idempotent.md")]
+pub mod idempotent_handlers {}

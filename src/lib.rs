@@ -12,7 +12,7 @@
 //! - A [`Producer`] publishes [`Job`]s: a [`Payload`], a lane, limits. One per publishing thread.
 //! - An [`Exchange`] finds the queues of a job by its [routing key](RoutingKey); an [`ExchangePublisher`] publishes there, to several queues all or nothing.
 //! - A [`Handler`] works on a delivery in a worker of the queue's **pool** ([`PoolConfig`]), with a [`Context`] that knows the attempt, and ends it with a
-//!   [`Verdict`]; a `Result` will do. Or a [`Consumer`] receives [`Delivery`]s by hand.
+//!   [`Verdict`]; a `Result` will do. Handlers are put together: by job kind in a [`Mux`], with [`Layers`] around them and [state](with_state) beside them. Or a [`Consumer`] receives [`Delivery`]s by hand.
 //! - A **lease** makes a delivery exclusive for the queue's visibility timeout. If the handler overruns it, the job is delivered again, and the late verdict
 //!   is [`Stale`]. Handlers share the payload (`&T`) and must bear being called twice.
 //! - A [`DeadLetter`] is a job that will not be delivered again, with its history; the [`DeadLetterQueue`] lists, takes out and redrives them.
@@ -98,6 +98,10 @@
 //! | several queues in one pool | [`QueueConfig::pool`], [`QueueConfig::weight`] |
 //! | time to live, own visibility timeout of a job | [`Job::ttl`], [`Job::visibility`] |
 //! | push: handlers | [`Handler`], [`Context`], [`Verdict`], [`IntoVerdict`] |
+//! | queues of several payload types in one runtime and one pool | [`RuntimeBuilder::queue`]; each [`QueueHandle`] has its own type |
+//! | handlers by job kind: exact names, prefixes, a fallback | [`Mux`], [`Kind`] |
+//! | handlers as functions, or methods, of shared state | [`with_state`] |
+//! | layers around handlers: before and after, timing, tracing, panics as verdicts | [`Layers`], [`Layer`], [`Outcome`] |
 //! | pull: deliveries by hand, in threads and tasks | [`RuntimeBuilder::pull_queue`], [`Consumer`], [`recv_async`](Consumer::recv_async), [`Delivery`] |
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
@@ -113,6 +117,8 @@
 //! | hard bounds | [`limits`] |
 //!
 //! # More to read
+//!
+//! The [`guide`] has a page for whoever comes from another system, and pages on priorities, prefetch and idempotent handlers.
 //!
 //! In the repository: `docs/guarantees.md` has every guarantee with its conditions and the test that shows it, `docs/architecture.md` the parts and their
 //! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a

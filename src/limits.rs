@@ -42,6 +42,8 @@ pub const KEY_BYTES_MAX: usize = 255;
 pub const JOB_KEY_BYTES_MAX: usize = 1024;
 /// The most words a routing key or binding key can have.
 pub const KEY_WORDS_MAX: usize = 32;
+/// The most bytes a name or prefix in a mux can have.
+pub const KIND_BYTES_MAX: usize = 255;
 /// The most bindings an exchange can have.
 pub const BINDINGS_MAX: usize = 1 << 20;
 

@@ -10,7 +10,7 @@ use ringmill::ring::{IndexRing, Pop, PopResult, Popped};
 use ringmill::rng::Rng;
 use ringmill::sync::{EventCount, atomic::AtomicU64};
 use ringmill::wheel::{Advance, Wheel};
-use ringmill::{Job, JobError, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, Verdict};
+use ringmill::{Context, Handler, Job, JobError, Layers, Mux, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, Verdict};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +32,19 @@ pub struct Path {
     pub prepare: fn() -> Run,
 }
 
-pub const PATHS: [Path; 18] = [
+pub const PATHS: [Path; 20] = [
     Path { name: "publish", operation: "a job published", prepare: publish },
     Path { name: "publish_batch_32", operation: "a job published, 32 at a time", prepare: publish_batch },
     Path { name: "claim_start", operation: "a job claimed and started by a worker, 8 claimed at a time", prepare: claim_start },
     Path { name: "settle_ack", operation: "a delivery acked by a worker", prepare: settle_ack },
     Path { name: "cycle", operation: "a job published, run and acked: rounds of 32, worker and timer included", prepare: cycle },
     Path { name: "cycle_batch_32", operation: "the same, the 32 published as a batch", prepare: cycle_batch },
+    Path {
+        name: "cycle_layers",
+        operation: "as cycle, with three layers around the handler: a closure, two hooks, a net for panics",
+        prepare: cycle_layers,
+    },
+    Path { name: "cycle_mux", operation: "as cycle, to one of 16 handlers by kind", prepare: cycle_mux },
     Path {
         name: "retry_nack",
         operation: "a delivery that failed, to be tried again after a delay: the worker's part",
@@ -66,13 +72,18 @@ struct Mill {
     producer: Producer<u64>,
 }
 
+fn handler(job: &u64, _: &Context<u64>) {
+    black_box(*job);
+}
+
 impl Mill {
     fn new() -> Self {
+        Self::with(handler)
+    }
+
+    fn with(handler: impl Handler<u64>) -> Self {
         let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
         builder.pool(PoolConfig::new("default").workers(1).placement(Placement::None)).expect("the settings are valid");
-        let handler = |job: &u64, _: &_| {
-            black_box(*job);
-        };
         let queue = builder.queue(config(), handler).expect("the settings are valid");
         let runtime = builder.build().expect("nothing is started");
         let producer = queue.producer().expect("accounts are left");
@@ -112,7 +123,42 @@ fn publish_batch() -> Run {
 }
 
 fn cycle() -> Run {
-    let mill = Mill::new();
+    cycles(Mill::new())
+}
+
+fn cycle_layers() -> Run {
+    let layers = Layers::new()
+        .around(|_: &u64, _, next| next())
+        .observe(|job: &u64, _: &_| *job, |span, _: &u64, _, _| assert_eq!(black_box(span), span))
+        .catch_panic(|_: &u64, _, _| ());
+    cycles(Mill::with(layers.handler(handler)))
+}
+
+fn cycle_mux() -> Run {
+    const KINDS: [&str; 16] = [
+        "audit",
+        "email:bounce",
+        "email:invoice",
+        "email:welcome",
+        "export",
+        "image:crop",
+        "image:resize",
+        "image:thumb",
+        "import",
+        "index",
+        "invoice:pay",
+        "invoice:send",
+        "report",
+        "sms:send",
+        "video:cut",
+        "webhook",
+    ];
+    let mux =
+        KINDS.iter().fold(Mux::by(|job: &u64| KINDS[*job as usize % 16]), |mux, kind| mux.on(*kind, handler).expect("each name once"));
+    cycles(Mill::with(mux))
+}
+
+fn cycles(mill: Mill) -> Run {
     Box::new(move |times| {
         for _ in 0..times / CHAIN {
             mill.publish(CHAIN);

@@ -136,6 +136,36 @@ impl RuntimeBuilder {
 
     /// Declares a queue whose jobs `handler` works on, in the workers of the queue's pool.
     ///
+    /// The queues of a runtime, and of one pool, may have any payload types. A handle, its producers and its handler agree on theirs when the program is
+    /// compiled:
+    ///
+    /// ```
+    /// use ringmill::{PoolConfig, QueueConfig, Runtime};
+    ///
+    /// struct Resize { width: u32 }
+    /// impl ringmill::Payload for Resize {}
+    ///
+    /// let mut builder = Runtime::builder();
+    /// builder.pool(PoolConfig::new("default").workers(2))?;
+    /// // two picks for mails to one for images, while both have jobs
+    /// let mails = builder.queue(QueueConfig::new("mails").weight(2), |to: &String, _: &_| assert!(to.contains('@')))?;
+    /// let images = builder.queue(QueueConfig::new("images").weight(1), |image: &Resize, _: &_| assert!(image.width > 0))?;
+    /// let runtime = builder.build()?;
+    /// mails.producer()?.publish("ada@example.org".to_owned())?;
+    /// images.producer()?.publish(Resize { width: 640 })?;
+    /// let report = runtime.shutdown(Default::default());
+    /// assert!(report.is_clean());
+    /// assert_eq!((mails.counts().acked, images.counts().acked), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use ringmill::{QueueConfig, Runtime};
+    /// # let mut builder = Runtime::builder();
+    /// let mails = builder.queue(QueueConfig::new("mails"), |to: &String, _: &_| ()).unwrap();
+    /// mails.producer().unwrap().publish(640_u32); // no mail
+    /// ```
+    ///
     /// # Errors
     /// When a setting is out of range, or a queue of that name was declared before.
     pub fn queue<T: Payload, H: Handler<T>>(&mut self, config: QueueConfig, handler: H) -> Result<QueueHandle<T>, ConfigError> {

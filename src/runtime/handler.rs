@@ -30,6 +30,10 @@ use std::time::Duration;
 /// }
 /// # let _ = Sum(AtomicU64::new(0));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler for jobs of type `{T}`",
+    note = "a handler of `{T}` is a function `Fn(&{T}, &Context<{T}>)` that returns a verdict (`()`, `Result<(), E>` where `E: Into<JobError>`, `Verdict`), or implements `Handler<{T}>`"
+)]
 pub trait Handler<T>: Send + Sync + 'static {
     /// Works on one job. A panic counts as a failed attempt.
     fn handle(&self, payload: &T, context: &Context<T>) -> Verdict;
@@ -43,6 +47,14 @@ where
     #[inline]
     fn handle(&self, payload: &T, context: &Context<T>) -> Verdict {
         self(payload, context).into_verdict()
+    }
+}
+
+/// One handler in several places, such as a mux behind two queues.
+impl<T, H: Handler<T> + ?Sized> Handler<T> for Arc<H> {
+    #[inline]
+    fn handle(&self, payload: &T, context: &Context<T>) -> Verdict {
+        (**self).handle(payload, context)
     }
 }
 
@@ -122,6 +134,13 @@ impl<T> Context<T> {
         self.follow_up.take()
     }
 
+    /// Drops what the handler left to be published behind its delivery.
+    pub(crate) fn drop_follow_up(&self) {
+        if let Some(unwanted) = self.take_follow_up() {
+            self.queue.discard(unwanted);
+        }
+    }
+
     /// The job's id; `None` in the publisher's own thread ([`Overflow::CallerRuns`](crate::Overflow::CallerRuns)), where the job has no slot.
     pub fn job_id(&self) -> Option<JobId> {
         self.lease.as_ref().map(Lease::job_id)
@@ -155,6 +174,32 @@ impl<T> Context<T> {
     /// The worker that runs the handler; `None` in the publisher's own thread.
     pub fn worker(&self) -> Option<usize> {
         self.worker
+    }
+
+    /// The runtime's clock: handlers that measure time by it measure what a test moves.
+    ///
+    /// ```
+    /// use ringmill::clock::{Clock, ManualClock};
+    /// use ringmill::{Context, QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let hands = clock.clone();
+    /// let mut builder = Runtime::builder().manual(clock);
+    /// let jobs = builder.queue(QueueConfig::new("jobs"), move |millis: &u64, context: &Context<u64>| {
+    ///     let (began, long) = (context.clock().now(), Duration::from_millis(*millis));
+    ///     hands.advance(long);
+    ///     assert_eq!(context.clock().now().since(began), long);
+    /// })?;
+    /// let runtime = builder.build()?;
+    /// jobs.producer()?.publish(5)?;
+    /// runtime.turn();
+    /// assert_eq!((jobs.counts().acked, jobs.counts().panics), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// True while this delivery is the job's current one. May turn false at any time, never true again.

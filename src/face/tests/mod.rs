@@ -8,6 +8,7 @@ mod dedupe;
 mod delivering;
 mod exchanges;
 mod futures;
+mod handlers;
 mod handles;
 mod publishing;
 mod settling;
