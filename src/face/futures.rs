@@ -8,6 +8,7 @@ use super::producer::Producer;
 use crate::error::{PublishError, RecvError};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
+use crate::queue::When;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -46,7 +47,7 @@ impl<T: Payload> Future for PublishAsync<'_, T> {
         let this = self.get_mut();
         assert!(this.job.is_some(), "a publish was polled after it was done");
         let first = !std::mem::replace(&mut this.waits, true);
-        this.producer.poll_publish(&mut this.job, first, context.waker())
+        this.producer.poll_publish(&mut this.job, When::Now, first, context.waker())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The public face: what users hold in their hands.
 
 mod builder;
+mod completion;
 mod consumer;
 mod destination;
 mod exchange;
@@ -18,6 +19,7 @@ mod snapshot;
 mod ways;
 
 pub use builder::RuntimeBuilder;
+pub use completion::{Completion, Watched};
 pub use consumer::{Consumer, Delivery};
 pub use destination::Destination;
 pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
