@@ -151,6 +151,11 @@ impl<T> Queue<T> {
         self.records.as_ref().map(|records| look(&records.lock()))
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn records_reserved(&self) -> usize {
+        self.with_records(Records::reserved).unwrap_or_default()
+    }
+
     /// Forgets the records that are too old. For the timer: they have nothing of the user's.
     pub(super) fn sweep_records(&self, now: Timestamp) {
         if let Some(records) = &self.records {
