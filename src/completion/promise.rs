@@ -95,7 +95,7 @@ impl<R: Rules> Promise<R> {
         let sleeper = {
             let mut state = self.state.lock();
             let State::Open(sleeper) = &mut *state else { return Some(kept) };
-            let sleeper = sleeper.take();
+            let sleeper = if R::WAKES_AFTER { sleeper.take() } else { None };
             *state = State::Kept(kept);
             sleeper
         };

@@ -28,6 +28,8 @@ pub enum Bend {
     TakeBackUnmarked,
     /// A watched job's promise is noted when the job is in its lane already.
     PromiseLate,
+    /// Whoever cancels a job tells that it was cancelled, before it has ended.
+    CancelTells,
 }
 
 #[cfg(loom)]

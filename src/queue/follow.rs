@@ -122,6 +122,12 @@ impl<T> Queue<T> {
         promise.map(|promise| News { promise, kept: Kept { end, answer: None, error: error.map(Into::into) } })
     }
 
+    /// For the models: tells of an end that has not come.
+    #[cold]
+    pub(super) fn tell_ahead(&self, job: JobId) {
+        self.watched.remove(job).map(|promise| promise.keep(Kept::bare(End::Cancelled)));
+    }
+
     /// A job has ended, and was counted, that never had a slot. Tells at once: call it outside of locks.
     pub fn tell_slotless(&self, promise: Option<&Arc<Promise>>, job: JobId, kept: Kept, attempts: u32, now: Timestamp) {
         self.record(CompletedJob { job, end: kept.end, attempts, published: now, ended: now });

@@ -360,7 +360,12 @@ impl<T> Queue<T> {
                 return false;
             }
             match slot.state.cancel(word, Fate::Cancelled) {
-                crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => return true,
+                crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => {
+                    if is_bent(Bend::CancelTells) {
+                        self.tell_ahead(job);
+                    }
+                    return true;
+                }
                 crate::slab::CancelStep::DoomedDelayed => {
                     if !is_bent(Bend::CancelUntold) && self.inbox.post(index, Flag::Poke) {
                         self.wake_timer(0);
