@@ -16,7 +16,7 @@ pub struct CompletedJob {
     pub job: JobId,
     /// How it ended.
     pub end: End,
-    /// How many deliveries it had, whatever came of them.
+    /// How many deliveries it had, whatever came of them. (One that was put off when the runtime had stopped is not counted.)
     pub attempts: u32,
     /// When it was published, or became ready if that was later.
     pub published: Timestamp,

@@ -101,7 +101,7 @@ impl<T> Claimer<T> {
             Plan::Retry(error, _) if stopped => {
                 (Next::End { fate: Fate::HandedBack, spend_failure: true }, Some(error), Duration::ZERO, false)
             }
-            Plan::Snooze(_) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: false }, None, Duration::ZERO, true),
+            Plan::Snooze(_) if stopped => (Next::End { fate: Fate::HandedBack, spend_failure: false }, None, Duration::ZERO, false),
             Plan::Retry(error, Duration::ZERO) => (Next::Ready { spend_failure: true }, Some(error), Duration::ZERO, false),
             Plan::Snooze(Duration::ZERO) => (Next::Ready { spend_failure: false }, None, Duration::ZERO, true),
             Plan::Retry(error, delay) => (Next::Delayed { spend_failure: true }, Some(error), delay, false),
@@ -124,9 +124,6 @@ impl<T> Claimer<T> {
             }
             Ok(Settled::Owner(word)) => {
                 if word.fate() == Fate::HandedBack {
-                    if snooze {
-                        queue.slab.slot(lease.index).add_snooze();
-                    }
                     let told = queue.hand_back_one(lease.index, word, super::Origin::Interrupted, now);
                     queue.credits.release(&queue.slab, &self.accounts, lease.index);
                     told

@@ -277,7 +277,7 @@ fn a_shutdown_tells_everybody() {
     assert_eq!(end_of(&mut waiting), End::HandedBack);
     assert_eq!(end_of(&mut delayed), End::HandedBack);
     assert!(!running.is_over());
-    failing.snooze(secs(1)).unwrap();
+    failing.retry("again").unwrap();
     assert_eq!(end_of(&mut running), End::HandedBack);
     assert_eq!(queue.completed_job(running.job_id()).unwrap().attempts, 1);
     let mut numbers: Vec<u32> = report.take_undone(&queue).into_iter().map(|undone| undone.payload.0).collect();
