@@ -3,7 +3,7 @@
 use super::world::{B2, B3, VISIBILITY, World, config, jobs_of, model, twin};
 use ringmill::End;
 use ringmill::completion::{Look as Told, Promise};
-use ringmill::queue::{Bend, Look, Plan, When};
+use ringmill::queue::{Bend, Look, Plan, Watch, When};
 use ringmill::slab::Fate;
 use ringmill::sync::thread;
 use std::sync::Arc;
@@ -24,9 +24,10 @@ fn ended_at_once() {
     let publisher = world.publisher();
     let mut claimer = world.claimer();
     let promise = Arc::new(Promise::new());
+    let watch = Watch { promise: Arc::clone(&promise), due: None };
     let publishing = thread::spawn({
-        let (world, promise) = (world.clone(), Arc::clone(&promise));
-        move || world.publish_to(&publisher, 0, 0, When::Watched(&promise, None)).unwrap()
+        let world = world.clone();
+        move || world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap()
     });
     world.work(&mut claimer);
     publishing.join().unwrap();
@@ -51,7 +52,8 @@ fn cancelled_as_it_runs() {
     let publisher = world.publisher();
     let mut claimer = world.claimer();
     let promise = Arc::new(Promise::new());
-    let job = world.publish_to(&publisher, 0, 0, When::Watched(&promise, None)).unwrap();
+    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    let job = world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap();
     let slot = promise.slot().expect("it has one");
     let cancelling = thread::spawn({
         let world = world.clone();
@@ -84,7 +86,8 @@ fn settled_twice() {
     let publisher = world.publisher();
     let (mut late, mut current) = (world.claimer(), world.claimer());
     let promise = Arc::new(Promise::new());
-    world.publish_to(&publisher, 0, 0, When::Watched(&promise, None)).unwrap();
+    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap();
     let lease = late.next(Look::Strict, world.now()).unwrap();
     world.turn(Duration::ZERO);
     world.turn(VISIBILITY);
@@ -115,9 +118,10 @@ fn watched_into_the_hand_back() {
     let publisher = world.publisher();
     let claimer = world.claimer();
     let promise = Arc::new(Promise::new());
+    let watch = Watch { promise: Arc::clone(&promise), due: None };
     let producing = thread::spawn({
-        let (world, promise) = (world.clone(), Arc::clone(&promise));
-        move || world.publish_to(&publisher, 0, 0, When::Watched(&promise, None)).is_ok()
+        let world = world.clone();
+        move || world.publish_to(&publisher, 0, 0, When::Watched(&watch)).is_ok()
     });
     world.queue.close();
     world.queue.stop();

@@ -7,7 +7,7 @@ use crate::config::Overflow;
 use crate::error::{PublishError, WaitError};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::queue::{Queue, When};
+use crate::queue::{Queue, Watch, When};
 use crate::request::Request;
 use crate::runtime::inside::RuntimeId;
 use crate::sync::{Parker, Unparker};
@@ -293,8 +293,8 @@ impl<T: Request> Watched<'_, T> {
         due: Option<Timestamp>,
         publish: impl FnOnce(When<'_>) -> Result<JobId, PublishError<T>>,
     ) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let promise = Arc::new(Promise::new());
-        let job = publish(When::Watched(&promise, due))?;
-        Ok(Completion::new(self.producer, promise, job))
+        let watch = Watch { promise: Arc::new(Promise::new()), due };
+        let job = publish(When::Watched(&watch))?;
+        Ok(Completion::new(self.producer, watch.promise, job))
     }
 }

@@ -253,12 +253,11 @@ impl<T: Payload> Producer<T> {
             return Err(PublishError::new(job, Refusal::WouldDeadlock));
         }
         let queue = &self.handle.queue;
-        let promise = if let When::Watched(promise, _) = when { Some(promise) } else { None };
         let name = match queue.name_in_caller(&self.publisher, &job, self.handle.clock.now()) {
             Ok(name) => name,
             Err(refusal) => return Err(PublishError::new(job, refusal)),
         };
-        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock), promise.is_some());
+        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock), when.promise().is_some());
         let outcome = {
             let _inside = inside::enter(self.handle.runtime);
             call(&**handler, job.payload(), &context)
@@ -270,7 +269,7 @@ impl<T: Payload> Producer<T> {
         }
         let ran = |end, count, answer| {
             let job = queue.ran_in_caller(&self.publisher, name, count);
-            queue.tell_slotless(promise, job, Kept { end, answer, error: None }, 1, self.handle.clock.now());
+            queue.tell_slotless(when.promise(), job, Kept { end, answer, error: None }, 1, self.handle.clock.now());
             Ok(job)
         };
         let reason = match outcome {

@@ -115,6 +115,7 @@ impl<T> Queue<T> {
     }
 
     /// Counts the end of a job whose slot a stale holder still reads. `parting` is what [`parting`](Self::parting) said before.
+    #[cold]
     pub(super) fn count_left(&self, ledger: &Block, parting: Parting, word: Word, now: Timestamp) -> Aftermath<T> {
         if !ends_at_once(word.fate()) {
             return Aftermath::Nothing;

@@ -18,13 +18,6 @@ use std::sync::Arc;
 pub(super) struct Parting {
     /// Its key, where keys are of account.
     pub(super) name: Option<Name>,
-    /// What is to be told of it, if somebody wants to know.
-    about: Option<About>,
-}
-
-/// What is told of a job beside its end.
-#[derive(Debug, Clone, Copy)]
-struct About {
     job: JobId,
     published: Timestamp,
     snoozes: u32,
@@ -87,35 +80,36 @@ impl<T> Queue<T> {
     }
 
     /// Reads what the job in the slot leaves, for a caller who is about to end it and may not own the slot then.
+    #[inline]
     pub(super) fn parting(&self, index: u32) -> Parting {
-        self.parting_of(index, self.slab.state(index).load())
+        let slot = self.slab.slot(index);
+        Parting { name: self.name_of(index), job: slot.job_id(), published: slot.published(), snoozes: slot.snoozes() }
     }
 
-    /// As [`parting`](Self::parting), for a caller who knows the slot's word.
+    /// As [`parting`](Self::parting), for a holder who started the job with the word `running`: `None` if nobody else held it then, and so nobody else does now.
     #[inline]
-    pub(super) fn parting_of(&self, index: u32, word: Word) -> Parting {
-        Parting { name: self.name_of(index), about: self.is_followed(word).then(|| self.about(index)) }
+    pub(super) fn parting_from_others(&self, index: u32, running: Word) -> Option<Parting> {
+        if running.holders() > 1 { self.parting_at_last(index) } else { None }
     }
 
     #[cold]
-    fn about(&self, index: u32) -> About {
-        let slot = self.slab.slot(index);
-        About { job: slot.job_id(), published: slot.published(), snoozes: slot.snoozes() }
+    fn parting_at_last(&self, index: u32) -> Option<Parting> {
+        Some(self.parting(index))
     }
 
     /// A job has ended, and was counted, whose slot the caller does not own.
     pub(super) fn news_of_left(&self, parting: Parting, word: Word, now: Timestamp) -> Option<News> {
-        parting.about.and_then(|about| self.news_about(about, word, None, now))
+        if self.is_followed(word) { self.news_about(parting, word, None, now) } else { None }
     }
 
     /// A job has ended, and was counted, whose slot the caller owns. `error` is what its last failed attempt said, if it died.
     pub(super) fn news_of(&self, index: u32, word: Word, error: Option<&str>, now: Timestamp) -> Option<News> {
-        if self.is_followed(word) { self.news_about(self.about(index), word, error, now) } else { None }
+        if self.is_followed(word) { self.news_about(self.parting(index), word, error, now) } else { None }
     }
 
     #[cold]
-    fn news_about(&self, about: About, word: Word, error: Option<&str>, now: Timestamp) -> Option<News> {
-        let About { job, published, snoozes } = about;
+    fn news_about(&self, parting: Parting, word: Word, error: Option<&str>, now: Timestamp) -> Option<News> {
+        let Parting { job, published, snoozes, .. } = parting;
         let end = End::of(word.fate());
         self.record(CompletedJob { job, end, attempts: attempts(word, snoozes), published, ended: now });
         let promise = if word.is_watched() { self.watched.remove(job) } else { None };

@@ -51,7 +51,7 @@ pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
 pub use lease::Lease;
-pub use publish::{Publisher, When};
+pub use publish::{Publisher, Watch, When};
 pub use settle::Plan;
 
 use crate::completion::{Records, Watched};

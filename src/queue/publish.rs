@@ -29,8 +29,27 @@ pub enum When<'a> {
     Now,
     /// Not before this time, and at most a tick after it.
     At(Timestamp),
-    /// At once, or at that time; its end goes into the promise.
-    Watched(&'a Arc<Promise>, Option<Timestamp>),
+    /// As these say, and its end goes into a promise.
+    Watched(&'a Watch),
+}
+
+/// A promise, and when the job becomes ready: at once, or at that time.
+#[derive(Debug)]
+pub struct Watch {
+    /// Where the job's end goes.
+    pub promise: Arc<Promise>,
+    /// `None`: at once.
+    pub due: Option<Timestamp>,
+}
+
+impl When<'_> {
+    /// Where the job's end goes, if somebody waits for it.
+    pub fn promise(&self) -> Option<&Arc<Promise>> {
+        match self {
+            When::Watched(watch) => Some(&watch.promise),
+            _ => None,
+        }
+    }
 }
 
 /// A publishing handle's share of a queue: accounts, counts, job ids. One thread at a time.
@@ -66,7 +85,8 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Publishes without waiting; overflow policies that need no waiting and no handler are applied here.
-    #[inline]
+    // always: a job that is passed on is copied, and that costs as much as the rest
+    #[inline(always)]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         self.attempt(publisher, job, when, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
     }
@@ -293,8 +313,7 @@ impl<T: Payload> Queue<T> {
         };
         match when {
             When::Now => self.send(publisher, index, id, job, now),
-            When::At(due) => self.send_later(publisher, index, id, job, due, now, false),
-            When::Watched(promise, due) => self.send_watched(publisher, index, id, job, promise, due, now),
+            when => self.send_otherwise(publisher, index, id, job, when, now),
         };
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
@@ -336,8 +355,34 @@ impl<T: Payload> Queue<T> {
         self.ring_bell(1);
     }
 
-    /// Fills the slot and hands it to the timer.
+    /// As [`send`](Self::send), for a job that is ready later, or whose end somebody waits for.
     #[cold]
+    fn send_otherwise(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, when: When<'_>, now: Timestamp) {
+        let (watch, due) = match when {
+            When::Now => (None, None),
+            When::At(due) => (None, Some(due)),
+            When::Watched(watch) => (Some(watch), watch.due),
+        };
+        let promise = watch.map(|watch| &watch.promise);
+        if let Some(promise) = promise {
+            promise.set_slot(index);
+            // before the job can end: it may do so before this thread goes on
+            if !is_bent(Bend::PromiseLate) {
+                self.watched.insert(id, Arc::clone(promise));
+            }
+        }
+        match due {
+            None => self.send_as(publisher, index, id, job, now, promise.is_some()),
+            Some(due) => self.send_later(publisher, index, id, job, due, now, promise.is_some()),
+        }
+        if let Some(promise) = promise
+            && is_bent(Bend::PromiseLate)
+        {
+            self.watched.insert(id, Arc::clone(promise));
+        }
+    }
+
+    /// Fills the slot and hands it to the timer.
     #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
     fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp, watched: bool) {
         let lane = job.lane;
@@ -347,33 +392,6 @@ impl<T: Payload> Queue<T> {
         publisher.ledger.bump(Count::Accepted);
         self.inbox.post(index, Flag::Handover);
         self.wake_timer(due.as_nanos());
-    }
-
-    /// As [`send`](Self::send) and [`send_later`](Self::send_later), for a job whose end somebody waits for.
-    #[cold]
-    #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
-    fn send_watched(
-        &self,
-        publisher: &Publisher,
-        index: u32,
-        id: JobId,
-        job: Job<T>,
-        promise: &Arc<Promise>,
-        due: Option<Timestamp>,
-        now: Timestamp,
-    ) {
-        promise.set_slot(index);
-        // before the job can end: it may do so before this thread goes on
-        if !is_bent(Bend::PromiseLate) {
-            self.watched.insert(id, Arc::clone(promise));
-        }
-        match due {
-            None => self.send_as(publisher, index, id, job, now, true),
-            Some(due) => self.send_later(publisher, index, id, job, due, now, true),
-        }
-        if is_bent(Bend::PromiseLate) {
-            self.watched.insert(id, Arc::clone(promise));
-        }
     }
 
     /// The second half of a publish whose first half was before the close.
@@ -425,8 +443,7 @@ impl<T: Payload> Queue<T> {
                     Ok(aftermath) => {
                         publisher.ledger.bump(Count::Accepted);
                         aftermath.run(self);
-                        let promise = if let When::Watched(promise, _) = when { Some(promise) } else { None };
-                        self.tell_slotless(promise, name.job, Kept::bare(End::DeadLettered(DeathReason::OverLength)), 0, now);
+                        self.tell_slotless(when.promise(), name.job, Kept::bare(End::DeadLettered(DeathReason::OverLength)), 0, now);
                         Ok(name.job)
                     }
                     Err(job) => Err(PublishError::new(job, self.full())),

@@ -32,6 +32,9 @@ pub enum Plan {
     Exhausted(JobError),
 }
 
+/// Why a job that ends under a stale holder has left what is to be known of it.
+const PARTED: &str = "who holds a slot beside the current holder has held it since before";
+
 impl<T> Queue<T> {
     /// Turns a verdict into a plan: asks backoff and retry function. Runs user code; call it outside of locks.
     pub fn plan(&self, lease: &Lease, verdict: Verdict, rng: &mut Rng) -> Plan {
@@ -112,8 +115,7 @@ impl<T> Claimer<T> {
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
-        // read while the slot has this holder
-        let parting = queue.parting_of(lease.index, lease.running.get());
+        let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
@@ -131,7 +133,7 @@ impl<T> Claimer<T> {
                     queue.finish(&self.accounts, &self.ledger, lease.index, word, now, in_place)
                 }
             }
-            Ok(Settled::Left(word)) => queue.count_left(&self.ledger, parting, word, now),
+            Ok(Settled::Left(word)) => queue.count_left(&self.ledger, parting.expect(PARTED), word, now),
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
                 queue.watch_time_to_live(lease.index);
@@ -190,7 +192,7 @@ impl<T> Claimer<T> {
     ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
-        let parting = queue.parting_of(lease.index, lease.running.get());
+        let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
@@ -210,7 +212,7 @@ impl<T> Claimer<T> {
                 (Some(lease.index), aftermath.and_tell(news))
             }
             Ok(Settled::Left(word)) => {
-                let told = queue.count_left(&self.ledger, parting, word, now);
+                let told = queue.count_left(&self.ledger, parting.expect(PARTED), word, now);
                 (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), told)
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
