@@ -23,8 +23,8 @@ fn ended_at_once() {
     let world = World::new(&config(1));
     let publisher = world.publisher();
     let mut claimer = world.claimer();
-    let promise = Arc::new(Promise::new());
-    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    let watch = Watch::new(None);
+    let promise = Arc::clone(&watch.promise);
     let publishing = thread::spawn({
         let world = world.clone();
         move || world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap()
@@ -51,8 +51,8 @@ fn cancelled_as_it_runs() {
     let world = World::new(&config(1));
     let publisher = world.publisher();
     let mut claimer = world.claimer();
-    let promise = Arc::new(Promise::new());
-    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    let watch = Watch::new(None);
+    let promise = Arc::clone(&watch.promise);
     let job = world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap();
     let slot = promise.slot().expect("it has one");
     let cancelling = thread::spawn({
@@ -85,8 +85,8 @@ fn settled_twice() {
     let world = World::new(&config(1));
     let publisher = world.publisher();
     let (mut late, mut current) = (world.claimer(), world.claimer());
-    let promise = Arc::new(Promise::new());
-    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    let watch = Watch::new(None);
+    let promise = Arc::clone(&watch.promise);
     world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap();
     let lease = late.next(Look::Strict, world.now()).unwrap();
     world.turn(Duration::ZERO);
@@ -117,8 +117,8 @@ fn watched_into_the_hand_back() {
     let world = World::new(&config(1));
     let publisher = world.publisher();
     let claimer = world.claimer();
-    let promise = Arc::new(Promise::new());
-    let watch = Watch { promise: Arc::clone(&promise), due: None };
+    let watch = Watch::new(None);
+    let promise = Arc::clone(&watch.promise);
     let producing = thread::spawn({
         let world = world.clone();
         move || world.publish_to(&publisher, 0, 0, When::Watched(&watch)).is_ok()

@@ -1,5 +1,6 @@
 //! Waiting for the end of a job.
 
+use super::futures::PublishWatched;
 use super::producer::Producer;
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{Look, Outcome, Promise};
@@ -83,8 +84,8 @@ impl<T: Payload> Cancels for Queue<T> {
 }
 
 impl<A: 'static> Completion<A> {
-    fn new<T: Payload>(producer: &Producer<T>, promise: Arc<Promise>, job: JobId) -> Self {
-        let handle = &producer.handle;
+    pub(super) fn new<T: Payload>(producer: &Producer<T>, watch: &Watch, job: JobId) -> Self {
+        let (handle, promise) = (&producer.handle, Arc::clone(&watch.promise));
         let queue: Weak<Queue<T>> = Arc::downgrade(&handle.queue);
         Completion { promise, job, queue, clock: Arc::clone(&handle.clock), runtime: handle.runtime, answer: PhantomData }
     }
@@ -234,6 +235,34 @@ impl<T: Request> Producer<T> {
     }
 }
 
+impl<T: Request> Producer<T> {
+    /// As [`publish_async`](Self::publish_async), with a handle to the job's end.
+    ///
+    /// ```
+    /// use ringmill::{End, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.queue(QueueConfig::new("words").capacity(1), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// let mut producer = words.producer()?;
+    /// # let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # tokio.block_on(async {
+    /// let first = producer.publish_watched_async("hello").await?;
+    /// let second = producer.publish_watched_async("world").await?; // when there is room
+    /// assert_eq!((first.await?.end, second.await?.end), (End::Acked, End::Acked));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_watched_async(&mut self, job: impl Into<Job<T>>) -> PublishWatched<'_, T> {
+        PublishWatched::new(self.publish_async(job))
+    }
+}
+
 impl<T: Request> Watched<'_, T> {
     /// As [`Producer::publish`].
     ///
@@ -293,8 +322,8 @@ impl<T: Request> Watched<'_, T> {
         due: Option<Timestamp>,
         publish: impl FnOnce(When<'_>) -> Result<JobId, PublishError<T>>,
     ) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let watch = Watch { promise: Arc::new(Promise::new()), due };
+        let watch = Watch::new(due);
         let job = publish(When::Watched(&watch))?;
-        Ok(Completion::new(self.producer, watch.promise, job))
+        Ok(Completion::new(self.producer, &watch, job))
     }
 }

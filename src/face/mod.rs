@@ -24,7 +24,7 @@ pub use consumer::{Consumer, Delivery};
 pub use destination::Destination;
 pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
 pub use exchange_publisher::ExchangePublisher;
-pub use futures::{PublishAsync, RecvAsync};
+pub use futures::{PublishAsync, PublishWatched, RecvAsync};
 pub use handle::QueueHandle;
 pub use letters::DeadLetterQueue;
 pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};

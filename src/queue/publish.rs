@@ -42,6 +42,13 @@ pub struct Watch {
     pub due: Option<Timestamp>,
 }
 
+impl Watch {
+    /// A promise that nobody has seen yet.
+    pub fn new(due: Option<Timestamp>) -> Self {
+        Watch { promise: Arc::new(Promise::new()), due }
+    }
+}
+
 impl When<'_> {
     /// Where the job's end goes, if somebody waits for it.
     pub fn promise(&self) -> Option<&Arc<Promise>> {
