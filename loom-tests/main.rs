@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "models make their own threads")]
 
+mod completion;
 mod consumers;
 mod credit;
 mod dedupe;

@@ -18,4 +18,5 @@
 mod flow;
 mod lease;
 mod shutdown;
+mod told;
 mod world;

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![cfg(not(loom))]
 
+mod completions;
 mod credit;
 mod dedupe;
 mod histogram;

@@ -277,6 +277,7 @@ pub struct QueueConfig {
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetterConfig,
     pub(crate) dedupe: Option<(Dedupe, u64)>,
+    pub(crate) completed: Option<(u64, Duration)>,
     pub(crate) watermarks: (u32, u32),
     pub(crate) prefetch: Option<u32>,
     pub(crate) pool: String,
@@ -297,6 +298,7 @@ impl QueueConfig {
             retry: RetryPolicy::new(),
             dead_letters: DeadLetterConfig::new(),
             dedupe: None,
+            completed: None,
             watermarks: (60, 80),
             prefetch: None,
             pool: POOL_DEFAULT.to_owned(),
@@ -373,6 +375,18 @@ impl QueueConfig {
     #[must_use]
     pub fn dedupe(mut self, mode: Dedupe, bound: u64) -> Self {
         self.dedupe = Some((mode, bound));
+        self
+    }
+
+    /// Remembers the last `count` jobs that ended, 1..=16777215, none for longer than `age`: see [`CompletedJob`](crate::CompletedJob), and
+    /// [`QueueHandle::completed`](crate::QueueHandle::completed). None unless set. Memory is taken as it is needed, about 48 bytes a record.
+    ///
+    /// # Blocking
+    /// The end of every job takes one lock then. A queue without records pays nothing for them.
+    #[doc(alias = "retention")]
+    #[must_use]
+    pub fn completed_records(mut self, count: u64, age: Duration) -> Self {
+        self.completed = Some((count, age));
         self
     }
 
@@ -454,6 +468,10 @@ impl QueueConfig {
             if let Dedupe::Window(window) = mode {
                 spans("dedupe: Window", window, TICK, YEAR)?;
             }
+        }
+        if let Some((count, age)) = self.completed {
+            between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
+            spans("completed_records: age", age, TICK, Duration::MAX)?;
         }
         let (low, high) = self.watermarks;
         check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;

@@ -343,3 +343,27 @@ impl fmt::Display for RecvError {
 }
 
 impl std::error::Error for RecvError {}
+
+/// Why the end of a job was not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The job did not end before the deadline.
+    TimedOut,
+    /// A handler may not wait for its own runtime without a deadline.
+    WouldDeadlock,
+    /// Its end was taken before.
+    Taken,
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WaitError::TimedOut => "the job did not end before the deadline",
+            WaitError::WouldDeadlock => "a handler may not wait for its own runtime without a deadline",
+            WaitError::Taken => "the end of the job was taken before",
+        })
+    }
+}
+
+impl std::error::Error for WaitError {}

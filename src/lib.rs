@@ -139,12 +139,14 @@ pub mod ledger;
 pub mod limits;
 #[doc(hidden)]
 pub mod queue;
+mod request;
 #[cfg(all(test, not(loom)))]
 mod tidy;
 #[cfg(feature = "config")]
 pub mod topology;
 mod verdict;
 
+pub use completion::{CompletedJob, End, Outcome};
 pub use config::*;
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
 pub use error::*;
@@ -157,6 +159,7 @@ pub use job::{Invalid, Job, Payload};
 pub use keyed_lock::{KeyedGuard, KeyedLock, TooManyKeysInUse};
 pub use ledger::Counts;
 pub use queue::{Origin, Phases, Pressure, Undone};
+pub use request::Request;
 pub use retry::{Backoff, Jitter};
 pub use routing::{BindingKey, KeyError, KeyFault, Pattern, RoutingKey};
 pub use runtime::{
@@ -168,6 +171,8 @@ pub use verdict::{ErrorClass, IntoVerdict, JobError, Verdict};
 // shapes change without notice.
 #[doc(hidden)]
 pub mod chain;
+#[doc(hidden)]
+pub mod completion;
 #[doc(hidden)]
 pub mod credit;
 #[doc(hidden)]

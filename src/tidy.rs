@@ -15,12 +15,13 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 31] = [
+const LAYERS: [(&str, u32, &[&str]); 33] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
     ("key", 0, &["limits"]),
     ("job", 0, &["key"]),
+    ("request", 0, &["job"]),
     ("verdict", 0, &[]),
     ("sync", 1, &[]),
     ("clock", 1, &["sync"]),
@@ -42,6 +43,7 @@ const LAYERS: [(&str, u32, &[&str]); 31] = [
     ("exchange", 3, &[]),
     ("dedupe", 3, &[]),
     ("dead_letter", 3, &["config"]),
+    ("completion", 3, &["dead_letter"]),
     ("queue", 4, &[]),
     ("runtime", 5, &[]),
     ("face", 6, &[]),

@@ -68,6 +68,8 @@ impl Drop for Declared {
         if !self.built {
             self.queue.close();
             self.queue.stop();
+            // whoever waits for a job is told
+            self.queue.recall();
         }
     }
 }

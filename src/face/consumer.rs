@@ -7,8 +7,10 @@ use crate::error::{ExtendError, HandleError, RecvError, Stale};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Aftermath, ClaimBlock, Claimer, Lease, Look, Publisher};
+use crate::queue::{Aftermath, ClaimBlock, Claimer, Lease, Look, Plan, Publisher};
+use crate::request::Request;
 use crate::rng::Rng;
+use crate::slab::Fate;
 use crate::sync::{EventCount, Mutex, Parker, Seat, SpinWait, Unparker};
 use crate::verdict::{JobError, Verdict};
 use std::cell::Cell;
@@ -428,6 +430,31 @@ impl<T: Payload> Delivery<T> {
                 Err((stale, next))
             }
         }
+    }
+}
+
+impl<T: Request> Delivery<T> {
+    /// The job is done, with an answer for whoever waits for its [completion](crate::Completion).
+    ///
+    /// # Errors
+    /// [`Stale`] and the answer, when the lease had run out.
+    pub fn complete(mut self, answer: T::Answer) -> Result<(), (Stale, T::Answer)> {
+        let lease = self.lease.take().expect("settling consumes the delivery");
+        let (queue, now) = (&self.parts.handle.queue, self.parts.handle.clock.now());
+        let watched = lease.is_watched();
+        let settled = self.parts.shared.lock().settle(lease, Plan::End(Fate::Acked, None), now, false);
+        match settled {
+            Ok(aftermath) if watched => aftermath.answered(Box::new(answer)).run(queue),
+            Ok(aftermath) => {
+                aftermath.run(queue);
+                queue.discard(answer);
+            }
+            Err((stale, aftermath)) => {
+                aftermath.run(queue);
+                return Err((stale, answer));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::letters::DeadLetterQueue;
 use super::producer::Producer;
 use super::snapshot::{self, QueueSnapshot};
 use crate::clock::Clock;
+use crate::completion::CompletedJob;
 use crate::dead_letter::DeadLetter;
 use crate::error::HandleError;
 use crate::id::JobId;
@@ -138,6 +139,43 @@ impl<T: Payload> QueueHandle<T> {
     /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.
     pub fn on_dead_letter_overflow(&self, callback: impl Fn(DeadLetter<T>) + Send + Sync + 'static) {
         self.queue.on_dead_letter(Arc::new(callback));
+    }
+
+    /// The jobs that ended lately, the latest last, as far as the queue keeps [completed records](crate::QueueConfig::completed_records).
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{End, QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let mails = builder.queue(QueueConfig::new("mails").completed_records(2, hour), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// let producer = mails.producer()?;
+    /// let ids = ["ada", "bob", "eve"].map(|to| producer.publish(to).unwrap());
+    /// runtime.turn();
+    /// assert_eq!(mails.completed().iter().map(|record| record.job).collect::<Vec<_>>(), ids[1..]);
+    /// assert_eq!(mails.completed_job(ids[2]).unwrap().end, End::Acked);
+    /// runtime.advance(&clock, hour);
+    /// assert!(mails.completed().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Complexity
+    /// O(count), under the lock that the end of every job takes.
+    pub fn completed(&self) -> Vec<CompletedJob> {
+        self.queue.completed(self.clock.now())
+    }
+
+    /// The latest record of a job that ended lately.
+    ///
+    /// # Complexity
+    /// O(count), from the latest on, under the lock that the end of every job takes.
+    pub fn completed_job(&self, job: JobId) -> Option<CompletedJob> {
+        self.queue.completed_job(job, self.clock.now())
     }
 
     /// The dead letters.

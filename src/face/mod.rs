@@ -1,6 +1,7 @@
 //! The public face: what users hold in their hands.
 
 mod builder;
+mod completion;
 mod consumer;
 mod destination;
 mod exchange;
@@ -19,11 +20,12 @@ mod snapshot;
 mod ways;
 
 pub use builder::RuntimeBuilder;
+pub use completion::{Completion, Watched};
 pub use consumer::{Consumer, Delivery};
 pub use destination::Destination;
 pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
 pub use exchange_publisher::ExchangePublisher;
-pub use futures::{PublishAsync, RecvAsync};
+pub use futures::{PublishAsync, PublishWatched, RecvAsync};
 pub use handle::QueueHandle;
 pub use handlers::{Around, CatchPanic, Kind, Layer, Layered, Layers, Mux, Observe, Outcome, Timed, WithState, with_state};
 pub use letters::DeadLetterQueue;

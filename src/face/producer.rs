@@ -3,6 +3,7 @@
 use super::futures::PublishAsync;
 use super::handle::QueueHandle;
 use crate::clock::{Timestamp, nanos};
+use crate::completion::{End, Kept};
 use crate::config::{Overflow, TICK};
 use crate::error::{ConfigError, HandleError, PublishError, Refusal};
 use crate::id::JobId;
@@ -64,15 +65,15 @@ impl<T: Payload> Producer<T> {
     pub fn publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
         match self.handle.queue.settings.overflow {
             Overflow::Block(patience) => self.publish_timeout(job, patience),
-            Overflow::CallerRuns => self.publish_or_run(job.into()),
+            Overflow::CallerRuns => self.publish_or_run(job.into(), When::Now),
             _ => self.try_publish(job),
         }
     }
 
-    fn publish_or_run(&self, job: Job<T>) -> Result<JobId, PublishError<T>> {
+    pub(super) fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
-        let result = match queue.attempt(&self.publisher, job, When::Now, self.handle.clock.stamp()) {
-            Err(error) if error.is_full() => self.run_here(error.into_job()),
+        let result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
+            Err(error) if error.is_full() => self.run_here(error.into_job(), when),
             result => result,
         };
         result.inspect_err(|error| self.publisher.count_refusal(error.refusal()))
@@ -129,9 +130,15 @@ impl<T: Payload> Producer<T> {
         PublishAsync::new(self, job.into())
     }
 
-    pub(super) fn poll_publish(&self, job: &mut Option<Job<T>>, first: bool, waker: &Waker) -> Poll<Result<JobId, PublishError<T>>> {
+    pub(super) fn poll_publish(
+        &self,
+        job: &mut Option<Job<T>>,
+        when: When<'_>,
+        first: bool,
+        waker: &Waker,
+    ) -> Poll<Result<JobId, PublishError<T>>> {
         let (queue, clock) = (&self.handle.queue, &self.handle.clock);
-        let published = queue.poll_publish(&self.publisher, job, first, waker, &**clock);
+        let published = queue.poll_publish(&self.publisher, job, when, first, waker, &**clock);
         if published.is_pending()
             && self.handle.runtime.is_inside()
             && let Some(job) = job.take()
@@ -193,7 +200,9 @@ impl<T: Payload> Producer<T> {
             Overflow::Block(patience) => {
                 queue.publish_batch(&self.publisher, &mut jobs, clock, true, |job| self.publish_timeout(job, patience))
             }
-            Overflow::CallerRuns => queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.publish_or_run(job)),
+            Overflow::CallerRuns => {
+                queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.publish_or_run(job, When::Now))
+            }
             _ => queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.try_publish(job)),
         };
         Batch { accepted, refused }
@@ -236,7 +245,7 @@ impl<T: Payload> Producer<T> {
     }
 
     /// Runs the handler here, once: the queue is full.
-    fn run_here(&self, job: Job<T>) -> Result<JobId, PublishError<T>> {
+    fn run_here(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let Some(handler) = &self.handle.handler else {
             return Err(PublishError::new(job, Refusal::Full { retry_after: None }));
         };
@@ -248,23 +257,29 @@ impl<T: Payload> Producer<T> {
             Ok(name) => name,
             Err(refusal) => return Err(PublishError::new(job, refusal)),
         };
-        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock));
+        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock), when.promise().is_some());
         let outcome = {
             let _inside = inside::enter(self.handle.runtime);
             call(&**handler, job.payload(), &context)
         };
-        let mut follow_up = context.take_follow_up();
-        if !matches!(outcome, Ok(Verdict::Ack)) && follow_up.is_some() {
+        let (mut follow_up, mut answer) = context.take_more();
+        if !matches!(outcome, Ok(Verdict::Ack)) && (follow_up.is_some() || answer.is_some()) {
             queue.discard(follow_up.take());
+            queue.discard(answer.take());
         }
+        let ran = |end, count, answer| {
+            let job = queue.ran_in_caller(&self.publisher, name, count);
+            queue.tell_slotless(when.promise(), job, Kept { end, answer, error: None }, 1, self.handle.clock.now());
+            Ok(job)
+        };
         let reason = match outcome {
             Ok(Verdict::Ack) => {
                 if let Some(next) = follow_up {
                     queue.defer(next);
                 }
-                return Ok(queue.ran_in_caller(&self.publisher, name, Count::Acked));
+                return ran(End::Acked, Count::Acked, answer);
             }
-            Ok(Verdict::Discard) => return Ok(queue.ran_in_caller(&self.publisher, name, Count::Discarded)),
+            Ok(Verdict::Discard) => return ran(End::Discarded, Count::Discarded, None),
             Ok(Verdict::Retry(error) | Verdict::RetryAfter(error, _) | Verdict::Reject(error)) => error.reason().to_owned(),
             Ok(Verdict::Snooze(_)) => "not now".to_owned(),
             Err(message) => format!("panicked: {message}"),

@@ -26,6 +26,10 @@ pub enum Bend {
     KeepClaims,
     /// The timer takes an unstarted claim back without a new epoch.
     TakeBackUnmarked,
+    /// A watched job's promise is noted when the job is in its lane already.
+    PromiseLate,
+    /// Whoever cancels a job tells that it was cancelled, before it has ended.
+    CancelTells,
 }
 
 #[cfg(loom)]

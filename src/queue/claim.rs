@@ -5,11 +5,11 @@
 
 use super::bent::{Bend, is_bent};
 use super::claim_block::{AHEAD_MAX, ClaimBlock, DELIVERIES};
+use super::follow::Parting;
 use super::{Accounts, Aftermath, Lease, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
 use crate::config::Discipline;
-use crate::dedupe::Name;
 use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
@@ -213,9 +213,9 @@ impl<T> Claimer<T> {
         let queue = &*self.queue;
         let slot = queue.slab.slot(index);
         if slot.expires() <= now {
-            let name = queue.name_of(index);
+            let parting = queue.parting(index);
             let disposed = slot.state.end_claimed(epoch, Fate::Expired);
-            self.dispose(index, name, disposed, now);
+            self.dispose(index, parting, disposed, now);
             return false;
         }
         let entry = (self.deliveries > 0).then(|| self.free_delivery()).flatten();
@@ -244,9 +244,9 @@ impl<T> Claimer<T> {
             }
             Start::Doomed => {
                 self.block.clear(entry);
-                let name = queue.name_of(index);
+                let parting = queue.parting(index);
                 let disposed = slot.state.dispose(epoch);
-                self.dispose(index, name, disposed, now);
+                self.dispose(index, parting, disposed, now);
                 false
             }
             Start::Moved => {
@@ -258,17 +258,14 @@ impl<T> Claimer<T> {
     }
 
     #[cold]
-    fn dispose(&mut self, index: u32, name: Option<Name>, disposed: Dispose, now: Timestamp) {
-        match disposed {
-            Dispose::Owner(word) => {
-                self.queue.count_fate(&self.ledger, index, word.fate());
-                match self.queue.end(&self.accounts, &self.ledger, index, word, now, false) {
-                    Aftermath::Nothing => {}
-                    aftermath => self.left.push(aftermath),
-                }
-            }
-            Dispose::Left(word) => self.queue.count_left(&self.ledger, name, word.fate()),
-            Dispose::Moved => self.ledger.bump(Count::TakenBack),
+    fn dispose(&mut self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) {
+        let aftermath = match disposed {
+            Dispose::Owner(word) => self.queue.finish(&self.accounts, &self.ledger, index, word, now, false),
+            Dispose::Left(word) => self.queue.count_left(&self.ledger, parting, word, now),
+            Dispose::Moved => return self.ledger.bump(Count::TakenBack),
+        };
+        if !matches!(aftermath, Aftermath::Nothing) {
+            self.left.push(aftermath);
         }
     }
 

@@ -1,10 +1,11 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
 use super::bent::{Bend, is_bent};
+use super::follow::{News, Parting};
 use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
+use crate::completion::Answer;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
-use crate::dedupe::Name;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::key::Key;
@@ -24,9 +25,27 @@ pub enum Aftermath<T> {
     Evicted(DeadLetter<T>),
     /// A dead letter for the callback.
     Callback(DeadLetter<T>, LetterCallback<T>),
+    /// Somebody to tell of a job's end, and the rest.
+    Told(Box<(News, Aftermath<T>)>),
 }
 
 impl<T> Aftermath<T> {
+    /// With somebody to tell first, if there is.
+    pub(super) fn and_tell(self, news: Option<News>) -> Self {
+        match news {
+            Some(news) => Aftermath::Told(Box::new((news, self))),
+            None => self,
+        }
+    }
+
+    /// The handler has answered: whoever is told of the job's end has the answer. (Only watched jobs are answered, and of their ends somebody is told.)
+    pub fn answered(mut self, answer: Answer) -> Self {
+        if let Aftermath::Told(told) = &mut self {
+            told.0.answered(answer);
+        }
+        self
+    }
+
     /// Runs it. A panic of user code is caught and counted.
     #[inline]
     pub fn run(self, queue: &Queue<T>) {
@@ -42,6 +61,12 @@ impl<T> Aftermath<T> {
             Aftermath::Garbage(payload) => contain(|| drop(payload)),
             Aftermath::Evicted(letter) => contain(|| drop(letter)),
             Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
+            Aftermath::Told(told) => {
+                let (news, rest) = *told;
+                let outcome = contain(|| news.tell());
+                rest.run(queue);
+                outcome
+            }
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
@@ -56,6 +81,7 @@ impl<T> fmt::Debug for Aftermath<T> {
             Aftermath::Garbage(_) => "Garbage",
             Aftermath::Evicted(_) => "Evicted",
             Aftermath::Callback(..) => "Callback",
+            Aftermath::Told(_) => "Told",
         })
     }
 }
@@ -88,13 +114,41 @@ impl<T> Queue<T> {
         count_end(ledger, fate);
     }
 
-    /// Counts the end of a job whose slot a stale holder still reads. `name` is what [`name_of`](Self::name_of) said before.
-    pub(super) fn count_left(&self, ledger: &Block, name: Option<Name>, fate: Fate) {
-        if ends_at_once(fate) {
-            self.forget_name(name);
-            count_end(ledger, fate);
-            ledger.bump(Count::Lingering);
+    /// Counts the end of a job whose slot a stale holder still reads. `parting` is what [`parting`](Self::parting) said before.
+    #[cold]
+    pub(super) fn count_left(&self, ledger: &Block, parting: Parting, word: Word, now: Timestamp) -> Aftermath<T> {
+        if !ends_at_once(word.fate()) {
+            return Aftermath::Nothing;
         }
+        self.forget_name(parting.name);
+        count_end(ledger, word.fate());
+        ledger.bump(Count::Lingering);
+        Aftermath::Nothing.and_tell(self.news_of_left(parting, word, now))
+    }
+
+    /// A job has ended as `word` says, and its slot is the caller's: counts that, and does what [`end`](Self::end) does.
+    #[inline]
+    pub(super) fn finish(
+        &self,
+        accounts: &Accounts,
+        ledger: &Block,
+        index: u32,
+        word: Word,
+        now: Timestamp,
+        in_place: bool,
+    ) -> Aftermath<T> {
+        self.count_fate(ledger, index, word.fate());
+        if self.is_followed(word) && ends_at_once(word.fate()) {
+            return self.end_with_news(accounts, ledger, index, word, now, in_place);
+        }
+        self.end(accounts, ledger, index, word, now, in_place)
+    }
+
+    #[cold]
+    fn end_with_news(&self, accounts: &Accounts, ledger: &Block, index: u32, word: Word, now: Timestamp, in_place: bool) -> Aftermath<T> {
+        // while the slot is the caller's
+        let news = self.news_of(index, word, None, now);
+        self.end(accounts, ledger, index, word, now, in_place).and_tell(news)
     }
 
     /// The slot of an ended job has no holder any more, and the caller owns its payload and index: the payload goes where its fate says, the slot becomes free.
@@ -161,15 +215,17 @@ impl<T> Queue<T> {
         }
         let letter = self.write_letter(index, word, reason, now);
         count_death(ledger, reason);
+        let news = self.news_of(index, word, letter.record.last_error.as_deref(), now);
         if dead.is_full()
             && let Some(callback) = callback
         {
-            return Some(Aftermath::Callback(letter, callback));
+            return Some(Aftermath::Callback(letter, callback).and_tell(news));
         }
-        Some(match dead.store(letter, now) {
+        let aftermath = match dead.store(letter, now) {
             Stored::Kept { evicted: None } => Aftermath::Nothing,
             Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
-        })
+        };
+        Some(aftermath.and_tell(news))
     }
 
     /// Sends a job to the dead letters that never had a slot. It comes back when there is no room for it.
@@ -232,22 +288,25 @@ impl<T> Queue<T> {
         loop {
             // the house before the dead, as everywhere
             let house = self.house.lock();
-            let Some(index) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
+            let Some((index, told)) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
             self.credits.release(&self.slab, &house.accounts, index);
+            drop(house);
+            told.run(self);
         }
     }
 
-    /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's.
-    pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<u32> {
+    /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's; somebody may be to tell.
+    pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<(u32, Aftermath<T>)> {
         let index = dead.next_held()?;
         let word = self.slab.state(index).load();
         let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
         let letter = self.write_letter(index, word, reason, now);
         self.slab.state(index).unhold();
         count_death(&house.block, reason);
+        let news = self.news_of(index, word, letter.record.last_error.as_deref(), now);
         let stored = dead.store(letter, now);
         debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-        Some(index)
+        Some((index, Aftermath::Nothing.and_tell(news)))
     }
 
     /// True when a job that died now would keep its slot.

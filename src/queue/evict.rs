@@ -13,13 +13,10 @@ impl<T> Queue<T> {
     /// the next lane up is asked.
     pub(super) fn evict_for(&self, lane: usize, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
         let Some(index) = self.pop_victim(lane) else { return false };
-        let (epoch, name) = (self.slab.state(index).load().epoch(), self.name_of(index));
+        let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
         match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
-            Dispose::Owner(word) => {
-                self.count_fate(ledger, index, word.fate());
-                self.end(accounts, ledger, index, word, now, false).run(self);
-            }
-            Dispose::Left(word) => self.count_left(ledger, name, word.fate()),
+            Dispose::Owner(word) => self.finish(accounts, ledger, index, word, now, false).run(self),
+            Dispose::Left(word) => self.count_left(ledger, parting, word, now).run(self),
             Dispose::Moved => {}
         }
         true

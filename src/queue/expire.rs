@@ -83,6 +83,11 @@ impl TimerSide {
         }
     }
 
+    /// The time of the last turn.
+    pub(super) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// The timer owns this index: its job is delayed.
     pub(super) fn owns(&self, index: u32) -> bool {
         self.wheel.contains(index) && !self.watches.contains_key(&index)
@@ -237,6 +242,8 @@ impl<T> Queue<T> {
 
     /// The lease `epoch` has run out. True if it was still the current one.
     fn expire(&self, side: &mut TimerSide, index: u32, epoch: Epoch) -> bool {
+        // of the job whose epoch this is, if the lease is still current
+        let parting = self.parting(index);
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
             Expire::Ready(word) => {
                 side.block.bump(Count::ExpiredLeases);
@@ -246,7 +253,9 @@ impl<T> Queue<T> {
             Expire::Buried(word) => {
                 side.block.bump(Count::ExpiredLeases);
                 // dead, but not ended before its last holder leaves
-                self.count_left(&side.block, None, word.fate());
+                let told = self.count_left(&side.block, parting, word.with_cancelled(false), side.last);
+                // a waker at most: a job that was not acked has no answer
+                told.run(self);
                 true
             }
             Expire::Lost(_) => false,
@@ -370,6 +379,7 @@ impl<T> Queue<T> {
             }
         }
         self.sweep_keys(now);
+        self.sweep_records(now);
         if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
             self.add_chore(Chore::RetireLetters);
         }

@@ -119,14 +119,16 @@ impl<T> Queue<T> {
     }
 
     /// Moves everything that lies in lanes, claims, inbox, wheel and the held list to the strays.
-    pub(super) fn recall_all(&self) {
+    pub fn recall_all(&self) {
         let mut left = Vec::new();
         {
             let mut strays = self.strays.lock();
+            // as the timer saw it last
+            let now = self.timer.lock().last();
             self.recall_claimed();
-            self.recall_lanes(&mut strays, &mut left);
-            self.recall_delayed(&mut strays, &mut left);
-            self.recall_held(&mut strays);
+            self.recall_lanes(&mut strays, &mut left, now);
+            self.recall_delayed(&mut strays, &mut left, now);
+            self.recall_held(&mut strays, &mut left, now);
             self.recall_deferred(&mut strays);
         }
         // user code, which may come back here
@@ -140,10 +142,11 @@ impl<T> Queue<T> {
     }
 
     /// An ended job whose fate is to be handed back. The caller owns payload and index, and frees the slot.
-    pub(super) fn hand_back_one(&self, index: u32, word: Word, origin: Origin) {
+    pub(super) fn hand_back_one(&self, index: u32, word: Word, origin: Origin, now: Timestamp) -> Aftermath<T> {
         let undone = self.undone(index, word, origin);
         self.strays.lock().push(undone);
         self.count_house(Count::HandedBack);
+        Aftermath::Nothing.and_tell(self.news_of(index, word, None, now))
     }
 
     /// Claims that were not started go back to their lanes.
@@ -164,35 +167,35 @@ impl<T> Queue<T> {
         }
     }
 
-    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
+    fn recall_lanes(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let mut popped = Popped::new();
         for ring in &self.lanes {
             while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
-                    self.recall_waiting(index, Origin::Waiting, strays, left);
+                    self.recall_waiting(index, Origin::Waiting, strays, left, now);
                 }
             }
         }
     }
 
     /// The caller owns the index of a waiting job.
-    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
+    fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let state = self.slab.state(index);
-        let name = self.name_of(index);
+        let parting = self.parting(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
                 strays.push(self.undone(index, word, origin));
                 let house = self.house.lock();
                 house.block.bump(Count::HandedBack);
+                left.push(Aftermath::Nothing.and_tell(self.news_of(index, word, None, now)));
                 self.credits.release(&self.slab, &house.accounts, index);
             }
             Dispose::Owner(word) => {
                 // it had been cancelled or had expired before
                 let house = self.house.lock();
-                self.count_fate(&house.block, index, word.fate());
-                left.push(self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false));
+                left.push(self.finish(&house.accounts, &house.block, index, word, now, false));
             }
-            Dispose::Left(word) => self.count_left(&self.house.lock().block, name, word.fate()),
+            Dispose::Left(word) => left.push(self.count_left(&self.house.lock().block, parting, word, now)),
             Dispose::Moved => {}
         }
     }
@@ -217,7 +220,7 @@ impl<T> Queue<T> {
     }
 
     /// What is in the timer's hands: fired ahead of time, into the lanes.
-    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
+    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let mut side = self.timer.lock();
         let mut owned = Vec::new();
         self.inbox.drain(|index, flags| {
@@ -234,11 +237,11 @@ impl<T> Queue<T> {
         for index in owned {
             // Delayed -> Ready (or Doomed already), then as any waiting job
             let _ = self.slab.state(index).fire();
-            self.recall_waiting(index, Origin::Delayed, strays, left);
+            self.recall_waiting(index, Origin::Delayed, strays, left, now);
         }
     }
 
-    fn recall_held(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_held(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let held = self.dead.lock().take_held();
         for index in held {
             let state = self.slab.state(index);
@@ -247,6 +250,7 @@ impl<T> Queue<T> {
             state.unhold();
             let house = self.house.lock();
             house.block.bump(Count::HandedBack);
+            left.push(Aftermath::Nothing.and_tell(self.news_of(index, word.with_fate(Fate::HandedBack), None, now)));
             self.credits.release(&self.slab, &house.accounts, index);
         }
     }

@@ -44,6 +44,11 @@ impl Lease {
         usize::from(self.running.get().lane())
     }
 
+    /// True when somebody waits for the job's end.
+    pub fn is_watched(&self) -> bool {
+        self.running.get().is_watched()
+    }
+
     /// The number of this delivery, from 1.
     pub fn attempt(&self) -> u32 {
         1 + self.failures() + self.expiries() + self.snoozes

@@ -1,9 +1,11 @@
 //! Dead letters by hand, purge, and the chores.
 
 use super::chores::Period;
-use super::{Chore, Publisher, Queue, When};
+use super::follow::Parting;
+use super::{Aftermath, Chore, Publisher, Queue, When};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
+use crate::completion::{End, Kept};
 use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::dedupe::Name;
 use crate::id::JobId;
@@ -43,7 +45,7 @@ impl<T> Queue<T> {
         // letters that are held move in behind the ones that go, and go too
         let there = self.dead.lock().len_with_held();
         let letters = (0..there).map_while(|_| self.take_letter(None, now));
-        letters.map(|letter| super::Aftermath::Evicted(letter).run(self)).count()
+        letters.map(|letter| Aftermath::Evicted(letter).run(self)).count()
     }
 
     /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed, or
@@ -69,7 +71,10 @@ impl<T> Queue<T> {
         }
         let (_, letter) = dead.remove(name.job).expect("found above, under the same lock");
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
-        let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
+        let (index, told) = match free {
+            Some(index) => (index, Aftermath::Nothing),
+            None => self.bury_held(&house, &mut dead, now).expect("the letter has just made room for a held job"),
+        };
         dead.redriven += 1;
         let DeadLetter { payload, job, lane, visibility, fencing, key: _, record } = letter;
         self.set_name(index, name);
@@ -85,6 +90,7 @@ impl<T> Queue<T> {
         house.block.bump(Count::Accepted);
         drop(dead);
         drop(house);
+        told.run(self);
         self.settle_held(now);
         self.ring_bell(1);
         if self.is_stopped() {
@@ -105,39 +111,33 @@ impl<T> Queue<T> {
                 left -= popped.chains().len() as u64;
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
                     let state = self.slab.state(index);
-                    let name = self.name_of(index);
+                    let parting = self.parting(index);
                     let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
-                    purged += usize::from(self.dispose_by_house(index, name, disposed, now));
+                    purged += usize::from(self.dispose_by_house(index, parting, disposed, now));
                 }
             }
         }
         purged
     }
 
-    fn dispose_by_house(&self, index: u32, name: Option<Name>, disposed: Dispose, now: Timestamp) -> bool {
-        match disposed {
-            Dispose::Owner(word) => {
-                let aftermath = {
-                    let house = self.house.lock();
-                    self.count_fate(&house.block, index, word.fate());
-                    self.end(&house.accounts, &house.block, index, word, now, false)
-                };
-                aftermath.run(self);
-                true
+    fn dispose_by_house(&self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) -> bool {
+        let aftermath = {
+            let house = self.house.lock();
+            match disposed {
+                Dispose::Owner(word) => self.finish(&house.accounts, &house.block, index, word, now, false),
+                Dispose::Left(word) => self.count_left(&house.block, parting, word, now),
+                Dispose::Moved => return false,
             }
-            Dispose::Left(word) => {
-                self.count_left(&self.house.lock().block, name, word.fate());
-                true
-            }
-            Dispose::Moved => false,
-        }
+        };
+        aftermath.run(self);
+        true
     }
 
     /// Drops the dead letters that have reached their age.
     pub fn retire_letters(&self, now: Timestamp) {
         let old = self.dead.lock().retire(now);
         for letter in old {
-            super::Aftermath::Evicted(letter).run(self);
+            Aftermath::Evicted(letter).run(self);
         }
         self.settle_held(now);
     }
@@ -188,6 +188,7 @@ impl<T: Payload> Queue<T> {
             Ok(aftermath) => {
                 publisher.ledger.bump(Count::Accepted);
                 aftermath.run(self);
+                self.tell_slotless(None, id, Kept::bare(End::DeadLettered(DeathReason::Rejected)), 0, now);
             }
             Err(job) => self.deferred.lock().push(job),
         }

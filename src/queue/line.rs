@@ -15,6 +15,7 @@ impl<T: Payload> Queue<T> {
         &self,
         publisher: &Publisher,
         job: &mut Option<Job<T>>,
+        when: When<'_>,
         first: bool,
         waker: &Waker,
         clock: &dyn Clock,
@@ -28,7 +29,7 @@ impl<T: Payload> Queue<T> {
                     *job = Some(wanted);
                     Ok(None)
                 }
-                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, When::Now, clock.stamp()).map(Some),
+                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, when, clock.stamp()).map(Some),
                 Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
             },
         };

@@ -11,6 +11,7 @@
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
 //! | `end` | a job is over: its payload goes, its slot is free again |
+//! | `follow` | somebody wants to know how a job ends |
 //! | `letters` | dead letters by hand: list, redrive, purge |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
@@ -29,6 +30,7 @@ mod end;
 mod evict;
 mod expire;
 mod fan_out;
+mod follow;
 mod hand_back;
 mod keys;
 mod lease;
@@ -49,9 +51,10 @@ pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
 pub use lease::Lease;
-pub use publish::{Publisher, When};
+pub use publish::{Publisher, Watch, When};
 pub use settle::Plan;
 
+use crate::completion::{Records, Watched};
 use crate::config::{DeadLetterOverflow, Discipline, Overflow, QueueConfig, RetryPolicy};
 use crate::dead_letter::{DeadLetters, Histories};
 use crate::error::ConfigError;
@@ -121,6 +124,9 @@ pub struct Queue<T> {
     /// Whose key is taken; `None`: keys are nothing to this queue.
     keys: Option<Box<keys::Keys>>,
     inbox: Inbox,
+    /// The promises of watched jobs.
+    watched: Watched,
+    records: follow::Recorded,
     /// Who sleeps for want of this queue's jobs. Shared with the other queues of the pool.
     bell: Arc<EventCount>,
     /// The timer thread's own bell.
@@ -215,6 +221,8 @@ impl<T> Queue<T> {
             credits,
             keys: config.dedupe.map(|(mode, bound)| Box::new(keys::Keys::new(mode, bound as usize, capacity))),
             inbox: Inbox::new(capacity),
+            watched: Watched::new(),
+            records: config.completed.map(|(count, age)| Mutex::new(Records::new(count as usize, age))),
             bell,
             timer_bell,
             timer_until,

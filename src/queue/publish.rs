@@ -4,6 +4,7 @@ use super::bent::{Bend, is_bent};
 use super::{Accounts, Queue, Undone};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
+use crate::completion::{End, Kept, Promise};
 use crate::config::{Overflow, validate_payload};
 use crate::credit::WaitError;
 use crate::dead_letter::DeathReason;
@@ -14,19 +15,48 @@ use crate::inbox::Flag;
 use crate::job::{Job, Payload};
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
+use crate::slab::Phase;
 
 use crate::sync::atomic::Ordering::Relaxed;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When a published job becomes ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+/// When a published job becomes ready, and whether somebody waits for its end.
+#[derive(Debug, Clone, Copy)]
+pub enum When<'a> {
     /// At once.
     Now,
     /// Not before this time, and at most a tick after it.
     At(Timestamp),
+    /// As these say, and its end goes into a promise.
+    Watched(&'a Watch),
+}
+
+/// A promise, and when the job becomes ready: at once, or at that time.
+#[derive(Debug)]
+pub struct Watch {
+    /// Where the job's end goes.
+    pub promise: Arc<Promise>,
+    /// `None`: at once.
+    pub due: Option<Timestamp>,
+}
+
+impl Watch {
+    /// A promise that nobody has seen yet.
+    pub fn new(due: Option<Timestamp>) -> Self {
+        Watch { promise: Arc::new(Promise::new()), due }
+    }
+}
+
+impl When<'_> {
+    /// Where the job's end goes, if somebody waits for it.
+    pub fn promise(&self) -> Option<&Arc<Promise>> {
+        match self {
+            When::Watched(watch) => Some(&watch.promise),
+            _ => None,
+        }
+    }
 }
 
 /// A publishing handle's share of a queue: accounts, counts, job ids. One thread at a time.
@@ -62,14 +92,15 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Publishes without waiting; overflow policies that need no waiting and no handler are applied here.
-    #[inline]
-    pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    // always: a job that is passed on is copied, and that costs as much as the rest
+    #[inline(always)]
+    pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         self.attempt(publisher, job, when, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
     }
 
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
-    pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
             return Err(PublishError::new(job, refusal));
         }
@@ -85,7 +116,7 @@ impl<T: Payload> Queue<T> {
         &self,
         publisher: &Publisher,
         job: Job<T>,
-        when: When,
+        when: When<'_>,
         clock: &dyn Clock,
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
@@ -103,7 +134,7 @@ impl<T: Payload> Queue<T> {
 
     /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
     #[cold]
-    fn admit_or_refuse(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    fn admit_or_refuse(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
             None => Err(PublishError::new(job, Refusal::WouldDeadlock)),
@@ -115,7 +146,7 @@ impl<T: Payload> Queue<T> {
         &self,
         publisher: &Publisher,
         job: Job<T>,
-        when: When,
+        when: When<'_>,
         clock: &dyn Clock,
         timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
@@ -276,7 +307,7 @@ impl<T: Payload> Queue<T> {
         publisher: &Publisher,
         index: u32,
         job: Job<T>,
-        when: When,
+        when: When<'_>,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
         let Job { ttl, visibility, key, .. } = job;
@@ -289,7 +320,7 @@ impl<T: Payload> Queue<T> {
         };
         match when {
             When::Now => self.send(publisher, index, id, job, now),
-            When::At(due) => self.send_later(publisher, index, id, job, due, now),
+            when => self.send_otherwise(publisher, index, id, job, when, now),
         };
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
@@ -313,9 +344,14 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub(super) fn send(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp) {
+        self.send_as(publisher, index, id, job, now, false);
+    }
+
+    #[inline(always)]
+    fn send_as(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp, watched: bool) {
         let (lane, ttl) = (job.lane, job.ttl);
         self.write_job(index, id, job, now, now);
-        self.slab.state(index).fill(lane as u8);
+        self.slab.state(index).fill_as(Phase::Ready, lane as u8, watched);
         self.lanes[lane].push(Chain::one(index));
         publisher.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
@@ -326,13 +362,40 @@ impl<T: Payload> Queue<T> {
         self.ring_bell(1);
     }
 
-    /// Fills the slot and hands it to the timer.
+    /// As [`send`](Self::send), for a job that is ready later, or whose end somebody waits for.
     #[cold]
-    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp) {
+    fn send_otherwise(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, when: When<'_>, now: Timestamp) {
+        let (watch, due) = match when {
+            When::Now => (None, None),
+            When::At(due) => (None, Some(due)),
+            When::Watched(watch) => (Some(watch), watch.due),
+        };
+        let promise = watch.map(|watch| &watch.promise);
+        if let Some(promise) = promise {
+            promise.set_slot(index);
+            // before the job can end: it may do so before this thread goes on
+            if !is_bent(Bend::PromiseLate) {
+                self.watched.insert(id, Arc::clone(promise));
+            }
+        }
+        match due {
+            None => self.send_as(publisher, index, id, job, now, promise.is_some()),
+            Some(due) => self.send_later(publisher, index, id, job, due, now, promise.is_some()),
+        }
+        if let Some(promise) = promise
+            && is_bent(Bend::PromiseLate)
+        {
+            self.watched.insert(id, Arc::clone(promise));
+        }
+    }
+
+    /// Fills the slot and hands it to the timer.
+    #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
+    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp, watched: bool) {
         let lane = job.lane;
         self.write_job(index, id, job, due.max(now), now);
         self.slab.set_due(index, due);
-        self.slab.state(index).fill_delayed(lane as u8);
+        self.slab.state(index).fill_as(Phase::Delayed, lane as u8, watched);
         publisher.ledger.bump(Count::Accepted);
         self.inbox.post(index, Flag::Handover);
         self.wake_timer(due.as_nanos());
@@ -359,7 +422,7 @@ impl<T: Payload> Queue<T> {
 
     /// The queue is full.
     #[cold]
-    fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         match self.settings.overflow {
             // where the dead are held for want of room, evicting a job would cost it its life and free no slot
             Overflow::DropOldest if self.would_hold() => Err(PublishError::new(job, self.full())),
@@ -387,6 +450,7 @@ impl<T: Payload> Queue<T> {
                     Ok(aftermath) => {
                         publisher.ledger.bump(Count::Accepted);
                         aftermath.run(self);
+                        self.tell_slotless(when.promise(), name.job, Kept::bare(End::DeadLettered(DeathReason::OverLength)), 0, now);
                         Ok(name.job)
                     }
                     Err(job) => Err(PublishError::new(job, self.full())),

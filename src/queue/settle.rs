@@ -32,6 +32,9 @@ pub enum Plan {
     Exhausted(JobError),
 }
 
+/// Why a job that ends under a stale holder has left what is to be known of it.
+const PARTED: &str = "who holds a slot beside the current holder has held it since before";
+
 impl<T> Queue<T> {
     /// Turns a verdict into a plan: asks backoff and retry function. Runs user code; call it outside of locks.
     pub fn plan(&self, lease: &Lease, verdict: Verdict, rng: &mut Rng) -> Plan {
@@ -112,8 +115,7 @@ impl<T> Claimer<T> {
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
-        // read while the slot has this holder
-        let name = queue.name_of(lease.index);
+        let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
@@ -123,19 +125,15 @@ impl<T> Claimer<T> {
                 queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
             }
             Ok(Settled::Owner(word)) => {
-                queue.count_fate(&self.ledger, lease.index, word.fate());
                 if word.fate() == Fate::HandedBack {
-                    queue.hand_back_one(lease.index, word, super::Origin::Interrupted);
+                    let told = queue.hand_back_one(lease.index, word, super::Origin::Interrupted, now);
                     queue.credits.release(&queue.slab, &self.accounts, lease.index);
-                    Aftermath::Nothing
+                    told
                 } else {
-                    queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
+                    queue.finish(&self.accounts, &self.ledger, lease.index, word, now, in_place)
                 }
             }
-            Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, name, word.fate());
-                Aftermath::Nothing
-            }
+            Ok(Settled::Left(word)) => queue.count_left(&self.ledger, parting.expect(PARTED), word, now),
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
                 queue.watch_time_to_live(lease.index);
@@ -194,11 +192,12 @@ impl<T> Claimer<T> {
     ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
-        let name = queue.name_of(lease.index);
+        let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, lease.index, word.fate());
+                let news = queue.news_of(lease.index, word, None, now);
                 queue.histories.take(lease.index, lease.job);
                 let aftermath = if !in_place && std::mem::needs_drop::<T>() {
                     // SAFETY: `Settled::Owner`: the payload is ours
@@ -210,11 +209,11 @@ impl<T> Claimer<T> {
                     }
                     Aftermath::Nothing
                 };
-                (Some(lease.index), aftermath)
+                (Some(lease.index), aftermath.and_tell(news))
             }
             Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, name, word.fate());
-                (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), Aftermath::Nothing)
+                let told = queue.count_left(&self.ledger, parting.expect(PARTED), word, now);
+                (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), told)
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
             Err(stale) => {
@@ -268,9 +267,9 @@ impl<T> Claimer<T> {
                     self.ledger.bump(Count::LingeringGone);
                 }
                 if word.fate() == Fate::HandedBack {
-                    self.queue.hand_back_one(lease.index, word, super::Origin::Interrupted);
+                    let told = self.queue.hand_back_one(lease.index, word, super::Origin::Interrupted, now);
                     self.queue.credits.release(&self.queue.slab, &self.accounts, lease.index);
-                    return Aftermath::Nothing;
+                    return told;
                 }
                 self.queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
             }
@@ -351,7 +350,8 @@ impl<T> Queue<T> {
         (0..self.capacity()).any(|index| self.cancel_at(index, job))
     }
 
-    fn cancel_at(&self, index: u32, job: JobId) -> bool {
+    /// As [`cancel`](Self::cancel), for a caller who knows the job's slot.
+    pub fn cancel_at(&self, index: u32, job: JobId) -> bool {
         let slot = self.slab.slot(index);
         let mut word = slot.state.load();
         loop {
@@ -359,7 +359,12 @@ impl<T> Queue<T> {
                 return false;
             }
             match slot.state.cancel(word, Fate::Cancelled) {
-                crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => return true,
+                crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => {
+                    if is_bent(Bend::CancelTells) {
+                        self.tell_ahead(job);
+                    }
+                    return true;
+                }
                 crate::slab::CancelStep::DoomedDelayed => {
                     if !is_bent(Bend::CancelUntold) && self.inbox.post(index, Flag::Poke) {
                         self.wake_timer(0);

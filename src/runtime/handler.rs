@@ -1,10 +1,12 @@
 //! The user's code, and what it is told about the delivery in its hands.
 
 use crate::clock::Clock;
+use crate::completion::Answer;
 use crate::error::ExtendError;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::queue::{ClaimBlock, Lease, Queue};
+use crate::request::Request;
 use crate::sync::contain;
 use crate::verdict::{IntoVerdict, Verdict};
 use std::cell::Cell;
@@ -80,13 +82,17 @@ pub struct Context<T> {
     /// `None` in the publisher's own thread: no slot, no lease.
     lease: Option<Lease>,
     follow_up: Cell<Option<Job<T>>>,
-    /// There is a follow-up.
-    chained: Cell<bool>,
+    answer: Cell<Option<Answer>>,
+    /// There is more to an ack than that: a follow-up, an answer, or a record to be written.
+    more: Cell<bool>,
+    /// In the publisher's own thread: somebody waits for the job's end.
+    watched: bool,
 }
 
 impl<T> Context<T> {
     /// A worker's context. It lives as long as the worker; deliveries come and go.
     pub(crate) fn of_worker(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, worker: usize, block: Arc<ClaimBlock>) -> Self {
+        let more = Cell::new(queue.keeps_records());
         Context {
             queue,
             clock,
@@ -94,13 +100,16 @@ impl<T> Context<T> {
             block: Some(block),
             lease: None,
             follow_up: Cell::new(None),
-            chained: Cell::new(false),
+            answer: Cell::new(None),
+            more,
+            watched: false,
         }
     }
 
     /// The context of a handler that runs in the publisher's own thread.
-    pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>) -> Self {
-        Context { queue, clock, worker: None, block: None, lease: None, follow_up: Cell::new(None), chained: Cell::new(false) }
+    pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, watched: bool) -> Self {
+        let (follow_up, answer, more) = (Cell::new(None), Cell::new(None), Cell::new(false));
+        Context { queue, clock, worker: None, block: None, lease: None, follow_up, answer, more, watched }
     }
 
     /// Where the next delivery is to be put: it stays there until it is settled, and is not moved about meanwhile.
@@ -122,16 +131,16 @@ impl<T> Context<T> {
         self.lease.take().expect("a handler cannot take the lease away")
     }
 
-    /// True when the handler left something to be published behind its delivery.
+    /// True when there is more to do than to ack.
     #[inline]
-    pub(crate) fn has_follow_up(&self) -> bool {
-        self.chained.get()
+    pub(crate) fn has_more(&self) -> bool {
+        self.more.get()
     }
 
-    /// What the handler left to be published behind its delivery.
-    pub(crate) fn take_follow_up(&self) -> Option<Job<T>> {
-        self.chained.set(false);
-        self.follow_up.take()
+    /// What the handler left: a job to be published behind its delivery, and an answer.
+    pub(crate) fn take_more(&self) -> (Option<Job<T>>, Option<Answer>) {
+        self.more.set(self.queue.keeps_records());
+        (self.follow_up.take(), self.answer.take())
     }
 
     /// Drops what the handler left to be published behind its delivery.
@@ -249,8 +258,28 @@ impl<T> Context<T> {
     pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
         let mut next = next.into();
         next.lane = next.lane.min(self.queue.lane_count() - 1);
-        self.chained.set(true);
+        self.more.set(true);
         self.follow_up.set(Some(next));
+        Verdict::Ack
+    }
+
+    /// Ends the delivery well, with an answer for whoever waits for the job's [completion](crate::Completion). Return the verdict.
+    ///
+    /// The answer is the job's if this delivery is: it is dropped if the handler returns another verdict, or returns this one when its lease has run out. It is
+    /// dropped at once if nobody waits. A panic of such a drop is caught and counted; it fails no job.
+    #[must_use = "the job is answered when the handler returns this verdict"]
+    pub fn complete(&self, answer: T::Answer) -> Verdict
+    where
+        T: Request,
+    {
+        if self.lease.as_ref().map_or(self.watched, Lease::is_watched) {
+            self.more.set(true);
+            if let Some(before) = self.answer.replace(Some(Box::new(answer))) {
+                self.queue.discard(before);
+            }
+        } else {
+            self.queue.discard(answer);
+        }
         Verdict::Ack
     }
 }

@@ -3,9 +3,10 @@
 use super::handler::{Context, Handler};
 use super::inside::{self, RuntimeId};
 use crate::clock::{Clock, Timestamp};
+use crate::completion::Answer;
 use crate::job::Payload;
 use crate::ledger::{Count, Totals};
-use crate::queue::{ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
+use crate::queue::{Aftermath, ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
 use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
@@ -24,6 +25,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn stop(&self);
     fn is_drained(&self, deadline: Timestamp) -> bool;
     fn running(&self) -> Vec<(crate::id::JobId, u32)>;
+    /// Whatever waits becomes undone.
+    fn recall(&self);
     /// A boxed `Vec<Undone<T>>`, and how many.
     fn hand_back(&self) -> (Box<dyn Any + Send>, usize);
     fn gauges(&self) -> Gauges;
@@ -111,6 +114,10 @@ macro_rules! delegate_served {
             self.$queue.running()
         }
 
+        fn recall(&self) {
+            self.$queue.recall_all();
+        }
+
         fn hand_back(&self) -> (Box<dyn Any + Send>, usize) {
             let undone = self.$queue.hand_back();
             let count = undone.len();
@@ -185,7 +192,7 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         let began = *now;
         *now = clock.stamp().max(began);
         self.claimer.ran(self.context.lane(), now.since(began));
-        if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_follow_up() {
+        if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_more() {
             self.claimer.ack(self.context.place(), *now);
         } else {
             let lease = self.context.end();
@@ -201,32 +208,52 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
             self.claimer.ledger().bump(Count::Panics);
             Verdict::Retry(JobError::transient(format!("panicked: {message}")))
         });
-        match (verdict, self.context.take_follow_up()) {
-            (Verdict::Ack, Some(next)) => self.chain(lease, next, now),
+        let (follow_up, answer) = self.context.take_more();
+        match (verdict, follow_up) {
+            (Verdict::Ack, Some(next)) => self.chain(lease, next, answer, now),
             (verdict, unwanted) => {
+                let acked = verdict == Verdict::Ack;
                 let plan = self.claimer.plan(&lease, verdict);
                 match self.claimer.settle(lease, plan, now, true) {
-                    Ok(aftermath) | Err((_, aftermath)) => self.claimer.after(aftermath),
+                    Ok(aftermath) if acked => self.after(aftermath, answer),
+                    Ok(aftermath) | Err((_, aftermath)) => {
+                        self.claimer.after(aftermath);
+                        self.discard(answer);
+                    }
                 }
-                if unwanted.is_some() {
-                    self.claimer.queue().discard(unwanted);
-                }
+                self.discard(unwanted);
             }
         }
     }
 
     #[cold]
-    fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, now: Timestamp) {
+    fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, answer: Option<Answer>, now: Timestamp) {
         match self.claimer.settle_chained(lease, next, now, true) {
-            Ok((aftermath, None)) => self.claimer.after(aftermath),
+            Ok((aftermath, deferred)) => {
+                self.after(aftermath, answer);
+                if let Some(next) = deferred {
+                    self.claimer.queue().defer(next);
+                }
+            }
             Err((_, unwanted, aftermath)) => {
                 self.claimer.after(aftermath);
-                self.claimer.queue().discard(unwanted);
+                self.discard(answer);
+                self.discard(Some(unwanted));
             }
-            Ok((aftermath, Some(next))) => {
-                self.claimer.after(aftermath);
-                self.claimer.queue().defer(next);
-            }
+        }
+    }
+
+    /// The job was acked, perhaps with an answer.
+    fn after(&self, aftermath: Aftermath<T>, answer: Option<Answer>) {
+        self.claimer.after(match answer {
+            Some(answer) => aftermath.answered(answer),
+            None => aftermath,
+        });
+    }
+
+    fn discard<U>(&self, unwanted: Option<U>) {
+        if unwanted.is_some() {
+            self.claimer.queue().discard(unwanted);
         }
     }
 }

@@ -7,14 +7,15 @@
 //! # The word
 //!
 //! ```text
-//!   63                                28 27   24 23    20 19  17 16      13    12     11       4 3        0
-//!  +------------------------------------+-------+--------+------+----------+---------+----------+----------+
-//!  |             epoch (36)             | fate  | phase  | lane | holders  | cancel  | failures | expiries |
-//!  +------------------------------------+-------+--------+------+----------+---------+----------+----------+
+//!   63                            28 27  24 23   21 20  18 17     14    13        12     11       4 3        0
+//!  +--------------------------------+------+-------+------+---------+---------+---------+----------+----------+
+//!  |           epoch (36)           | fate | phase | lane | holders | watched | cancel  | failures | expiries |
+//!  +--------------------------------+------+-------+------+---------+---------+---------+----------+----------+
 //! ```
 //!
 //! The epoch is on top, so that it wraps without a carry into a neighbour. Failures stop counting at 255, expiries at 15. The counter of holders
-//! cannot overflow: every holder but the current one was left behind by an expiry, and there are at most 14 of those.
+//! cannot overflow: every holder but the current one was left behind by an expiry, and there are at most 14 of those. A job is watched from its
+//! filling to its end or never; the mark keeps its ack from being taken for a plain one.
 //!
 //! # The life of a slot
 //!

@@ -177,12 +177,14 @@ impl SlotState {
         store_exclusive(&self.word, word.raw(), Release);
     }
 
+    /// Free -> `phase`(e+1), Ready or Delayed, with counters and flags cleared, but marked if the job is `watched`. See [`fill`](Self::fill) and
+    /// [`fill_delayed`](Self::fill_delayed).
     #[inline]
-    fn fill_as(&self, phase: Phase, lane: u8) -> Epoch {
+    pub fn fill_as(&self, phase: Phase, lane: u8, watched: bool) -> Epoch {
         let before = self.owned();
         debug_assert!(before.is_vacant(), "filled while {before:?}");
         let epoch = before.epoch().next();
-        self.publish(Word::FREE.with_phase(phase).with_lane(lane).with_epoch(epoch));
+        self.publish(Word::FREE.with_phase(phase).with_lane(lane).with_watched(watched).with_epoch(epoch));
         epoch
     }
 
@@ -190,7 +192,7 @@ impl SlotState {
     /// into `lane` next.
     #[inline]
     pub fn fill(&self, lane: u8) -> Epoch {
-        self.fill_as(Phase::Ready, lane)
+        self.fill_as(Phase::Ready, lane, false)
     }
 
     /// As [`fill`](Self::fill), for a job that was delivered before, in another slot and up to the epoch `last`: its fencing numbers go on growing.
@@ -205,13 +207,13 @@ impl SlotState {
     /// As [`fill`](Self::fill), but Delayed: the caller hands the index to the timer next.
     #[inline]
     pub fn fill_delayed(&self, lane: u8) -> Epoch {
-        self.fill_as(Phase::Delayed, lane)
+        self.fill_as(Phase::Delayed, lane, false)
     }
 
     /// As [`fill`](Self::fill), for the follow-up that takes the slot of the job it completes.
     #[inline]
     pub fn refill(&self, lane: u8) -> Epoch {
-        self.fill_as(Phase::Ready, lane)
+        self.fill_as(Phase::Ready, lane, false)
     }
 
     /// Writes `word` (phase, lane, fate, counters) into a slot the caller owns, Free or Held, in the slot's own next epoch and without holders:
@@ -329,12 +331,12 @@ impl SlotState {
         }
     }
 
-    /// As [`settle`](Self::settle) with the fate `Acked`, for the usual delivery: nobody else holds the slot, and the word is still `running`, as
-    /// [`start`](Self::start) left it. True: the slot is free, its payload and index are the caller's. False, and nothing has changed, when the delivery is not
+    /// As [`settle`](Self::settle) with the fate `Acked`, for the usual delivery: nobody else holds the slot, nobody watches the job, and the word is still
+    /// `running`, as [`start`](Self::start) left it. True: the slot is free, its payload and index are the caller's. False, and nothing has changed, when the delivery is not
     /// that usual.
     #[inline]
     pub fn ack(&self, running: Word) -> bool {
-        if running.holders() != 1 {
+        if !running.is_plain() {
             return false;
         }
         let next = running.with_holders(0).with_fate(Fate::Acked).with_phase(Phase::Free);

@@ -146,15 +146,20 @@ impl Field {
     const fn max(self) -> u64 {
         (1 << self.bits) - 1
     }
+
+    const fn mask(self) -> u64 {
+        self.max() << self.shift
+    }
 }
 
 // from the lowest bit up
 const EXPIRIES: Field = Field { shift: 0, bits: 4 };
 const FAILURES: Field = EXPIRIES.then(8);
 const CANCELLED: Field = FAILURES.then(1);
-const HOLDERS: Field = CANCELLED.then(4);
+const WATCHED: Field = CANCELLED.then(1);
+const HOLDERS: Field = WATCHED.then(4);
 const LANE: Field = HOLDERS.then(3);
-const PHASE: Field = LANE.then(4);
+const PHASE: Field = LANE.then(3);
 const FATE: Field = PHASE.then(4);
 const EPOCH: Field = FATE.then(EPOCH_BITS);
 
@@ -195,7 +200,7 @@ impl Word {
     #[inline]
     const fn set(self, field: Field, value: u64) -> Self {
         debug_assert!(value <= field.max());
-        Word((self.0 & !(field.max() << field.shift)) | ((value & field.max()) << field.shift))
+        Word((self.0 & !field.mask()) | ((value & field.max()) << field.shift))
     }
 
     /// Where the slot is in the life of its job.
@@ -238,6 +243,18 @@ impl Word {
     #[inline]
     pub const fn is_cancelled(self) -> bool {
         self.get(CANCELLED) != 0
+    }
+
+    /// Somebody wants to know how the job ends.
+    #[inline]
+    pub const fn is_watched(self) -> bool {
+        self.get(WATCHED) != 0
+    }
+
+    /// One holder, and nobody wants to know how the job ends: one comparison, no decoding.
+    #[inline]
+    pub(super) const fn is_plain(self) -> bool {
+        self.0 & (HOLDERS.mask() | WATCHED.mask()) == ONE_HOLDER
     }
 
     /// Failed attempts so far, at most 255.
@@ -288,6 +305,12 @@ impl Word {
         self.set(CANCELLED, cancelled as u64)
     }
 
+    /// With or without somebody who wants to know how the job ends.
+    #[inline]
+    pub const fn with_watched(self, watched: bool) -> Self {
+        self.set(WATCHED, watched as u64)
+    }
+
     /// With this many failures; more than 255 count as 255.
     #[inline]
     pub const fn with_failures(self, failures: u32) -> Self {
@@ -321,6 +344,7 @@ impl fmt::Debug for Word {
             .field("lane", &self.lane())
             .field("fate", &self.fate())
             .field("cancelled", &self.is_cancelled())
+            .field("watched", &self.is_watched())
             .field("failures", &self.failures())
             .field("expiries", &self.expiries())
             .finish()

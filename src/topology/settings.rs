@@ -10,7 +10,7 @@ use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 17] = [
+const QUEUE: [&str; 18] = [
     "name",
     "durable",
     "max_length",
@@ -24,6 +24,7 @@ const QUEUE: [&str; 17] = [
     "retry",
     "dlq",
     "dead_letters",
+    "completed",
     "watermarks",
     "prefetch",
     "pool",
@@ -34,6 +35,7 @@ const DEAD_LETTER_QUEUE: [&str; 7] =
 const LANE: [&str; 3] = ["name", "weight", "reserve"];
 const RETRY: [&str; 3] = ["max_attempts", "max_expiries", "backoff"];
 const BACKOFF: [&str; 4] = ["base", "factor", "cap", "jitter"];
+const COMPLETED: [&str; 2] = ["count", "age"];
 const LETTERS: [&str; 3] = ["max_length", "overflow", "retention"];
 const POOL: [&str; 7] = ["name", "workers", "placement", "on_pin_failure", "idle", "spin", "spares"];
 
@@ -152,6 +154,9 @@ impl Reader<'_> {
                 config = config.dead_letters(self.dead_letter_settings(letters));
             }
         }
+        if let Some(at) = node.get("completed") {
+            config = self.completed(config, at);
+        }
         if let Some(marks) = node.get("watermarks") {
             let percent: Vec<Option<u32>> =
                 self.list(Some(marks), "`watermarks`").iter().map(|at| self.number(Some(at), "a watermark")).collect();
@@ -262,6 +267,28 @@ impl Reader<'_> {
             policy.backoff = self.set(QueueConfig::new("q"), at, "`backoff`", set).retry.backoff;
         }
         policy
+    }
+
+    /// How many jobs that ended are remembered, and for how long.
+    fn completed(&mut self, config: QueueConfig, node: &Node) -> QueueConfig {
+        let Some(table) = self.table(node, "`completed`", &COMPLETED) else { return config };
+        let (count, age) = (self.number(table.get("count"), "`count`"), self.duration(table.get("age"), "`age`"));
+        match (table.get("count"), table.get("age")) {
+            (Some(at_count), Some(at_age)) => {
+                let (Some(count), Some(age)) = (count, age) else { return config };
+                let config = self.set(config, at_count, "`count`", |config| config.completed_records(count, TICK));
+                let config = self.set(config, at_age, "`age`", |config| config.completed_records(1, age));
+                config.completed_records(count, age)
+            }
+            _ => {
+                let fault = Fault::new("`completed` has a `count` and an `age`, and one is not there");
+                self.fault(
+                    &node.span,
+                    fault.help("say how many records are kept, and for how long: `completed: { count: 5000, age: 1h }`"),
+                );
+                config
+            }
+        }
     }
 
     /// A list of delays, or the numbers of an exponential one.

@@ -43,6 +43,7 @@ queues:
     max_lease: 1h
     retry: { max_attempts: 7, max_expiries: 1, backoff: { base: 10ms, factor: 3, cap: 1s, jitter: equal } }
     dlq: dead
+    completed: { count: 5000, age: 1h }
     watermarks: [50, 90]
     prefetch: 4
     pool: fast
@@ -84,6 +85,7 @@ max_wait = "250ms"
 visibility = "20m"
 max_lease = "1h"
 dlq = "dead"
+completed = { count = 5000, age = "1h" }
 watermarks = [50, 90]
 prefetch = 0x4
 pool = "fast"
@@ -138,6 +140,7 @@ fn full() -> Topology {
             .visibility(secs(1200))
             .max_lease(secs(3600))
             .retry(RetryPolicy::new().max_attempts(7).max_expiries(1).backoff(backoff))
+            .completed_records(5000, secs(3600))
             .watermarks(50, 90)
             .prefetch(4)
             .pool("fast")
