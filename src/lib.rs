@@ -179,6 +179,8 @@ pub mod key;
 #[doc(hidden)]
 pub mod lanes;
 #[doc(hidden)]
+pub mod partitions;
+#[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]
 pub mod ring;

@@ -30,7 +30,7 @@ pub use route::Route;
 pub use routed::{Partial, RouteError, RouteRefusal, Routed};
 pub use runtime::Runtime;
 pub use shutdown::{RunningJob, ShutdownHandle, ShutdownOptions, ShutdownReport};
-pub use snapshot::{ExchangeSnapshot, LaneSnapshot, QueueSnapshot, Snapshot};
+pub use snapshot::{ExchangeSnapshot, LaneSnapshot, PartitionsSnapshot, QueueSnapshot, Snapshot};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

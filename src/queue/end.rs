@@ -1,13 +1,13 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
 use super::bent::{Bend, is_bent};
+use super::order::Trace;
 use super::{Accounts, House, LetterCallback, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
-use crate::dedupe::Name;
 use crate::id::JobId;
 use crate::job::Job;
-use crate::key::Key;
+use crate::key::{Key, OrderKey};
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
 use crate::sync::contain;
@@ -79,19 +79,26 @@ pub(super) fn ends_at_once(fate: Fate) -> bool {
 }
 
 impl<T> Queue<T> {
-    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written. Its key is free from here on. The caller owns `index`.
+    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written. Its key is free from here on, and its partition goes on. The
+    /// caller owns `index`.
     #[inline]
     pub(super) fn count_fate(&self, ledger: &Block, index: u32, fate: Fate) {
-        if ends_at_once(fate) {
-            self.forget_key(index);
+        if self.tracks {
+            if ends_at_once(fate) {
+                self.forget_key(index);
+            }
+            self.pass_on(index);
         }
         count_end(ledger, fate);
     }
 
-    /// Counts the end of a job whose slot a stale holder still reads. `name` is what [`name_of`](Self::name_of) said before.
-    pub(super) fn count_left(&self, ledger: &Block, name: Option<Name>, fate: Fate) {
+    /// Counts the end of a job whose slot a stale holder still reads. `trace` is what [`trace_of`](Self::trace_of) said before.
+    pub(super) fn count_left(&self, ledger: &Block, trace: Option<Trace>, fate: Fate) {
+        if let Some(trace) = trace {
+            self.pass_on_traced(trace);
+        }
         if ends_at_once(fate) {
-            self.forget_name(name);
+            self.forget_name(trace.and_then(|trace| trace.name));
             count_end(ledger, fate);
             ledger.bump(Count::Lingering);
         }
@@ -190,8 +197,9 @@ impl<T> Queue<T> {
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
         let key = if self.dedupes(&job) { job.key } else { Key::NONE };
+        let order = if self.order.is_some() { job.order } else { OrderKey::NONE };
         let Job { payload, lane, visibility, .. } = job;
-        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, record };
+        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -223,8 +231,8 @@ impl<T> Queue<T> {
         let payload = unsafe { self.slab.take(index) };
         self.forget_key(index);
         let key = self.name_of(index).map_or(Key::NONE, |name| name.key);
-        let (lane, visibility) = (usize::from(word.lane()), self.slab.visibility(index));
-        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, record }
+        let (lane, visibility, order) = (usize::from(word.lane()), self.slab.visibility(index), self.place_of(index).order_key());
+        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.

@@ -8,8 +8,8 @@
 //! Delays and schedules go by real time.
 
 use super::bent::{Bend, is_bent};
+use super::order::Trace;
 use super::{Chore, ClaimBlock, Pressure, Queue};
-use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
 use crate::credit::{Signal, Watermark};
 use crate::inbox::Flag;
@@ -29,9 +29,11 @@ struct Seen {
     running: bool,
     /// When that (or the claim itself) was seen first, on the lease clock.
     stamp: u64,
+    /// Its lease was seen to run out.
+    overrun: bool,
 }
 
-const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0 };
+const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0, overrun: false };
 
 /// Why a slot has an entry in the wheel although the timer does not own its index.
 #[derive(Debug, Clone, Copy)]
@@ -235,8 +237,16 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The lease `epoch` has run out. True if it was still the current one.
+    /// The lease `epoch` has run out. True if it was still the current one. That of a job with a partition key may be reported only, and not revoked.
     fn expire(&self, side: &mut TimerSide, index: u32, epoch: Epoch) -> bool {
+        if self.keeps_overrun(index) {
+            let word = self.slab.state(index).load();
+            let runs = word.phase() == Phase::Running && word.epoch() == epoch;
+            side.block.add(Count::ExpiredLeases, u64::from(runs));
+            return runs;
+        }
+        // read while the slot has this holder
+        let trace = self.trace_of(index);
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
             Expire::Ready(word) => {
                 side.block.bump(Count::ExpiredLeases);
@@ -246,7 +256,7 @@ impl<T> Queue<T> {
             Expire::Buried(word) => {
                 side.block.bump(Count::ExpiredLeases);
                 // dead, but not ended before its last holder leaves
-                self.count_left(&side.block, None, word.fate());
+                self.count_left(&side.block, trace.map(Trace::unnamed), word.fate());
                 true
             }
             Expire::Lost(_) => false,
@@ -272,9 +282,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Pushes an index that the timer owns.
+    /// Pushes an index that the timer owns, or gives it its place.
     fn return_to_lane(&self, index: u32, word: Word) {
-        self.lanes[usize::from(word.lane())].push(Chain::one(index));
+        self.line_up_again(index, word);
         self.ring_bell(1);
     }
 
@@ -311,7 +321,7 @@ impl<T> Queue<T> {
         let word = self.slab.state(index).load();
         let runs = word.phase() == Phase::Running && word.epoch() == claim.epoch().next();
         if claim != seen.claim {
-            *seen = Seen { claim, running: runs, stamp: FRESH };
+            *seen = Seen { claim, running: runs, stamp: FRESH, overrun: false };
             return true;
         }
         if runs {
@@ -319,7 +329,8 @@ impl<T> Queue<T> {
                 (seen.running, seen.stamp) = (true, FRESH);
                 return true;
             }
-            if now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) {
+            if !seen.overrun && now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) {
+                seen.overrun = true;
                 // marked first: the handler, which clears the mark when it finds its lease lost, may return at any time
                 block.mark_stuck(claim);
                 if !self.expire(side, index, word.epoch()) {

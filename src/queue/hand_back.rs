@@ -173,12 +173,13 @@ impl<T> Queue<T> {
                 }
             }
         }
+        self.drain_partitions().for_each(|index| self.recall_waiting(index, Origin::Waiting, strays, left));
     }
 
     /// The caller owns the index of a waiting job.
     fn recall_waiting(&self, index: u32, origin: Origin, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>) {
         let state = self.slab.state(index);
-        let name = self.name_of(index);
+        let trace = self.trace_of(index);
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
                 strays.push(self.undone(index, word, origin));
@@ -192,7 +193,7 @@ impl<T> Queue<T> {
                 self.count_fate(&house.block, index, word.fate());
                 left.push(self.end(&house.accounts, &house.block, index, word, Timestamp::ZERO, false));
             }
-            Dispose::Left(word) => self.count_left(&self.house.lock().block, name, word.fate()),
+            Dispose::Left(word) => self.count_left(&self.house.lock().block, trace, word.fate()),
             Dispose::Moved => {}
         }
     }

@@ -148,8 +148,8 @@ impl<T: Payload> Queue<T> {
                 count_refusal(&publisher.ledger, &refusal);
                 return (accepted, Some(PublishError::new(job, refusal)));
             }
-            if self.dedupes(&job) {
-                // alone: it may turn out to be a duplicate when its slot is in hand already
+            if self.goes_alone(&job) {
+                // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
                 match full(job) {
                     Ok(_) => accepted += 1,
                     Err(error) => return (accepted, Some(error)),
@@ -176,7 +176,7 @@ impl<T: Payload> Queue<T> {
             while train.has_room() {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
-                if job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || validate_payload(&job.payload).is_err() {
+                if job.lane != lane || job.ttl.is_some() || self.goes_alone(&job) || validate_payload(&job.payload).is_err() {
                     pulled = Some(job);
                     break;
                 }
@@ -266,7 +266,7 @@ impl<T: Payload> Queue<T> {
             return Err(Refusal::Closed);
         }
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
-        if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
+        if self.tracks { self.check_keys(job, now()) } else { Ok(()) }
     }
 
     /// Fills the slot and sends it on its way.
@@ -279,7 +279,7 @@ impl<T: Payload> Queue<T> {
         when: When,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, key, .. } = job;
+        let Job { ttl, visibility, key, order, .. } = job;
         let id = match &self.keys {
             None => self.next_id(publisher),
             Some(_) => match self.name_job(publisher, index, key, now) {
@@ -296,7 +296,7 @@ impl<T: Payload> Queue<T> {
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
             return self.recall(id).map_or(Ok(id), |(payload, lane)| {
                 // it was counted as accepted and handed back: it was
-                Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed))
+                Err(PublishError::new(Job { payload, lane, ttl, visibility, key, order }, Refusal::Closed))
             });
         }
         Ok(id)
@@ -313,10 +313,10 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub(super) fn send(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp) {
-        let (lane, ttl) = (job.lane, job.ttl);
+        let (lane, ttl, order) = (job.lane, job.ttl, job.order);
         self.write_job(index, id, job, now, now);
         self.slab.state(index).fill(lane as u8);
-        self.lanes[lane].push(Chain::one(index));
+        self.line_up(index, lane, order);
         publisher.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && self.inbox.post(index, Flag::Poke)
@@ -329,8 +329,9 @@ impl<T: Payload> Queue<T> {
     /// Fills the slot and hands it to the timer.
     #[cold]
     fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp) {
-        let lane = job.lane;
+        let (lane, order) = (job.lane, job.order);
         self.write_job(index, id, job, due.max(now), now);
+        self.line_up_later(index, lane, order);
         self.slab.set_due(index, due);
         self.slab.state(index).fill_delayed(lane as u8);
         publisher.ledger.bump(Count::Accepted);

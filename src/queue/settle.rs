@@ -5,7 +5,6 @@
 
 use super::bent::{Bend, is_bent};
 use super::{Aftermath, Claimer, Lease, Queue, Undone};
-use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::config::RetryDecision;
 use crate::error::{Became, ExtendError, Stale};
@@ -113,7 +112,7 @@ impl<T> Claimer<T> {
         }
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
         // read while the slot has this holder
-        let name = queue.name_of(lease.index);
+        let trace = queue.trace_of(lease.index);
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
@@ -133,18 +132,20 @@ impl<T> Claimer<T> {
                 }
             }
             Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, name, word.fate());
+                queue.count_left(&self.ledger, trace, word.fate());
                 Aftermath::Nothing
             }
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
                 queue.watch_time_to_live(lease.index);
-                queue.lanes[usize::from(word.lane())].push(Chain::one(lease.index));
+                queue.step_back(lease.index, true);
+                queue.line_up_again(lease.index, word);
                 queue.ring_bell(1);
                 Aftermath::Nothing
             }
             Ok(Settled::Delayed(_)) => {
                 self.count_return(lease.index, snooze);
+                queue.step_back(lease.index, false);
                 queue.delay(lease.index, now + delay);
                 Aftermath::Nothing
             }
@@ -166,9 +167,22 @@ impl<T> Claimer<T> {
         }
         self.clear_delivery(lease);
         *place = None;
-        queue.forget_key(index);
+        if queue.tracks {
+            return self.ack_tracked(index);
+        }
         self.ledger.bump(Count::Acked);
         queue.end_in_place(&self.accounts, &self.ledger, index);
+    }
+
+    /// The job in `index` was acked: its key is free, and the next job of its partition may be ours. The caller owns `index`.
+    #[inline(never)]
+    fn ack_tracked(&mut self, index: u32) {
+        let queue = &*self.queue;
+        queue.forget_key(index);
+        self.ledger.bump(Count::Acked);
+        let place = queue.place_of(index);
+        queue.end_in_place(&self.accounts, &self.ledger, index);
+        self.go_on(place);
     }
 
     #[cold]
@@ -194,7 +208,7 @@ impl<T> Claimer<T> {
     ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
-        let name = queue.name_of(lease.index);
+        let trace = queue.trace_of(lease.index);
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
@@ -213,7 +227,7 @@ impl<T> Claimer<T> {
                 (Some(lease.index), aftermath)
             }
             Ok(Settled::Left(word)) => {
-                queue.count_left(&self.ledger, name, word.fate());
+                queue.count_left(&self.ledger, trace, word.fate());
                 (queue.credits.acquire(&queue.slab, &self.accounts, next.lane), Aftermath::Nothing)
             }
             Ok(Settled::Ready(_) | Settled::Delayed(_)) => unreachable!("a chained job ends"),
@@ -225,7 +239,7 @@ impl<T> Claimer<T> {
         self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
-        let lane = next.lane;
+        let (lane, order) = (next.lane, next.order);
         let id = JobId(queue.reserve_ids(1));
         if queue.name_job_as(id, index, next.key, now).is_err() {
             // another job has its key
@@ -235,7 +249,7 @@ impl<T> Claimer<T> {
         let ttl = next.ttl;
         queue.write_job(index, id, next, now, now);
         queue.slab.state(index).fill(lane as u8);
-        queue.lanes[lane].push(Chain::one(index));
+        queue.line_up(index, lane, order);
         self.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && queue.inbox.post(index, Flag::Poke)
