@@ -12,6 +12,7 @@ mod dedupe;
 mod latest;
 mod lines;
 mod parking;
+mod partitions;
 mod ring;
 mod routing;
 mod runtime;

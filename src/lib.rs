@@ -79,7 +79,7 @@
 //! - **Shutdown returns** by its deadline, even with a handler stuck for ever, and names the job that handler has.
 //! - **Lock-free where it counts.** A thread stopped anywhere in a [`try_publish`](Producer::try_publish) or in a worker's claim holds up nobody else.
 //!
-//! Not promised: durability, effects that happen exactly once, an order across lanes or retries.
+//! Not promised: durability, effects that happen exactly once, an order across lanes or retries but for jobs with a [partition key](QueueConfig::partitions).
 //!
 //! # Which feature is which type
 //!
@@ -92,6 +92,7 @@
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
 //! | one job per key: while it is live, or in a window of time | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
+//! | an order per key, one job of it at a time; what a retry blocks; how the keys spread | [`Job::partition_key`], [`QueueConfig::partitions`], [`OrderPolicy`], [`PartitionsSnapshot`] |
 //! | an effect once per id, a lock per key | [`IdempotencyGuard`], [`KeyedLock`] |
 //! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |
 //! | priorities, shares, reserved slots | [`LaneConfig`], [`Discipline`] |

@@ -106,6 +106,7 @@ impl Partition {
         loop {
             links.set_next(index, word.top());
             // edge partition.enter, release: link, place and description of the job
+            // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.with_top(index).0, R::ENTER, Relaxed) {
                 Ok(_) => return word,
                 Err(now) => word = Word(now),
@@ -125,6 +126,7 @@ impl Partition {
             if word.is_inbox_only() && links.next(top) == INDEX_NONE {
                 // edge partition.enter, acquire: the job's link, place and description
                 // edge partition.pass, acquire: what the last job's handler did
+                // relaxed on failure: CAS re-checks
                 match self.word.compare_exchange_weak(word.0, HELD | INDEX_NONE, R::TAKE, Relaxed) {
                     Ok(_) => {
                         // the link may have been written since: of a job that was taken and published again in between
@@ -162,6 +164,7 @@ impl Partition {
                 return FromLine::Held;
             }
             // edge partition.pass, acquire: what the last job's handler did
+            // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.0 | HELD, R::TAKE, Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = Word(now),
@@ -193,6 +196,7 @@ impl Partition {
                 return None;
             }
             // edge partition.pass, release: what the job's handler did
+            // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.0 & !HELD, R::PASS, Relaxed) {
                 Ok(_) => return None,
                 Err(now) => word = Word(now),
@@ -260,6 +264,7 @@ impl Partition {
         let mut word = self.peek();
         while word.top() != INDEX_NONE {
             // edge partition.enter, acquire: links, places and descriptions of the jobs
+            // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.with_top(INDEX_NONE).0 | MORE, R::TAKE, Relaxed) {
                 Ok(_) => {
                     line.first = reverse(links, word.top(), INDEX_NONE);

@@ -118,6 +118,20 @@ impl<R: Rules> Partitions<R> {
         true
     }
 
+    /// As [`enter`](Self::enter), by a publisher that is stopped before it says that the partition is ready: for models.
+    #[doc(hidden)]
+    pub fn enter_and_stop(&self, links: &impl Links, index: u32, key: OrderKey, lane: usize) {
+        let place = Place::new(key, lane);
+        self.places.set(index, place);
+        self.of(place).enter::<R>(links, index);
+    }
+
+    /// A bit that is set for nothing: for models.
+    #[doc(hidden)]
+    pub fn say_for_model(&self, partition: usize, lane: usize) {
+        self.ready[lane].say::<R>(partition);
+    }
+
     // ---- out ----
 
     /// A seat for somebody who takes jobs.

@@ -81,7 +81,7 @@ impl Place {
 
     /// The partition among `1 << bits`.
     #[inline]
-    pub(super) fn partition(self, bits: u32) -> usize {
+    pub fn partition(self, bits: u32) -> usize {
         (self.0 >> 1 >> (63 - bits)) as usize
     }
 

@@ -29,11 +29,9 @@ struct Seen {
     running: bool,
     /// When that (or the claim itself) was seen first, on the lease clock.
     stamp: u64,
-    /// Its lease was seen to run out.
-    overrun: bool,
 }
 
-const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0, overrun: false };
+const UNSEEN: Seen = Seen { claim: Claim::NONE, running: false, stamp: 0 };
 
 /// Why a slot has an entry in the wheel although the timer does not own its index.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +48,8 @@ pub struct TimerSide {
     /// Entries are slot indices. A slot without a watch is owned by the timer: its job is delayed.
     pub(super) wheel: Wheel,
     watches: HashMap<u32, Watch>,
+    /// Leases that ran out, were reported, and have not ended.
+    overrun: HashMap<u32, Epoch>,
     seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
     block: Arc<Block>,
     fired: Vec<u32>,
@@ -72,6 +72,7 @@ impl TimerSide {
         TimerSide {
             wheel: Wheel::new(capacity, 0),
             watches: HashMap::new(),
+            overrun: HashMap::new(),
             seen: Vec::new(),
             block,
             fired: Vec::with_capacity(FIRE_BUDGET),
@@ -242,7 +243,9 @@ impl<T> Queue<T> {
         if self.keeps_overrun(index) {
             let word = self.slab.state(index).load();
             let runs = word.phase() == Phase::Running && word.epoch() == epoch;
-            side.block.add(Count::ExpiredLeases, u64::from(runs));
+            if runs && side.overrun.insert(index, epoch) != Some(epoch) {
+                side.block.bump(Count::ExpiredLeases);
+            }
             return runs;
         }
         // read while the slot has this holder
@@ -291,6 +294,10 @@ impl<T> Queue<T> {
     /// Looks at every claim once.
     fn sweep(&self, side: &mut TimerSide, clock: &dyn Clock) {
         self.meet_blocks(side);
+        side.overrun.retain(|&index, &mut epoch| {
+            let word = self.slab.state(index).load();
+            word.phase() == Phase::Running && word.epoch() == epoch
+        });
         let mut seen = std::mem::take(&mut side.seen);
         let begun = side.lease_now;
         let mut fresh = false;
@@ -321,7 +328,7 @@ impl<T> Queue<T> {
         let word = self.slab.state(index).load();
         let runs = word.phase() == Phase::Running && word.epoch() == claim.epoch().next();
         if claim != seen.claim {
-            *seen = Seen { claim, running: runs, stamp: FRESH, overrun: false };
+            *seen = Seen { claim, running: runs, stamp: FRESH };
             return true;
         }
         if runs {
@@ -329,8 +336,7 @@ impl<T> Queue<T> {
                 (seen.running, seen.stamp) = (true, FRESH);
                 return true;
             }
-            if !seen.overrun && now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) {
-                seen.overrun = true;
+            if now.saturating_sub(seen.stamp) >= self.lease_length(index, word.epoch()) {
                 // marked first: the handler, which clears the mark when it finds its lease lost, may return at any time
                 block.mark_stuck(claim);
                 if !self.expire(side, index, word.epoch()) {
