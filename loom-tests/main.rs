@@ -13,6 +13,7 @@ mod dedupe;
 mod latest;
 mod lines;
 mod parking;
+mod partitions;
 mod ring;
 mod routing;
 mod runtime;

@@ -9,6 +9,7 @@ mod dedupe;
 mod histogram;
 mod lanes;
 mod mux;
+mod partitions;
 mod queue;
 mod retry;
 mod ring;

@@ -251,6 +251,17 @@ pub enum Dedupe {
     Window(Duration),
 }
 
+/// What becomes of the other jobs of a [partition key](crate::Job::partition_key) while one of them waits for a retry or a snooze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OrderPolicy {
+    /// They wait too, behind it: no job of the key overtakes another. Other keys of the same partition go on.
+    #[default]
+    BlockKey,
+    /// They go on. The one that waited takes its place anew, behind those that are there when its time has come.
+    Skip,
+}
+
 /// The settings of one queue.
 ///
 /// ```
@@ -278,6 +289,9 @@ pub struct QueueConfig {
     pub(crate) dead_letters: DeadLetterConfig,
     pub(crate) dedupe: Option<(Dedupe, u64)>,
     pub(crate) completed: Option<(u64, Duration)>,
+    pub(crate) partitions: Option<u32>,
+    pub(crate) order: OrderPolicy,
+    pub(crate) redeliver_overrun: bool,
     pub(crate) watermarks: (u32, u32),
     pub(crate) prefetch: Option<u32>,
     pub(crate) pool: String,
@@ -299,6 +313,9 @@ impl QueueConfig {
             dead_letters: DeadLetterConfig::new(),
             dedupe: None,
             completed: None,
+            partitions: None,
+            order: OrderPolicy::BlockKey,
+            redeliver_overrun: false,
             watermarks: (60, 80),
             prefetch: None,
             pool: POOL_DEFAULT.to_owned(),
@@ -390,6 +407,49 @@ impl QueueConfig {
         self
     }
 
+    /// Keeps jobs with a [partition key](crate::Job::partition_key) in order, each key in one of `count` partitions: a power of two, 1..=4096. Sixteen for each
+    /// worker or more keep all of them busy.
+    ///
+    /// # Guarantees
+    /// - Jobs of one key are delivered in the order in which their publishes took effect: that of one publisher in the order of its calls, that of several in some
+    ///   order. A delayed job takes its place when its time has come, a redriven one when it is redriven.
+    /// - No key is worked on twice at a time: the next job of a key is delivered when the one before has ended, by whatever end, or waits under
+    ///   [`OrderPolicy::Skip`]. What its handler wrote is visible to the next.
+    /// - **A lease that runs out is reported, and not revoked**: the handler may be running still, so the key stays blocked until it has returned, and its verdict
+    ///   counts. A delivery that is [forgotten](std::mem::forget) blocks its key for good. [`redeliver_overrun`](Self::redeliver_overrun) says otherwise.
+    /// - Between keys there is no order, nor between jobs with a key and jobs without; the lanes share the workers as always. Within a key order is above the lane:
+    ///   an urgent job waits for a less urgent one that was published before it.
+    ///
+    /// # How it runs
+    /// A partition runs one job at a time, so keys that share one take turns. Each worker looks first after the partitions at home with it, and then after all: adding a worker to
+    /// n moves about 1/(n + 1) of them. A waiting job that is cancelled, or whose time to live ends, keeps its slot until its turn comes.
+    ///
+    /// # Progress
+    /// Publishing stays lock-free: a publisher stopped anywhere holds up nobody else. A worker takes the lock of one partition, for a few steps, when more than one
+    /// job waits there. [`Overflow::DropOldest`] looks at every partition when the queue is full.
+    ///
+    /// A queue with [`Overflow::CallerRuns`] can have none: a publisher that runs a job would overtake others of its key.
+    #[must_use]
+    pub fn partitions(mut self, count: u32) -> Self {
+        self.partitions = Some(count);
+        self
+    }
+
+    /// What becomes of the other jobs of a partition key while one of them waits for a retry. Of no account without [`partitions`](Self::partitions).
+    #[must_use]
+    pub fn order(mut self, policy: OrderPolicy) -> Self {
+        self.order = policy;
+        self
+    }
+
+    /// Delivers a job with a partition key again when its lease has run out, as other jobs are: the handler that overran it may then be at work beside the next
+    /// one. What they write can be told apart by [`Context::fencing`](crate::Context::fencing).
+    #[must_use]
+    pub fn redeliver_overrun(mut self, redeliver: bool) -> Self {
+        self.redeliver_overrun = redeliver;
+        self
+    }
+
     /// The depths, in per cent of the capacity, below and above which the queue signals relief and pressure.
     #[must_use]
     pub fn watermarks(mut self, low_percent: u32, high_percent: u32) -> Self {
@@ -472,6 +532,17 @@ impl QueueConfig {
         if let Some((count, age)) = self.completed {
             between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
             spans("completed_records: age", age, TICK, Duration::MAX)?;
+        }
+        if let Some(count) = self.partitions {
+            let allowed = format_args!("a power of two, 1..={}", limits::PARTITIONS_MAX);
+            check(count.is_power_of_two() && count <= limits::PARTITIONS_MAX, "partitions", &count, &allowed)?;
+            let caller_runs = self.overflow == Overflow::CallerRuns;
+            check(
+                !caller_runs,
+                "overflow",
+                &"CallerRuns",
+                &"any other: a queue with partitions keeps an order that its publishers would break",
+            )?;
         }
         let (low, high) = self.watermarks;
         check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;

@@ -6,7 +6,7 @@
 use crate::clock::Timestamp;
 use crate::config::{DeadLetterConfig, DeadLetterOverflow};
 use crate::id::JobId;
-use crate::key::Key;
+use crate::key::{Key, OrderKey};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::collections::{HashMap, VecDeque};
@@ -69,6 +69,8 @@ pub struct DeadLetter<T> {
     pub(crate) fencing: u64,
     /// The job's key, if its queue dedupes.
     pub(crate) key: Key,
+    /// The job's partition key, if its queue has partitions.
+    pub(crate) order: OrderKey,
     pub(crate) record: DeathRecord,
 }
 
@@ -92,8 +94,8 @@ pub struct DeathRecord {
 
 impl<T: Clone> DeadLetter<T> {
     pub(crate) fn copy(&self) -> Self {
-        let DeadLetter { job, lane, visibility, fencing, key, .. } = *self;
-        DeadLetter { payload: self.payload.clone(), job, lane, visibility, fencing, key, record: self.record.clone() }
+        let DeadLetter { job, lane, visibility, fencing, key, order, .. } = *self;
+        DeadLetter { payload: self.payload.clone(), job, lane, visibility, fencing, key, order, record: self.record.clone() }
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Key {
 /// Drawn once.
 static SECRET: OnceLock<(RandomState, RandomState)> = OnceLock::new();
 
+fn secret() -> &'static (RandomState, RandomState) {
+    SECRET.get_or_init(|| (RandomState::new(), RandomState::new()))
+}
+
 impl Key {
     /// No key.
     pub const NONE: Key = Key { high: 0, low: 0 };
@@ -29,7 +33,7 @@ impl Key {
         if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
             return Key { high: 0, low: bytes.len() as u64 + 1 };
         }
-        let (first, second) = SECRET.get_or_init(|| (RandomState::new(), RandomState::new()));
+        let (first, second) = secret();
         Key { high: first.hash_one(bytes).max(1), low: second.hash_one(bytes) }
     }
 
@@ -76,6 +80,57 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A partition key as 63 bits of a keyed hash of its bytes, under the same secret. Two keys that agree would only keep one order between them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OrderKey(u64);
+
+impl OrderKey {
+    /// No key.
+    pub const NONE: OrderKey = OrderKey(0);
+
+    /// The key with these bytes. What is no key (see [`fault`](Self::fault)) is remembered as such, by an even number.
+    pub fn of(bytes: &[u8]) -> Self {
+        if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
+            return OrderKey((bytes.len() as u64 + 1) << 1);
+        }
+        OrderKey(secret().0.hash_one(bytes) | 1)
+    }
+
+    /// True when there is a key, fit or not.
+    #[inline]
+    pub fn is_some(self) -> bool {
+        self != OrderKey::NONE
+    }
+
+    /// The length of bytes that cannot be a key: none, or more than [`JOB_KEY_BYTES_MAX`].
+    #[inline]
+    pub fn fault(self) -> Option<u64> {
+        (self.is_some() && self.0 & 1 == 0).then(|| (self.0 >> 1) - 1)
+    }
+
+    /// The number.
+    #[inline]
+    pub fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// A key with the upper bits of another.
+    #[inline]
+    pub fn from_high_bits(bits: u64) -> Self {
+        OrderKey(bits | 1)
+    }
+}
+
+impl fmt::Debug for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault() {
+            _ if !self.is_some() => f.write_str("none"),
+            Some(bytes) => write!(f, "unfit ({bytes} bytes)"),
+            None => write!(f, "{:016x}", self.0),
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -95,5 +150,9 @@ mod tests {
         assert_eq!((Key::of(b"").is_some(), Key::of(b"").fault()), (true, Some(0)));
         assert_eq!(Key::of(&[7; JOB_KEY_BYTES_MAX]).fault(), None);
         assert_eq!(Key::of(&[7; JOB_KEY_BYTES_MAX + 1]).fault(), Some(JOB_KEY_BYTES_MAX as u64 + 1));
+        assert_eq!((OrderKey::NONE.is_some(), OrderKey::NONE.fault()), (false, None));
+        assert_eq!((OrderKey::of(b"").is_some(), OrderKey::of(b"").fault()), (true, Some(0)));
+        assert_eq!(OrderKey::of(&[7; JOB_KEY_BYTES_MAX]).fault(), None);
+        assert_eq!(OrderKey::of(&[7; JOB_KEY_BYTES_MAX + 1]).fault(), Some(JOB_KEY_BYTES_MAX as u64 + 1));
     }
 }

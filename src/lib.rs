@@ -79,7 +79,7 @@
 //! - **Shutdown returns** by its deadline, even with a handler stuck for ever, and names the job that handler has.
 //! - **Lock-free where it counts.** A thread stopped anywhere in a [`try_publish`](Producer::try_publish) or in a worker's claim holds up nobody else.
 //!
-//! Not promised: durability, effects that happen exactly once, an order across lanes or retries.
+//! Not promised: durability, effects that happen exactly once, an order across lanes or retries but for jobs with a [partition key](QueueConfig::partitions).
 //!
 //! # Which feature is which type
 //!
@@ -92,6 +92,7 @@
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
 //! | one job per key: while it is live, or in a window of time | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
+//! | an order per key, one job of it at a time; what a retry blocks; how the keys spread | [`Job::partition_key`], [`QueueConfig::partitions`], [`OrderPolicy`], [`PartitionsSnapshot`] |
 //! | an effect once per id, a lock per key | [`IdempotencyGuard`], [`KeyedLock`] |
 //! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |
 //! | priorities, shares, reserved slots | [`LaneConfig`], [`Discipline`] |
@@ -101,7 +102,7 @@
 //! | queues of several payload types in one runtime and one pool | [`RuntimeBuilder::queue`]; each [`QueueHandle`] has its own type |
 //! | handlers by job kind: exact names, prefixes, a fallback | [`Mux`], [`Kind`] |
 //! | handlers as functions, or methods, of shared state | [`with_state`] |
-//! | layers around handlers: before and after, timing, tracing, panics as verdicts | [`Layers`], [`Layer`], [`Outcome`] |
+//! | layers around handlers: before and after, timing, tracing, panics as verdicts | [`Layers`], [`Layer`], [`Observed`] |
 //! | pull: deliveries by hand, in threads and tasks | [`RuntimeBuilder::pull_queue`], [`Consumer`], [`recv_async`](Consumer::recv_async), [`Delivery`] |
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
@@ -189,6 +190,8 @@ pub mod inbox;
 pub mod key;
 #[doc(hidden)]
 pub mod lanes;
+#[doc(hidden)]
+pub mod partitions;
 #[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]

@@ -40,6 +40,8 @@ pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else { 1024 };
 pub const KEY_BYTES_MAX: usize = 255;
 /// The most bytes the key of a job can have.
 pub const JOB_KEY_BYTES_MAX: usize = 1024;
+/// The most partitions a queue can have: a worker looks for ready ones bit by bit, 64 in a word.
+pub const PARTITIONS_MAX: u32 = 4096;
 /// The most words a routing key or binding key can have.
 pub const KEY_WORDS_MAX: usize = 32;
 /// The most bytes a name or prefix in a mux can have.

@@ -15,7 +15,7 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 33] = [
+const LAYERS: [(&str, u32, &[&str]); 34] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
@@ -37,6 +37,7 @@ const LAYERS: [(&str, u32, &[&str]); 33] = [
     ("idempotency", 2, &[]),
     ("keyed_lock", 2, &[]),
     ("histogram", 2, &[]),
+    ("partitions", 2, &[]),
     ("lanes", 3, &[]),
     ("ledger", 3, &[]),
     ("config", 3, &[]),

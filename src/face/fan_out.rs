@@ -72,8 +72,8 @@ impl<T: Payload + Clone> Fan<T> {
         wait: Wait,
     ) -> Result<Routed, (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
-        if let Err(reason) = validate_payload(&job.payload) {
-            return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
+        if let Err((at, refusal)) = queues.check(&job) {
+            return Err((job, queues.refusal(at, refusal)));
         }
         match take_all(&queues, hops.len(), &mut self.slots) {
             Ok(held) => queues.publish(held, &mut self.copies, job, None).map(|copies| Routed { copies, job: None }),
@@ -90,8 +90,8 @@ impl<T: Payload + Clone> Fan<T> {
         wait: Wait,
     ) -> Result<Partial, (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
-        if let Err(reason) = validate_payload(&job.payload) {
-            return Err((job, queues.refusal(0, Refusal::Invalid { reason })));
+        if let Err((at, refusal)) = queues.check(&job) {
+            return Err((job, queues.refusal(at, refusal)));
         }
         let mut held = Held::none(&queues, &mut self.slots);
         let mut missed = Vec::new();
@@ -146,6 +146,15 @@ impl<'a, T: Payload> Queues<'a, T> {
         usize::from(self.hops[at].lane)
     }
 
+    /// What can be refused before a slot is taken, and by which queue.
+    fn check(&self, job: &Job<T>) -> Result<(), (usize, Refusal)> {
+        validate_payload(&job.payload).map_err(|reason| (0, Refusal::Invalid { reason }))?;
+        if job.order.fault().is_none() {
+            return Ok(());
+        }
+        (0..self.hops.len()).try_for_each(|at| self.producer(at).handle.queue.check_order_key(job.order).map_err(|refusal| (at, refusal)))
+    }
+
     /// A queue that takes no copy, which counts it.
     #[cold]
     fn missed(&self, at: usize, refusal: Refusal) -> Missed {
@@ -184,13 +193,13 @@ impl<T: Payload + Clone> Queues<'_, T> {
             return Err((job, refusal));
         }
         let count = held.len();
-        let Job { payload, ttl, visibility, key, .. } = job;
+        let Job { payload, ttl, visibility, key, order, .. } = job;
         copies.0.push(payload);
         while let Some((at, slot)) = held.pop()
             && let Some(payload) = copies.0.pop()
         {
             let producer = self.producer(at);
-            let copy = Job { payload, lane: self.lane(at), ttl, visibility, key };
+            let copy = Job { payload, lane: self.lane(at), ttl, visibility, key, order };
             producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
         }
         Ok(count)

@@ -27,14 +27,14 @@ pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
 pub use exchange_publisher::ExchangePublisher;
 pub use futures::{PublishAsync, PublishWatched, RecvAsync};
 pub use handle::QueueHandle;
-pub use handlers::{Around, CatchPanic, Kind, Layer, Layered, Layers, Mux, Observe, Outcome, Timed, WithState, with_state};
+pub use handlers::{Around, CatchPanic, Kind, Layer, Layered, Layers, Mux, Observe, Observed, Timed, WithState, with_state};
 pub use letters::DeadLetterQueue;
 pub use producer::{Batch, MissedPeriods, Periodic, Permits, Producer};
 pub use route::Route;
 pub use routed::{Partial, RouteError, RouteRefusal, Routed};
 pub use runtime::Runtime;
 pub use shutdown::{RunningJob, ShutdownHandle, ShutdownOptions, ShutdownReport};
-pub use snapshot::{ExchangeSnapshot, LaneSnapshot, QueueSnapshot, Snapshot};
+pub use snapshot::{ExchangeSnapshot, LaneSnapshot, PartitionsSnapshot, QueueSnapshot, Snapshot};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

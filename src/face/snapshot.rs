@@ -71,12 +71,43 @@ pub struct QueueSnapshot {
     pub publishers_waiting: usize,
     /// Keys that are taken, see [`QueueConfig::dedupe`](crate::QueueConfig::dedupe).
     pub keys: usize,
+    /// How the jobs with a partition key spread, if the queue has [partitions](crate::QueueConfig::partitions).
+    pub partitions: Option<PartitionsSnapshot>,
     /// How full it is, with hysteresis.
     pub pressure: Pressure,
     /// True while nothing is started.
     pub paused: bool,
     /// The lanes, most urgent first.
     pub lanes: Vec<LaneSnapshot>,
+}
+
+/// How the jobs with a partition key spread over the partitions of a queue.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct PartitionsSnapshot {
+    /// Partitions.
+    pub partitions: usize,
+    /// Jobs with a partition key that wait, run or are delayed.
+    pub jobs: u32,
+    /// Partitions that have such jobs.
+    pub used: u32,
+    /// Jobs of the partition that has most.
+    pub fullest: u32,
+    /// Partitions of which a job is claimed or running.
+    pub busy: usize,
+    /// Keys that wait for a retry of one of their jobs.
+    pub blocked_keys: usize,
+}
+
+impl PartitionsSnapshot {
+    /// How uneven the load is: how many times its even share the fullest partition has. 1 where every partition has the same, the number of partitions
+    /// where one has all, and 0 while there is nothing to spread.
+    ///
+    /// With many keys of one job each it is small once there are many more jobs than partitions. What stays large is a key that has most of the jobs: only one worker
+    /// at a time can help it.
+    pub fn skew(&self) -> f64 {
+        if self.jobs == 0 { 0.0 } else { f64::from(self.fullest) * self.partitions as f64 / f64::from(self.jobs) }
+    }
 }
 
 /// What a lane has seen.
@@ -182,6 +213,14 @@ pub(super) fn of_queue(queue: &dyn Served) -> QueueSnapshot {
         letters_redriven: gauges.letters_redriven,
         publishers_waiting: gauges.publishers_waiting,
         keys: gauges.keys,
+        partitions: gauges.partitions.map(|spread| PartitionsSnapshot {
+            partitions: spread.partitions,
+            jobs: spread.skew.jobs,
+            used: spread.skew.used,
+            fullest: spread.skew.fullest,
+            busy: spread.busy,
+            blocked_keys: spread.blocked_keys,
+        }),
         pressure: queue.pressure(),
         paused: queue.is_paused(),
         lanes: lanes.map(|(name, lane)| LaneSnapshot { name, started: lane.started, wait: lane.wait, run: lane.run }).collect(),

@@ -6,6 +6,7 @@
 use super::bent::{Bend, is_bent};
 use super::claim_block::{AHEAD_MAX, ClaimBlock, DELIVERIES};
 use super::follow::Parting;
+use super::order::OrderSeat;
 use super::{Accounts, Aftermath, Lease, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
@@ -14,6 +15,7 @@ use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
 use crate::limits::PREFETCH_MAX;
+use crate::partitions::Place;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
@@ -72,6 +74,8 @@ pub struct Claimer<T> {
     ran_jobs: u64,
     ran_nanos: u64,
     deliveries: usize,
+    /// Its part in the partitions, if the queue has any.
+    order: Option<Box<OrderSeat>>,
     /// What jobs left that ended before they started: user code, for when the caller has let go of the claimer.
     left: Vec<Aftermath<T>>,
 }
@@ -113,6 +117,7 @@ impl<T> Queue<T> {
             ran_jobs: 0,
             ran_nanos: 0,
             deliveries,
+            order: self.open_order_seat(),
             left: Vec::new(),
             queue: Arc::clone(self),
         })
@@ -139,6 +144,16 @@ impl<T> Queue<T> {
     }
 }
 
+/// Publishes a claim of the job in `index`, which the claimer owns: it may be started under the epoch that is returned with it.
+#[inline]
+fn publish_claim<T>(queue: &Queue<T>, block: &ClaimBlock, entry: usize, index: u32) -> (u32, Epoch) {
+    let epoch = queue.slab.state(index).load().epoch();
+    if !is_bent(Bend::ClaimsUnseen) {
+        block.publish(entry, Claim::new(index, epoch));
+    }
+    (index, epoch)
+}
+
 impl<T> Claimer<T> {
     /// Starts the first job of `lane` that can be started.
     #[inline]
@@ -159,8 +174,56 @@ impl<T> Claimer<T> {
         }
     }
 
-    /// Takes jobs out of a lane and publishes the claims.
+    /// Takes jobs out of a lane, or out of the partitions, and publishes the claims.
+    #[inline]
     fn refill(&mut self, lane: usize, look: Look) -> bool {
+        if self.order.is_some() { self.refill_in_turn(lane, look) } else { self.refill_from_lane(lane, look) }
+    }
+
+    /// Lane and partitions take turns: neither starves for a flood in the other.
+    #[inline(never)]
+    fn refill_in_turn(&mut self, lane: usize, look: Look) -> bool {
+        let Some(order) = &mut self.order else { return false };
+        let partitions_first = order.partitions_first;
+        order.partitions_first = !partitions_first;
+        if partitions_first {
+            self.refill_from_partitions(lane) || self.refill_from_lane(lane, look)
+        } else {
+            self.refill_from_lane(lane, look) || self.refill_from_partitions(lane)
+        }
+    }
+
+    /// Takes heads of partitions, each with its token.
+    fn refill_from_partitions(&mut self, lane: usize) -> bool {
+        self.learn();
+        let queue = &*self.queue;
+        let (Some(order), Some(OrderSeat { seat, .. })) = (&queue.order, self.order.as_deref_mut()) else { return false };
+        let mut heads = [0; AHEAD_MAX];
+        let want = (self.prefetch as usize).min(AHEAD_MAX);
+        let taken = order.partitions.take_ready(&queue.slab, lane, seat, &mut heads[..want]);
+        for (at, &index) in heads[..taken].iter().enumerate() {
+            self.lanes[lane].held[at] = publish_claim(queue, &self.block, lane * AHEAD_MAX + at, index);
+        }
+        (self.lanes[lane].at, self.lanes[lane].end) = (0, taken);
+        self.block.set_ahead(taken as u32);
+        taken > 0
+    }
+
+    /// A job has ended that this claimer ran and whose place this was. It may go on with the next of the partition, before its other claims.
+    pub(super) fn go_on(&mut self, place: Place) {
+        let queue = &*self.queue;
+        let Some(OrderSeat { seat, .. }) = self.order.as_deref_mut() else { return };
+        let lane = place.lane();
+        let claims = &mut self.lanes[lane];
+        // the entry of the claim that has ended
+        let room = claims.at > 0 && !queue.is_stopped();
+        if let Some(next) = queue.go_on(place, seat, if room { self.prefetch } else { 0 }) {
+            claims.at -= 1;
+            claims.held[claims.at] = publish_claim(queue, &self.block, lane * AHEAD_MAX + claims.at, next);
+        }
+    }
+
+    fn refill_from_lane(&mut self, lane: usize, look: Look) -> bool {
         let mode = match look {
             Look::Weak => Pop::Weak,
             Look::Strict => Pop::Strict,
@@ -181,11 +244,7 @@ impl<T> Claimer<T> {
         let mut end = 0;
         for chain in self.popped.chains() {
             for index in chain.iter(&queue.slab) {
-                let epoch = queue.slab.state(index).load().epoch();
-                if !is_bent(Bend::ClaimsUnseen) {
-                    self.block.publish(lane * AHEAD_MAX + end, Claim::new(index, epoch));
-                }
-                self.lanes[lane].held[end] = (index, epoch);
+                self.lanes[lane].held[end] = publish_claim(queue, &self.block, lane * AHEAD_MAX + end, index);
                 end += 1;
             }
         }
@@ -326,14 +385,24 @@ impl<T> Claimer<T> {
                 let claimer = RefCell::new(&mut *self);
                 let head_age = |lane: usize| {
                     let claimer = claimer.borrow();
-                    let index = claimer.lanes[lane].head().or_else(|| claimer.queue.lanes[lane].peek())?;
-                    Some(now.since(claimer.queue.slab.slot(index).published()))
+                    let waited = |index: u32| now.since(claimer.queue.slab.slot(index).published());
+                    let claimed = claimer.lanes[lane].head();
+                    if claimer.order.is_none() || claimed.is_some() {
+                        return claimed.or_else(|| claimer.queue.lanes[lane].peek()).map(waited);
+                    }
+                    claimer.queue.lanes[lane].peek().map(waited).max(claimer.peek_in_order(lane).map(waited))
                 };
                 let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from(lane, look, now, started).then_some(()));
                 self.picker = Picker::Strict(Some(strict));
                 picked.is_some()
             }
         }
+    }
+
+    /// The job of a partition that is ready for `lane` and first in turn.
+    fn peek_in_order(&self, lane: usize) -> Option<u32> {
+        let (order, OrderSeat { seat, .. }) = (self.queue.order.as_ref()?, self.order.as_deref()?);
+        order.partitions.peek(&self.queue.slab, lane, seat)
     }
 
     /// How long the first of the claimed jobs has waited by `now`.
@@ -447,7 +516,10 @@ impl<T> Claimer<T> {
     /// colleague, and for sleepers.
     pub fn may_have_more(&self, spoken_for: usize) -> bool {
         let claimed: usize = self.lanes.iter().map(|lane| lane.end - lane.at).sum();
-        self.may_start() && (claimed > spoken_for || self.queue.lanes.iter().any(|lane| lane.len_hint() > 0))
+        let waits = |queue: &Queue<T>| {
+            queue.lanes.iter().any(|lane| lane.len_hint() > 0) || queue.order.as_ref().is_some_and(|order| order.partitions.any_ready())
+        };
+        self.may_start() && (claimed > spoken_for || waits(&self.queue))
     }
 
     /// Runs what an act left over.
@@ -461,6 +533,9 @@ impl<T> Drop for Claimer<T> {
         self.give_back();
         self.run_left();
         let queue = Arc::clone(&self.queue);
+        if let (Some(order), Some(OrderSeat { seat, .. })) = (&queue.order, self.order.as_deref()) {
+            order.partitions.part(seat);
+        }
         // deliveries may outlive their consumer: the block stays while one of them is still current
         queue.claims.lock().retain(|block| !Arc::ptr_eq(block, &self.block));
         for entry in self.block.prefetched..self.block.len() {

@@ -8,7 +8,7 @@ use crate::completion::Answer;
 use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
 use crate::id::JobId;
 use crate::job::Job;
-use crate::key::Key;
+use crate::key::{Key, OrderKey};
 use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
 use crate::sync::contain;
@@ -105,11 +105,15 @@ pub(super) fn ends_at_once(fate: Fate) -> bool {
 }
 
 impl<T> Queue<T> {
-    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written. Its key is free from here on. The caller owns `index`.
+    /// Counts the end of a job, if its fate is no death: deaths are counted when the letter is written. Its key is free from here on, and its partition goes on. The
+    /// caller owns `index`.
     #[inline]
     pub(super) fn count_fate(&self, ledger: &Block, index: u32, fate: Fate) {
-        if ends_at_once(fate) {
-            self.forget_key(index);
+        if self.tracks {
+            if ends_at_once(fate) {
+                self.forget_key(index);
+            }
+            self.pass_on(index);
         }
         count_end(ledger, fate);
     }
@@ -117,6 +121,7 @@ impl<T> Queue<T> {
     /// Counts the end of a job whose slot a stale holder still reads. `parting` is what [`parting`](Self::parting) said before.
     #[cold]
     pub(super) fn count_left(&self, ledger: &Block, parting: Parting, word: Word, now: Timestamp) -> Aftermath<T> {
+        self.pass_on_from_place(parting.place);
         if !ends_at_once(word.fate()) {
             return Aftermath::Nothing;
         }
@@ -246,8 +251,9 @@ impl<T> Queue<T> {
         add_death(&mut deaths, &self.settings.name, reason, now);
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
         let key = if self.dedupes(&job) { job.key } else { Key::NONE };
+        let order = if self.order.is_some() { job.order } else { OrderKey::NONE };
         let Job { payload, lane, visibility, .. } = job;
-        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, record };
+        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, record };
         count_death(ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
@@ -279,8 +285,8 @@ impl<T> Queue<T> {
         let payload = unsafe { self.slab.take(index) };
         self.forget_key(index);
         let key = self.name_of(index).map_or(Key::NONE, |name| name.key);
-        let (lane, visibility) = (usize::from(word.lane()), self.slab.visibility(index));
-        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, record }
+        let (lane, visibility, order) = (usize::from(word.lane()), self.slab.visibility(index), self.place_of(index).order_key());
+        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.

@@ -1,9 +1,11 @@
 //! A full queue makes room: an old job goes to the dead letters.
 
+use super::order::Order;
 use super::{Accounts, Queue};
 use crate::clock::Timestamp;
 use crate::ledger::Block;
-use crate::ring::{Pop, PopResult, Popped};
+use crate::limits::LANES_MAX;
+use crate::ring::{IndexRing, Pop, PopResult, Popped};
 use crate::slab::{Dispose, Fate};
 
 impl<T> Queue<T> {
@@ -24,13 +26,35 @@ impl<T> Queue<T> {
 
     /// The index of such a job, in the caller's hand.
     fn pop_victim(&self, lane: usize) -> Option<u32> {
-        let mut popped = Popped::new();
         // a slot that the publisher's lane may use, and that is free as soon as the job has ended: no handler that overran its lease reads it still
         let helps = |index: u32| self.credits.may_occupy(lane, index) && self.slab.state(index).load().holders() == 0;
-        let mut rings = self.lanes.iter().rev();
-        // (chains have one index in a queue that evicts, see `chain_limit`: more could only be taken together)
-        let taken =
-            rings.any(|ring| ring.pop_if(Pop::Strict, &mut popped, |chain| chain.len() == 1 && helps(chain.first())) == PopResult::Taken);
-        taken.then(|| popped.chains()[0].first())
+        let mut popped = Popped::new();
+        let mut pop = |ring: &IndexRing| {
+            // (chains have one index in a queue that evicts, see `chain_limit`: more could only be taken together)
+            let taken = ring.pop_if(Pop::Strict, &mut popped, |chain| chain.len() == 1 && helps(chain.first())) == PopResult::Taken;
+            taken.then(|| popped.chains()[0].first())
+        };
+        let Some(order) = &self.order else { return self.lanes.iter().rev().find_map(pop) };
+        let published = |index: u32| self.slab.slot(index).published();
+        let oldest = self.oldest_in_order(order, helps);
+        self.lanes.iter().zip(oldest).rev().find_map(|(ring, oldest)| {
+            let take_out = || oldest.filter(|&index| order.partitions.take_out(&self.slab, index, helps));
+            // what lies in the lane of a partition's has been taken once: it is older than the rest of the partition
+            let lane_first = oldest.is_none_or(|index| ring.peek().is_some_and(|head| published(head) <= published(index)));
+            if lane_first { pop(ring).or_else(take_out) } else { take_out().or_else(|| pop(ring)) }
+        })
+    }
+
+    /// Per lane, the oldest job that waits in a partition and helps.
+    fn oldest_in_order(&self, order: &Order, helps: impl Fn(u32) -> bool) -> [Option<u32>; LANES_MAX] {
+        let published = |index: u32| self.slab.slot(index).published();
+        let mut oldest = [None; LANES_MAX];
+        order.partitions.heads(&self.slab, |index| {
+            let known = &mut oldest[order.partitions.place(index).lane()];
+            if helps(index) && known.is_none_or(|known| published(index) < published(known)) {
+                *known = Some(index);
+            }
+        });
+        oldest
     }
 }

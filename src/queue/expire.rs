@@ -9,7 +9,6 @@
 
 use super::bent::{Bend, is_bent};
 use super::{Chore, ClaimBlock, Pressure, Queue};
-use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp, nanos};
 use crate::credit::{Signal, Watermark};
 use crate::inbox::Flag;
@@ -48,6 +47,8 @@ pub struct TimerSide {
     /// Entries are slot indices. A slot without a watch is owned by the timer: its job is delayed.
     pub(super) wheel: Wheel,
     watches: HashMap<u32, Watch>,
+    /// Leases that ran out, were reported, and have not ended.
+    overrun: HashMap<u32, Epoch>,
     seen: Vec<(Arc<ClaimBlock>, Box<[Seen]>)>,
     block: Arc<Block>,
     fired: Vec<u32>,
@@ -70,6 +71,7 @@ impl TimerSide {
         TimerSide {
             wheel: Wheel::new(capacity, 0),
             watches: HashMap::new(),
+            overrun: HashMap::new(),
             seen: Vec::new(),
             block,
             fired: Vec::with_capacity(FIRE_BUDGET),
@@ -240,8 +242,16 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The lease `epoch` has run out. True if it was still the current one.
+    /// The lease `epoch` has run out. True if it was still the current one. That of a job with a partition key may be reported only, and not revoked.
     fn expire(&self, side: &mut TimerSide, index: u32, epoch: Epoch) -> bool {
+        if self.keeps_overrun(index) {
+            let word = self.slab.state(index).load();
+            let runs = word.phase() == Phase::Running && word.epoch() == epoch;
+            if runs && side.overrun.insert(index, epoch) != Some(epoch) {
+                side.block.bump(Count::ExpiredLeases);
+            }
+            return runs;
+        }
         // of the job whose epoch this is, if the lease is still current
         let parting = self.parting(index);
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
@@ -281,15 +291,19 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Pushes an index that the timer owns.
+    /// Pushes an index that the timer owns, or gives it its place.
     fn return_to_lane(&self, index: u32, word: Word) {
-        self.lanes[usize::from(word.lane())].push(Chain::one(index));
+        self.line_up_again(index, word);
         self.ring_bell(1);
     }
 
     /// Looks at every claim once.
     fn sweep(&self, side: &mut TimerSide, clock: &dyn Clock) {
         self.meet_blocks(side);
+        side.overrun.retain(|&index, &mut epoch| {
+            let word = self.slab.state(index).load();
+            word.phase() == Phase::Running && word.epoch() == epoch
+        });
         let mut seen = std::mem::take(&mut side.seen);
         let begun = side.lease_now;
         let mut fresh = false;

@@ -12,14 +12,13 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
-use std::time::Duration;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
-    /// A queue that dedupes has none here: it has more to ask first.
+    /// A queue that dedupes or has partitions has none here: it has more to ask first.
     #[inline]
     pub fn slot_at_hand(&self, publisher: &Publisher, lane: usize) -> Option<u32> {
-        if lane >= self.lane_count() || self.is_closed() || self.keys.is_some() {
+        if lane >= self.lane_count() || self.is_closed() || self.tracks {
             return None;
         }
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
@@ -80,11 +79,11 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        let (ttl, visibility, key) = (job.ttl, job.visibility, job.key);
+        let (ttl, visibility, key, order) = (job.ttl, job.visibility, job.key, job.order);
         let id = self.next_id(publisher);
         self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
-            return self.take_back(id, ttl, visibility, key);
+            return self.take_back(id, |payload, lane| Job { payload, lane, ttl, visibility, key, order });
         }
         Ok(id)
     }
@@ -107,10 +106,10 @@ impl<T: Payload> Queue<T> {
     }
 
     #[cold]
-    fn take_back(&self, id: JobId, ttl: Option<Duration>, visibility: Option<Duration>, key: Key) -> Result<JobId, PublishError<T>> {
+    fn take_back(&self, id: JobId, again: impl FnOnce(T, usize) -> Job<T>) -> Result<JobId, PublishError<T>> {
         match self.recall(id) {
             None => Ok(id),
-            Some((payload, lane)) => Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed)),
+            Some((payload, lane)) => Err(PublishError::new(again(payload, lane), Refusal::Closed)),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::completion::{Answer, CompletedJob, End, Kept, Promise, Records};
 use crate::dedupe::Name;
 use crate::id::JobId;
+use crate::partitions::Place;
 use crate::slab::{Fate, Word};
 use crate::sync::Mutex;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Parting {
     /// Its key, where keys are of account.
     pub(super) name: Option<Name>,
+    /// Where it stands with its partition key.
+    pub(super) place: Place,
     job: JobId,
     published: Timestamp,
     snoozes: u32,
@@ -83,7 +86,13 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn parting(&self, index: u32) -> Parting {
         let slot = self.slab.slot(index);
-        Parting { name: self.name_of(index), job: slot.job_id(), published: slot.published(), snoozes: slot.snoozes() }
+        Parting {
+            name: self.name_of(index),
+            place: self.place_of(index),
+            job: slot.job_id(),
+            published: slot.published(),
+            snoozes: slot.snoozes(),
+        }
     }
 
     /// As [`parting`](Self::parting), for a holder who started the job with the word `running`: `None` if nobody else held it then, and so nobody else does now.

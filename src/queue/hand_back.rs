@@ -176,6 +176,7 @@ impl<T> Queue<T> {
                 }
             }
         }
+        self.drain_partitions().for_each(|index| self.recall_waiting(index, Origin::Waiting, strays, left, now));
     }
 
     /// The caller owns the index of a waiting job.

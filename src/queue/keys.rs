@@ -9,7 +9,7 @@ use crate::dedupe::{Denied, Name, Names, Table};
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Job;
-use crate::key::Key;
+use crate::key::{Key, OrderKey};
 
 /// What a queue that dedupes knows of keys.
 #[derive(Debug)]
@@ -141,10 +141,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A job without a key goes into the slot. The caller owns `index`.
+    /// A job without any key goes into the slot. The caller owns `index`.
     #[inline]
     pub(super) fn set_nameless(&self, index: u32, job: JobId) {
-        self.set_name(index, Name { key: Key::NONE, job });
+        if self.tracks {
+            self.set_name(index, Name { key: Key::NONE, job });
+            self.line_up_later(index, 0, OrderKey::NONE);
+        }
     }
 
     /// The job in the slot and its key, for a caller who is about to end it and will not own the slot then. `None` where keys are of no account.

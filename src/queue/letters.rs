@@ -3,7 +3,6 @@
 use super::chores::Period;
 use super::follow::Parting;
 use super::{Aftermath, Chore, Publisher, Queue, When};
-use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{End, Kept};
 use crate::dead_letter::{DeadLetter, DeathReason};
@@ -76,7 +75,7 @@ impl<T> Queue<T> {
             None => self.bury_held(&house, &mut dead, now).expect("the letter has just made room for a held job"),
         };
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, visibility, fencing, key: _, record } = letter;
+        let DeadLetter { payload, job, lane, visibility, fencing, key: _, order, record } = letter;
         self.set_name(index, name);
         self.slab.slot(index).describe(job, now, Timestamp::MAX);
         if let Some(visibility) = visibility {
@@ -86,7 +85,7 @@ impl<T> Queue<T> {
         unsafe { self.slab.write(index, payload) };
         self.histories.restore(index, job, record.last_error, record.deaths);
         self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
-        self.lanes[lane].push(Chain::one(index));
+        self.line_up(index, lane, order);
         house.block.bump(Count::Accepted);
         drop(dead);
         drop(house);
@@ -109,15 +108,19 @@ impl<T> Queue<T> {
             let mut left = ring.len_hint();
             while left > 0 && ring.pop(left.min(PREFETCH_MAX.into()) as u32, Pop::Strict, &mut popped) == PopResult::Taken {
                 left -= popped.chains().len() as u64;
-                for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
-                    let state = self.slab.state(index);
-                    let parting = self.parting(index);
-                    let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
-                    purged += usize::from(self.dispose_by_house(index, parting, disposed, now));
-                }
+                purged +=
+                    popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)).filter(|&index| self.purge_one(index, now)).count();
             }
         }
-        purged
+        purged + self.drain_partitions().filter(|&index| self.purge_one(index, now)).count()
+    }
+
+    /// Drops a waiting job. The caller owns `index`.
+    fn purge_one(&self, index: u32, now: Timestamp) -> bool {
+        let state = self.slab.state(index);
+        let parting = self.parting(index);
+        let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
+        self.dispose_by_house(index, parting, disposed, now)
     }
 
     fn dispose_by_house(&self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) -> bool {

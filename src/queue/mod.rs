@@ -6,6 +6,7 @@
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `keys` | a job's key is claimed, and forgotten when the job ends |
+//! | `order` | a job with a partition key waits for those before it, and lets the next one go when it ends |
 //! | `fan_out` | a copy takes a slot first, and enters a lane when its siblings have slots too |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
@@ -18,7 +19,7 @@
 //! A queue is passive. It has no threads and no clock: the time is an argument, waiting is left to the layer above, and user code runs only where the caller
 //! of [`Claimer`] lets it. The one exception is `Drop` of payloads, which runs in whoever ends a job, never in the timer.
 //!
-//! *Invariant.* Every index is in exactly one place: free (stack, account, waiter's hand), in a lane, claimed, leased, in the timer's hands (inbox, wheel),
+//! *Invariant.* Every index is in exactly one place: free (stack, account, waiter's hand), in a lane, in a partition, claimed, leased, in the timer's hands (inbox, wheel),
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
@@ -36,6 +37,7 @@ mod keys;
 mod lease;
 mod letters;
 mod line;
+mod order;
 mod publish;
 mod settle;
 #[cfg(all(test, not(loom)))]
@@ -51,6 +53,7 @@ pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
 pub use lease::Lease;
+pub use order::Spread;
 pub use publish::{Publisher, Watch, When};
 pub use settle::Plan;
 
@@ -123,6 +126,10 @@ pub struct Queue<T> {
     credits: Credits,
     /// Whose key is taken; `None`: keys are nothing to this queue.
     keys: Option<Box<keys::Keys>>,
+    /// Where jobs with a partition key wait; `None`: partition keys are nothing to this queue.
+    order: Option<Box<order::Order>>,
+    /// It has one of these two, so a job may ask for more than a slot and a lane.
+    tracks: bool,
     inbox: Inbox,
     /// The promises of watched jobs.
     watched: Watched,
@@ -220,6 +227,8 @@ impl<T> Queue<T> {
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
             keys: config.dedupe.map(|(mode, bound)| Box::new(keys::Keys::new(mode, bound as usize, capacity))),
+            order: order::Order::new(config),
+            tracks: config.dedupe.is_some() || config.partitions.is_some(),
             inbox: Inbox::new(capacity),
             watched: Watched::new(),
             records: config.completed.map(|(count, age)| Mutex::new(Records::new(count as usize, age))),
@@ -368,6 +377,7 @@ impl<T> Queue<T> {
             letters_redriven: dead.redriven,
             publishers_waiting: self.credits.waiting(),
             keys: self.keys_taken(),
+            partitions: self.spread(),
         }
     }
 
@@ -445,6 +455,8 @@ pub struct Gauges {
     pub publishers_waiting: usize,
     /// Keys that are taken.
     pub keys: usize,
+    /// How the jobs with a partition key spread, if the queue has partitions.
+    pub partitions: Option<Spread>,
 }
 
 impl<T> fmt::Debug for Queue<T> {

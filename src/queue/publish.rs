@@ -179,8 +179,8 @@ impl<T: Payload> Queue<T> {
                 count_refusal(&publisher.ledger, &refusal);
                 return (accepted, Some(PublishError::new(job, refusal)));
             }
-            if self.dedupes(&job) {
-                // alone: it may turn out to be a duplicate when its slot is in hand already
+            if self.goes_alone(&job) {
+                // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
                 match full(job) {
                     Ok(_) => accepted += 1,
                     Err(error) => return (accepted, Some(error)),
@@ -207,7 +207,7 @@ impl<T: Payload> Queue<T> {
             while train.has_room() {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
-                if job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || validate_payload(&job.payload).is_err() {
+                if job.lane != lane || job.ttl.is_some() || self.goes_alone(&job) || validate_payload(&job.payload).is_err() {
                     pulled = Some(job);
                     break;
                 }
@@ -297,7 +297,7 @@ impl<T: Payload> Queue<T> {
             return Err(Refusal::Closed);
         }
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
-        if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
+        if self.tracks { self.check_keys(job, now()) } else { Ok(()) }
     }
 
     /// Fills the slot and sends it on its way.
@@ -310,7 +310,7 @@ impl<T: Payload> Queue<T> {
         when: When<'_>,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, key, .. } = job;
+        let Job { ttl, visibility, key, order, .. } = job;
         let id = match &self.keys {
             None => self.next_id(publisher),
             Some(_) => match self.name_job(publisher, index, key, now) {
@@ -327,7 +327,7 @@ impl<T: Payload> Queue<T> {
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
             return self.recall(id).map_or(Ok(id), |(payload, lane)| {
                 // it was counted as accepted and handed back: it was
-                Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed))
+                Err(PublishError::new(Job { payload, lane, ttl, visibility, key, order }, Refusal::Closed))
             });
         }
         Ok(id)
@@ -349,10 +349,10 @@ impl<T: Payload> Queue<T> {
 
     #[inline(always)]
     fn send_as(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp, watched: bool) {
-        let (lane, ttl) = (job.lane, job.ttl);
+        let (lane, ttl, order) = (job.lane, job.ttl, job.order);
         self.write_job(index, id, job, now, now);
         self.slab.state(index).fill_as(Phase::Ready, lane as u8, watched);
-        self.lanes[lane].push(Chain::one(index));
+        self.line_up(index, lane, order);
         publisher.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && self.inbox.post(index, Flag::Poke)
@@ -392,8 +392,9 @@ impl<T: Payload> Queue<T> {
     /// Fills the slot and hands it to the timer.
     #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
     fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp, watched: bool) {
-        let lane = job.lane;
+        let (lane, order) = (job.lane, job.order);
         self.write_job(index, id, job, due.max(now), now);
+        self.line_up_later(index, lane, order);
         self.slab.set_due(index, due);
         self.slab.state(index).fill_as(Phase::Delayed, lane as u8, watched);
         publisher.ledger.bump(Count::Accepted);

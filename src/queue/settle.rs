@@ -5,7 +5,6 @@
 
 use super::bent::{Bend, is_bent};
 use super::{Aftermath, Claimer, Lease, Queue, Undone};
-use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::config::RetryDecision;
 use crate::error::{Became, ExtendError, Stale};
@@ -137,12 +136,14 @@ impl<T> Claimer<T> {
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
                 queue.watch_time_to_live(lease.index);
-                queue.lanes[usize::from(word.lane())].push(Chain::one(lease.index));
+                queue.step_back(lease.index, true);
+                queue.line_up_again(lease.index, word);
                 queue.ring_bell(1);
                 Aftermath::Nothing
             }
             Ok(Settled::Delayed(_)) => {
                 self.count_return(lease.index, snooze);
+                queue.step_back(lease.index, false);
                 queue.delay(lease.index, now + delay);
                 Aftermath::Nothing
             }
@@ -164,9 +165,22 @@ impl<T> Claimer<T> {
         }
         self.clear_delivery(lease);
         *place = None;
-        queue.forget_key(index);
+        if queue.tracks {
+            return self.ack_tracked(index);
+        }
         self.ledger.bump(Count::Acked);
         queue.end_in_place(&self.accounts, &self.ledger, index);
+    }
+
+    /// The job in `index` was acked: its key is free, and the next job of its partition may be ours. The caller owns `index`.
+    #[inline(never)]
+    fn ack_tracked(&mut self, index: u32) {
+        let queue = &*self.queue;
+        queue.forget_key(index);
+        self.ledger.bump(Count::Acked);
+        let place = queue.place_of(index);
+        queue.end_in_place(&self.accounts, &self.ledger, index);
+        self.go_on(place);
     }
 
     #[cold]
@@ -224,7 +238,7 @@ impl<T> Claimer<T> {
         self.clear_delivery(&lease);
         let Some(index) = index else { return Ok((aftermath, Some(next))) };
         let queue = &self.queue;
-        let lane = next.lane;
+        let (lane, order) = (next.lane, next.order);
         let id = JobId(queue.reserve_ids(1));
         if queue.name_job_as(id, index, next.key, now).is_err() {
             // another job has its key
@@ -234,7 +248,7 @@ impl<T> Claimer<T> {
         let ttl = next.ttl;
         queue.write_job(index, id, next, now, now);
         queue.slab.state(index).fill(lane as u8);
-        queue.lanes[lane].push(Chain::one(index));
+        queue.line_up(index, lane, order);
         self.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && queue.inbox.post(index, Flag::Poke)

@@ -143,10 +143,10 @@ impl<T> Context<T> {
         (self.follow_up.take(), self.answer.take())
     }
 
-    /// Drops what the handler left to be published behind its delivery.
-    pub(crate) fn drop_follow_up(&self) {
-        if let Some(unwanted) = self.take_follow_up() {
-            self.queue.discard(unwanted);
+    /// Drops what the handler left.
+    pub(crate) fn drop_more(&self) {
+        if self.more.get() {
+            self.queue.discard(self.take_more());
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How a handler came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome<'a> {
+pub enum Observed<'a> {
     /// It returned this verdict.
     Ended(&'a Verdict),
     /// It panicked, with this message.
@@ -20,14 +20,14 @@ pub enum Outcome<'a> {
 
 /// Calls `next`, then `end`, also when `next` panics; the panic goes on, as its message.
 #[inline]
-fn watch(next: impl Fn() -> Verdict, end: impl FnOnce(Outcome<'_>)) -> Verdict {
+fn watch(next: impl Fn() -> Verdict, end: impl FnOnce(Observed<'_>)) -> Verdict {
     match contain(next) {
         Ok(verdict) => {
-            end(Outcome::Ended(&verdict));
+            end(Observed::Ended(&verdict));
             verdict
         }
         Err(message) => {
-            end(Outcome::Panicked(&message));
+            end(Observed::Panicked(&message));
             // whoever is outside gets the message; the panic hook has reported it already
             resume_unwind(Box::new(message))
         }
@@ -59,7 +59,7 @@ pub struct Observe<A, B> {
 impl<T, S, A, B> Layer<T> for Observe<A, B>
 where
     A: Fn(&T, &Context<T>) -> S + Send + Sync + 'static,
-    B: Fn(S, &T, &Context<T>, Outcome<'_>) + Send + Sync + 'static,
+    B: Fn(S, &T, &Context<T>, Observed<'_>) + Send + Sync + 'static,
 {
     #[inline]
     fn call(&self, payload: &T, context: &Context<T>, next: impl Fn() -> Verdict) -> Verdict {
@@ -74,7 +74,7 @@ pub struct Timed<F>(pub(super) F);
 
 impl<T, F> Layer<T> for Timed<F>
 where
-    F: Fn(&T, &Context<T>, Duration, Outcome<'_>) + Send + Sync + 'static,
+    F: Fn(&T, &Context<T>, Duration, Observed<'_>) + Send + Sync + 'static,
 {
     #[inline]
     fn call(&self, payload: &T, context: &Context<T>, next: impl Fn() -> Verdict) -> Verdict {
@@ -96,7 +96,7 @@ where
     fn call(&self, payload: &T, context: &Context<T>, next: impl Fn() -> Verdict) -> Verdict {
         contain(next).unwrap_or_else(|message| {
             // before the mapping: what that leaves is wanted
-            context.drop_follow_up();
+            context.drop_more();
             self.0(payload, context, &message).into_verdict()
         })
     }

@@ -1,6 +1,6 @@
 //! Layers, and the stack of them.
 
-use super::hooks::{Around, CatchPanic, Observe, Outcome, Timed};
+use super::hooks::{Around, CatchPanic, Observe, Observed, Timed};
 use crate::runtime::handler::{Context, Handler};
 use crate::verdict::{IntoVerdict, Verdict};
 use std::fmt;
@@ -176,7 +176,7 @@ impl<L> Layers<L> {
     /// returns, such as an entered tracing span, is kept meanwhile and given to `end`.
     ///
     /// ```
-    /// use ringmill::{Context, Layers, Outcome, QueueConfig, Runtime};
+    /// use ringmill::{Context, Layers, Observed, QueueConfig, Runtime};
     /// use std::sync::{Arc, Mutex};
     ///
     /// let log = Arc::new(Mutex::new(Vec::new()));
@@ -186,8 +186,8 @@ impl<L> Layers<L> {
     ///         |number: &u32, context: &Context<u32>| format!("{number}, attempt {}", context.attempt()),
     ///         move |span, _: &u32, _, outcome| {
     ///             note.lock().unwrap().push(match outcome {
-    ///                 Outcome::Ended(verdict) => format!("{span}: {verdict:?}"),
-    ///                 Outcome::Panicked(message) => format!("{span}: panic, {message}"),
+    ///                 Observed::Ended(verdict) => format!("{span}: {verdict:?}"),
+    ///                 Observed::Panicked(message) => format!("{span}: panic, {message}"),
     ///                 _ => unreachable!(),
     ///             });
     ///         },
@@ -208,7 +208,7 @@ impl<L> Layers<L> {
     pub fn observe<T, S, A, B>(self, start: A, end: B) -> Layers<(L, Observe<A, B>)>
     where
         A: Fn(&T, &Context<T>) -> S + Send + Sync + 'static,
-        B: Fn(S, &T, &Context<T>, Outcome<'_>) + Send + Sync + 'static,
+        B: Fn(S, &T, &Context<T>, Observed<'_>) + Send + Sync + 'static,
     {
         self.layer(Observe { start, end })
     }
@@ -244,7 +244,7 @@ impl<L> Layers<L> {
     #[must_use]
     pub fn timed<T, F>(self, report: F) -> Layers<(L, Timed<F>)>
     where
-        F: Fn(&T, &Context<T>, Duration, Outcome<'_>) + Send + Sync + 'static,
+        F: Fn(&T, &Context<T>, Duration, Observed<'_>) + Send + Sync + 'static,
     {
         self.layer(Timed(report))
     }

@@ -15,7 +15,7 @@ mod layer;
 mod mux;
 mod state;
 
-pub use hooks::{Around, CatchPanic, Observe, Outcome, Timed};
+pub use hooks::{Around, CatchPanic, Observe, Observed, Timed};
 pub use layer::{Layer, Layered, Layers};
 pub use mux::{Kind, Mux};
 pub use state::{WithState, with_state};

@@ -581,12 +581,19 @@ fn rebinding_under_load_sends_each_job_by_one_table() {
     let old = [Binding::new("k.*", a), Binding::new("#", c)];
     exchange.rebind(old).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
+    // however the threads are scheduled, jobs go by both tables: half of them by the old one, some by the first swap's, and none go far ahead of the swaps
+    let (published, swapped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|publisher| {
             let exchange = exchange.clone();
+            let (published, swapped) = (Arc::clone(&published), Arc::clone(&swapped));
             std::thread::spawn(move || {
                 let (mut handle, route) = (exchange.publisher(), exchange.route("k.l").unwrap());
                 for job in (0..JOBS).map(|job| job * PUBLISHERS + publisher) {
+                    while published.load(SeqCst) >= JOBS + swapped.load(SeqCst) * JOBS / 16 {
+                        std::thread::yield_now();
+                    }
+                    published.fetch_add(1, SeqCst);
                     let routed = if job % 4 < 2 { handle.publish("k.l", job) } else { handle.publish(&route, job) };
                     assert_eq!(routed.unwrap().copies, 2);
                 }
@@ -595,11 +602,21 @@ fn rebinding_under_load_sends_each_job_by_one_table() {
         .collect();
     let swaps = {
         let (stop, exchange) = (Arc::clone(&stop), exchange.clone());
+        let (published, swapped) = (Arc::clone(&published), Arc::clone(&swapped));
         let [a, b, c, d] = queues.clone();
+        let wait_for = move |jobs: u64| {
+            while published.load(SeqCst) < jobs {
+                std::thread::yield_now();
+            }
+        };
         std::thread::spawn(move || {
             let mut swaps = 0;
+            wait_for(JOBS);
             while !stop.load(SeqCst) {
                 exchange.rebind([Binding::new("#.l", &b), Binding::new("k.#", &d)]).unwrap();
+                if swapped.fetch_add(1, SeqCst) == 0 {
+                    wait_for(JOBS + 8);
+                }
                 exchange.rebind([Binding::new("k.*", &a), Binding::new("#", &c)]).unwrap();
                 swaps += 2;
             }

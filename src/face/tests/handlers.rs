@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::KIND_BYTES_MAX;
-use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Outcome, Overflow, Verdict, with_state};
+use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Observed, Overflow, Verdict, with_state};
 use std::panic::panic_any;
 use std::sync::Mutex;
 
@@ -222,7 +222,7 @@ fn a_layer_may_return_whatever_a_handler_may() {
 fn a_panic_is_seen_by_every_layer_within_the_net_and_mapped_outside_of_none() {
     let log = Log::default();
     let (outer, inner, ends) = (log.clone(), log.clone(), log.clone());
-    let say = |log: &Log, who: &str, outcome: Outcome<'_>| log.note(format!("{who}: {outcome:?}"));
+    let say = |log: &Log, who: &str, outcome: Observed<'_>| log.note(format!("{who}: {outcome:?}"));
     let handler = Layers::new()
         .timed(move |_: &u32, _, _, outcome| say(&outer, "outer", outcome))
         .catch_panic(|number: &u32, context: &Context<u32>, message| {

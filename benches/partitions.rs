@@ -1,0 +1,148 @@
+//! What order costs: jobs with partition keys beside jobs without, one producer and two workers.
+//!
+//! | subject | what it does |
+//! |---|---|
+//! | `unkeyed` | a queue without partitions, jobs without keys: the baseline |
+//! | `unkeyed_in_partitioned` | the same jobs, in a queue that has partitions |
+//! | `keys_1000` | 1 000 keys in turn, 1 024 partitions |
+//! | `keys_1000_random` | the same keys in no order |
+//! | `key_1` | all jobs have one key: one worker at a time can help it |
+//!
+//! Every run is the same number of jobs, from the first publish to the last end, on a runtime that runs already; a full queue makes the producer wait. The handler
+//! checks that each key's jobs come in order. Before the group `ratios` runs all subjects in turns and prints medians: that is where the figures of the docs are
+//! from. Keys are eight bytes; their hashing is part of the publish.
+
+#![allow(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringmill::{Context, Job, Overflow, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CAPACITY: u64 = 1_024;
+const KEYS: u64 = 1_000;
+const PARTITIONS: u32 = 1_024;
+const RUN_JOBS: u64 = 1 << 17;
+
+#[derive(Clone, Copy)]
+enum Keys {
+    None,
+    InTurn(u64),
+    Random,
+}
+
+impl Keys {
+    fn job(self, number: u64) -> Job<(u64, u64)> {
+        let key = match self {
+            Keys::None => return Job::new((KEYS, number)),
+            Keys::InTurn(keys) => number % keys,
+            // a Weyl sequence, mixed: in no order, and the same in every run
+            Keys::Random => (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % KEYS,
+        };
+        Job::new((key, number)).partition_key(key.to_le_bytes())
+    }
+}
+
+/// A runtime with one queue whose handler looks at the order.
+struct Mill {
+    // dropped first: the runtime shuts down while the queue's handles still live
+    runtime: Option<Runtime>,
+    queue: QueueHandle<(u64, u64)>,
+    producer: Producer<(u64, u64)>,
+    keys: Keys,
+    published: u64,
+}
+
+impl Mill {
+    fn new(partitions: Option<u32>, keys: Keys) -> Self {
+        let mut builder = Runtime::builder();
+        let config = QueueConfig::new("jobs").capacity(CAPACITY).overflow(Overflow::Block(Duration::MAX));
+        let config = if let Some(partitions) = partitions { config.partitions(partitions) } else { config };
+        let last: Arc<[AtomicU64]> = (0..=KEYS).map(|_| AtomicU64::new(0)).collect();
+        let handler = move |&(key, number): &(u64, u64), _: &Context<(u64, u64)>| {
+            if key < KEYS {
+                // one job of the key at a time: no RMW
+                assert!(last[key as usize].load(Relaxed) <= number, "key {key}: {number} comes late");
+                last[key as usize].store(number, Relaxed);
+            }
+            std::hint::black_box(number);
+        };
+        let queue = builder.queue(config, handler).expect("the settings are valid");
+        builder.pool(PoolConfig::new("default").workers(2)).expect("the settings are valid");
+        let runtime = builder.build().expect("threads can be started");
+        let producer = queue.producer().expect("accounts are left");
+        Mill { runtime: Some(runtime), queue, producer, keys, published: 0 }
+    }
+
+    /// `RUN_JOBS` jobs from the first publish to the last end.
+    fn run(&mut self) -> Duration {
+        let begun = Instant::now();
+        for number in self.published..self.published + RUN_JOBS {
+            self.producer.publish(self.keys.job(number)).expect("it is open");
+        }
+        // the last slot is free again when its job has been acked
+        while self.queue.depth() > 0 {
+            thread::yield_now();
+        }
+        let spent = begun.elapsed();
+        self.published += RUN_JOBS;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.queue.counts().acked != self.published {
+            assert!(Instant::now() < deadline, "{} of {} jobs acked", self.queue.counts().acked, self.published);
+            thread::yield_now();
+        }
+        spent
+    }
+}
+
+impl Drop for Mill {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            assert!(runtime.shutdown(Default::default()).is_clean());
+            let counts = self.queue.counts();
+            assert_eq!((counts.panics, counts.wake_rescued), (0, 0));
+        }
+    }
+}
+
+fn subjects() -> [(&'static str, Mill); 5] {
+    [
+        ("unkeyed", Mill::new(None, Keys::None)),
+        ("unkeyed_in_partitioned", Mill::new(Some(PARTITIONS), Keys::None)),
+        ("keys_1000", Mill::new(Some(PARTITIONS), Keys::InTurn(KEYS))),
+        ("keys_1000_random", Mill::new(Some(PARTITIONS), Keys::Random)),
+        ("key_1", Mill::new(Some(PARTITIONS), Keys::InTurn(1))),
+    ]
+}
+
+fn ratios(_: &mut Criterion) {
+    const ROUNDS: usize = 31;
+    let mut subjects = subjects();
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..subjects.len() {
+            let at = (turn + round) % subjects.len();
+            rates[at].push(RUN_JOBS as f64 / subjects[at].1.run().as_secs_f64() / 1e6);
+        }
+    }
+    rates.iter_mut().for_each(|rates| rates.sort_by(f64::total_cmp));
+    let baseline = rates[0][ROUNDS / 2];
+    for ((name, _), rates) in subjects.iter().zip(&rates) {
+        let median = rates[ROUNDS / 2];
+        println!("ratios: {name}: {median:.2} ({:.2}-{:.2}) M jobs/s, {:.2} of unkeyed", rates[0], rates[ROUNDS - 1], median / baseline);
+    }
+}
+
+fn throughput(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("partitions_1p2w");
+    group.throughput(Throughput::Elements(RUN_JOBS)).sample_size(20);
+    for (name, mut mill) in subjects() {
+        group.bench_function(name, |bencher| bencher.iter_custom(|iterations| (0..iterations).map(|_| mill.run()).sum()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, ratios, throughput);
+criterion_main!(benches);

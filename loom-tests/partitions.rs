@@ -1,0 +1,343 @@
+//! A publish to a partition whose last job ends; two who take; a key that waits no more; a publisher that is stopped.
+
+#![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
+
+use crate::support::{Bound, check, must_fail};
+use ringmill::chain::LinkArray;
+use ringmill::key::OrderKey;
+use ringmill::partitions::{Next, Partitions, Rules, Seat, Sound};
+use ringmill::sync::atomic::Ordering::{self, Relaxed};
+use ringmill::sync::{Arc, UnsafeCell, thread};
+
+macro_rules! twins {
+    ($($(#[$doc:meta])* $name:ident $field:ident: $type:ty = $value:expr;)*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        struct $name;
+
+        impl Rules for $name {
+            const $field: $type = $value;
+        }
+    )* };
+}
+
+twins! {
+    /// A release that has found nothing writes "nobody" over whatever has come since.
+    ReleasesBlindly RELEASE_RECHECKS: bool = false;
+    /// A release that leaves jobs behind tells nobody.
+    ReleasesSilently RELEASE_SAYS: bool = false;
+    /// A taker looks, then clears the bit that says that there is more.
+    LooksThenClears CLEARS_FIRST: bool = false;
+    /// A taker takes a token that somebody has.
+    TakesAnybodys TAKES_FREE: bool = false;
+    /// Whoever says *ready* believes a bit that it saw before its push was seen.
+    Unfenced FENCED: bool = false;
+    /// A key that waits no more tells nobody.
+    ReturnsSilently RETURN_SAYS: bool = false;
+    EnterRelaxed ENTER: Ordering = Relaxed;
+    TakeRelaxed TAKE: Ordering = Relaxed;
+    PassRelaxed PASS: Ordering = Relaxed;
+}
+
+/// One partition of one lane, and what the jobs' handlers write: loom sees two that are not ordered.
+struct World<R: Rules> {
+    partitions: Partitions<R>,
+    links: LinkArray,
+    payloads: [UnsafeCell<u32>; 4],
+    work: UnsafeCell<u32>,
+}
+
+// SAFETY: loom watches the cells; that nobody else touches them meanwhile is what is being shown
+unsafe impl<R: Rules> Sync for World<R> {}
+// SAFETY: as above
+unsafe impl<R: Rules> Send for World<R> {}
+
+fn key(name: &str) -> OrderKey {
+    // fixed, so that every execution is the same
+    OrderKey::from_high_bits(if name == "a" { 1 << 40 } else { 2 << 40 })
+}
+
+impl<R: Rules> World<R> {
+    fn new() -> Arc<Self> {
+        Arc::new(World {
+            partitions: Partitions::with_rules(1, 1, 4),
+            links: LinkArray::new(4),
+            payloads: std::array::from_fn(|_| UnsafeCell::new(0)),
+            work: UnsafeCell::new(0),
+        })
+    }
+
+    fn publish(&self, index: u32, name: &str) {
+        self.payloads[index as usize].with_mut(|payload| {
+            // SAFETY: the publisher owns the index
+            unsafe { *payload = index + 1 }
+        });
+        self.partitions.enter(&self.links, index, key(name), 0);
+    }
+
+    /// Seats that know their homes: later they take no lock, which would order what the model is about.
+    fn seats<const N: usize>(&self) -> [Seat; N] {
+        let mut seats: [Seat; N] = std::array::from_fn(|_| self.partitions.join());
+        seats.iter_mut().for_each(|seat| assert_eq!(self.take(seat), None));
+        seats
+    }
+
+    fn take(&self, seat: &mut Seat) -> Option<u32> {
+        let mut out = [0];
+        (self.partitions.take_ready(&self.links, 0, seat, &mut out) == 1).then_some(out[0])
+    }
+
+    /// Runs a job that was taken.
+    fn run(&self, index: u32) {
+        self.payloads[index as usize].with(|payload| {
+            // SAFETY: the job was taken
+            assert_eq!(unsafe { *payload }, index + 1);
+        });
+        self.work.with_mut(|work| {
+            // SAFETY: one job of the key at a time
+            unsafe { *work += 1 }
+        });
+    }
+
+    fn end(&self, index: u32) {
+        self.partitions.leave(&self.links, self.partitions.place(index));
+    }
+
+    /// Takes and runs what there is, one by one.
+    fn drain(&self, seat: &mut Seat) -> Vec<u32> {
+        std::iter::from_fn(|| {
+            let index = self.take(seat)?;
+            self.run(index);
+            self.end(index);
+            Some(index)
+        })
+        .collect()
+    }
+}
+
+/// Bad: the job that comes while the last one ends is neither taken by the one who ends that nor found by the next who looks.
+fn publish_against_the_last_end<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let head = world.take(&mut seat).expect("it is ready");
+    let publisher = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.publish(1, "a"))
+    };
+    world.run(head);
+    world.end(head);
+    let mut seen = world.drain(&mut seat);
+    publisher.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!(seen, [1], "lost, or taken twice");
+    assert_eq!(world.partitions.held(), 0, "the token is lost");
+}
+
+/// As above, with an end that may go on with the next.
+fn publish_against_going_on<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    assert_eq!(world.take(&mut seat), Some(0));
+    let publisher = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.publish(1, "a");
+            world.publish(2, "a");
+        })
+    };
+    let mut seen = Vec::new();
+    let mut head = 0;
+    loop {
+        world.run(head);
+        match world.partitions.go_on(&world.links, world.partitions.place(head), &mut seat, 8) {
+            Next::Job(next) => {
+                seen.push(next);
+                head = next;
+            }
+            Next::Ready(_) | Next::Nothing => break,
+        }
+    }
+    publisher.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!(seen, [1, 2]);
+    assert_eq!(world.partitions.held(), 0);
+}
+
+/// Bad: two have the token at once; or a job is run without what its publisher wrote, or beside the one before it; or out of order.
+fn two_who_take<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat, mut others_seat] = world.seats();
+    let publisher = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.publish(0, "a");
+            world.publish(1, "a");
+        })
+    };
+    let other = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.drain(&mut others_seat))
+    };
+    let mine = world.drain(&mut seat);
+    publisher.join().unwrap();
+    let others = other.join().unwrap();
+    let rest = world.drain(&mut seat);
+    let mut all: Vec<u32> = [&mine[..], &others, &rest].concat();
+    assert!([&mine, &others].iter().all(|seen| seen.is_sorted()), "out of order");
+    all.sort_unstable();
+    assert_eq!(all, [0, 1], "lost, or taken twice");
+}
+
+/// Bad: a publish finds the bit set and leaves it alone, and the one who had cleared it looked before the push. (The publisher that made the partition ready is
+/// stopped before it says so, so that nobody sets the bit again.)
+fn a_stopped_publisher<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat, mut takers_seat] = world.seats();
+    // a bit that is set for nothing
+    world.partitions.say_for_model(0, 0);
+    let taker = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.take(&mut takers_seat))
+    };
+    let stopped = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.partitions.enter_and_stop(&world.links, 1, key("a"), 0))
+    };
+    world.partitions.enter(&world.links, 2, key("a"), 0);
+    let taken = taker.join().unwrap();
+    stopped.join().unwrap();
+    if taken.is_none() {
+        assert!(world.take(&mut seat).is_some(), "a job whose publish has returned is not found");
+    }
+}
+
+/// Bad: one who looks at a partition whose token somebody has takes a job of it all the same; or forgets it, when the token is given back just then.
+fn a_look_at_a_held_partition<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat, mut others_seat] = world.seats();
+    world.publish(0, "a");
+    let head = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    // said by a publisher that came before the token was taken, and was slow
+    world.partitions.say_for_model(0, 0);
+    let other = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.drain(&mut others_seat))
+    };
+    world.run(head);
+    world.end(head);
+    let mut seen = other.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!((seen, world.partitions.held()), (vec![1], 0), "lost, or taken twice");
+}
+
+/// Bad: what was set aside for a key is lost when the key waits no more, while the partition's last job ends.
+fn a_key_waits_no_more<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let loose = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    world.publish(2, "b");
+    world.partitions.step_aside(&world.links, loose);
+    assert_eq!(world.take(&mut seat), Some(2), "the other key goes on");
+    let ending = {
+        let world = Arc::clone(&world);
+        // the loose job has come back, and has run
+        thread::spawn(move || world.end(loose))
+    };
+    world.end(2);
+    let mut seen = world.drain(&mut seat);
+    ending.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!((seen, world.partitions.held(), world.partitions.waiting_keys()), (vec![1], 0, 0));
+}
+
+/// Bad: an evictor or a purge takes what a worker takes too, or leaves the partition without its jobs.
+#[test]
+fn what_is_taken_out_is_taken_once() {
+    check("partitions: purge / take", Bound::ALL, || {
+        let world = World::<Sound>::new();
+        let [mut seat] = world.seats();
+        world.publish(0, "a");
+        world.publish(1, "a");
+        let purge = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.partitions.drain(&world.links, 0))
+        };
+        let mut seen = world.drain(&mut seat);
+        seen.extend(purge.join().unwrap());
+        seen.extend(world.drain(&mut seat));
+        seen.sort_unstable();
+        assert_eq!((seen, world.partitions.held()), (vec![0, 1], 0));
+    });
+}
+
+#[test]
+fn a_publish_meets_the_last_end() {
+    check("partitions: publish / last end", Bound::ALL, publish_against_the_last_end::<Sound>);
+    check("partitions: publish / going on", Bound::preemptions(3), publish_against_going_on::<Sound>);
+}
+
+#[test]
+fn twin_a_blind_release_loses_a_job() {
+    must_fail("partitions: blind release", Bound::ALL, publish_against_the_last_end::<ReleasesBlindly>);
+}
+
+#[test]
+fn twin_a_silent_release_loses_a_job() {
+    must_fail("partitions: silent release", Bound::ALL, publish_against_the_last_end::<ReleasesSilently>);
+}
+
+#[test]
+fn twin_a_job_is_run_without_what_its_publisher_wrote() {
+    must_fail("partitions: enter relaxed", Bound::preemptions(3), publish_against_going_on::<EnterRelaxed>);
+    must_fail("partitions: take relaxed", Bound::preemptions(3), publish_against_going_on::<TakeRelaxed>);
+}
+
+#[test]
+fn of_two_who_take_one_has_the_token() {
+    check("partitions: two takers", Bound::preemptions(2), two_who_take::<Sound>);
+}
+
+#[test]
+fn a_held_partition_is_left_alone_and_not_forgotten() {
+    check("partitions: a look at a held one", Bound::ALL, a_look_at_a_held_partition::<Sound>);
+}
+
+#[test]
+fn twin_a_token_is_taken_from_whoever_has_it() {
+    must_fail("partitions: takes anybody's", Bound::ALL, a_look_at_a_held_partition::<TakesAnybodys>);
+}
+
+#[test]
+fn twin_a_bit_is_cleared_after_the_look() {
+    must_fail("partitions: looks, then clears", Bound::ALL, a_look_at_a_held_partition::<LooksThenClears>);
+}
+
+#[test]
+fn twin_a_handler_runs_beside_the_one_before_it() {
+    must_fail("partitions: pass relaxed", Bound::preemptions(2), two_who_take::<PassRelaxed>);
+}
+
+#[test]
+fn a_stopped_publisher_holds_up_nobody() {
+    check("partitions: stopped publisher", Bound::preemptions(3), a_stopped_publisher::<Sound>);
+}
+
+#[test]
+fn twin_who_does_not_fence_believes_an_old_bit() {
+    must_fail("partitions: unfenced", Bound::preemptions(3), a_stopped_publisher::<Unfenced>);
+}
+
+#[test]
+fn what_was_set_aside_comes_back() {
+    check("partitions: a key waits no more", Bound::ALL, a_key_waits_no_more::<Sound>);
+}
+
+#[test]
+fn twin_a_silent_return_loses_what_was_set_aside() {
+    must_fail("partitions: silent return", Bound::ALL, a_key_waits_no_more::<ReturnsSilently>);
+}

@@ -1,0 +1,351 @@
+//! All partitions of a queue.
+
+use super::homes::Seat;
+use super::partition::Partition;
+use super::place::{Place, Places, Role};
+use super::ready::{Ready, WORD, ones};
+use super::rules::{Rules, Sound};
+use crate::chain::Links;
+use crate::key::OrderKey;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, full_fence_after_rmw};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// What follows a job that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// This one, which has the token now.
+    Job(u32),
+    /// One in this lane, for whoever comes: the token was given back.
+    Ready(usize),
+    /// None.
+    Nothing,
+}
+
+/// How evenly the keys spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Skew {
+    /// Jobs with a key.
+    pub jobs: u32,
+    /// Partitions that have any.
+    pub used: u32,
+    /// Jobs of the partition that has most.
+    pub fullest: u32,
+}
+
+/// The partitions of a queue, and where each of its jobs stands. See the [module's](super) essay.
+pub struct Partitions<R: Rules = Sound> {
+    partitions: Box<[Partition]>,
+    /// As many as `1 << bits`.
+    bits: u32,
+    places: Places,
+    /// Per lane.
+    ready: Box<[Ready]>,
+    /// Who takes jobs.
+    members: Mutex<Vec<u32>>,
+    /// Counts changes of `members`. Written under its lock, read as a hint.
+    version: AtomicU64,
+    rules: PhantomData<fn() -> R>,
+}
+
+impl Partitions {
+    /// `count` partitions, a power of two, for a queue of `capacity` slots.
+    pub fn new(count: u32, lanes: usize, capacity: u32) -> Self {
+        Self::with_rules(count, lanes, capacity)
+    }
+}
+
+impl<R: Rules> Partitions<R> {
+    /// Partitions that go by other rules, for models.
+    #[doc(hidden)]
+    pub fn with_rules(count: u32, lanes: usize, capacity: u32) -> Self {
+        assert!(count.is_power_of_two(), "a power of two, as `QueueConfig::validate` sees to");
+        Partitions {
+            partitions: (0..count).map(|_| Partition::new()).collect(),
+            bits: count.trailing_zeros(),
+            places: Places::new(capacity),
+            ready: (0..lanes).map(|_| Ready::new(count as usize)).collect(),
+            members: Mutex::new(Vec::new()),
+            version: AtomicU64::new(0),
+            rules: PhantomData,
+        }
+    }
+
+    /// How many partitions.
+    pub fn count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Where a job stands. For the owner of the index, or a holder.
+    #[inline]
+    pub fn place(&self, index: u32) -> Place {
+        self.places.get(index)
+    }
+
+    /// Says what key a job has that goes into the slot. The caller owns `index`.
+    #[inline]
+    pub fn set_place(&self, index: u32, place: Place) {
+        self.places.set(index, place);
+    }
+
+    #[inline]
+    fn of(&self, place: Place) -> &Partition {
+        &self.partitions[place.partition(self.bits)]
+    }
+
+    // ---- in ----
+
+    /// A job with a key takes its place at the end of its partition. True if nobody has the token: the caller wakes somebody. The caller's last look at the world
+    /// is fenced from the push.
+    #[inline]
+    pub fn enter(&self, links: &impl Links, index: u32, key: OrderKey, lane: usize) -> bool {
+        let place = Place::new(key, lane);
+        self.places.set(index, place);
+        self.enter_again(links, index, place)
+    }
+
+    /// As [`enter`](Self::enter), for a job whose place was set before.
+    #[inline]
+    pub fn enter_again(&self, links: &impl Links, index: u32, place: Place) -> bool {
+        let at = place.partition(self.bits);
+        if self.partitions[at].enter::<R>(links, index).is_held() {
+            // whoever has the token sees the job when it gives it back
+            full_fence_after_rmw();
+            return false;
+        }
+        self.ready[place.lane()].say::<R>(at);
+        true
+    }
+
+    /// As [`enter`](Self::enter), by a publisher that is stopped before it says that the partition is ready: for models.
+    #[doc(hidden)]
+    pub fn enter_and_stop(&self, links: &impl Links, index: u32, key: OrderKey, lane: usize) {
+        let place = Place::new(key, lane);
+        self.places.set(index, place);
+        self.of(place).enter::<R>(links, index);
+    }
+
+    /// A bit that is set for nothing: for models.
+    #[doc(hidden)]
+    pub fn say_for_model(&self, partition: usize, lane: usize) {
+        self.ready[lane].say::<R>(partition);
+    }
+
+    // ---- out ----
+
+    /// A seat for somebody who takes jobs.
+    pub fn join(&self) -> Seat {
+        let mut members = self.members.lock();
+        let member = (0..).find(|number| !members.contains(number)).expect("there are fewer members than numbers");
+        members.push(member);
+        self.members_changed();
+        let words = self.partitions.len().div_ceil(WORD);
+        Seat { member, version: 0, mine: vec![0; words].into(), at: member as usize * 7 % self.count(), row: (0, 0) }
+    }
+
+    /// Its owner takes no more jobs.
+    pub fn part(&self, seat: &Seat) {
+        self.members.lock().retain(|&member| member != seat.member);
+        self.members_changed();
+    }
+
+    fn members_changed(&self) {
+        // relaxed: whoever sees that it moved looks under the lock
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// Who takes jobs.
+    pub fn members(&self) -> Vec<u32> {
+        self.members.lock().clone()
+    }
+
+    /// Sees to it that the seat knows its homes.
+    #[inline]
+    fn settle(&self, seat: &mut Seat) {
+        // relaxed: a hint, see `members_changed`
+        if self.version.load(Relaxed) != seat.version {
+            self.settle_anew(seat);
+        }
+    }
+
+    #[cold]
+    fn settle_anew(&self, seat: &mut Seat) {
+        let members = self.members.lock();
+        // relaxed: one that moves after this was moved by somebody whom we see under the lock, or see next time
+        let version = self.version.load(Relaxed);
+        seat.settle(self.count(), &members, version);
+    }
+
+    /// Takes up to `out.len()` heads of ready partitions for `lane`, each with its token: from those where `seat` is at home, or if none of them is ready, from
+    /// all. Says how many.
+    pub fn take_ready(&self, links: &impl Links, lane: usize, seat: &mut Seat, out: &mut [u32]) -> usize {
+        self.settle(seat);
+        match self.take_from(links, lane, seat, true, out) {
+            0 => self.take_from(links, lane, seat, false, out),
+            taken => taken,
+        }
+    }
+
+    fn take_from(&self, links: &impl Links, lane: usize, seat: &mut Seat, at_home: bool, out: &mut [u32]) -> usize {
+        let ready = &self.ready[lane];
+        let words = ready.words();
+        let (first, bit) = (seat.at / WORD, seat.at % WORD);
+        let mut taken = 0;
+        // once round: from the bit at which the last look ended, and at last what lies before it in the same word
+        for step in 0..=words {
+            let word = (first + step) % words;
+            let turn = match step {
+                0 => u64::MAX << bit,
+                _ if step == words => !(u64::MAX << bit),
+                _ => u64::MAX,
+            };
+            let mask = if at_home { turn & seat.mine[word] } else { turn };
+            while taken < out.len() {
+                let found = if R::CLEARS_FIRST { ready.clear(word, mask, out.len() - taken) } else { ready.bits(word) & mask };
+                if found == 0 {
+                    break;
+                }
+                for partition in ones(found).map(|bit| word * WORD + bit) {
+                    if let Some(index) = self.partitions[partition].take::<R>(links, &self.places) {
+                        out[taken] = index;
+                        taken += 1;
+                    }
+                    seat.at = (partition + 1) % self.count();
+                }
+                if !R::CLEARS_FIRST {
+                    // a model's mutation
+                    ready.clear(word, found, WORD);
+                }
+            }
+            if taken == out.len() {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// A hint that a partition is ready.
+    pub fn any_ready(&self) -> bool {
+        self.ready.iter().any(|ready| (0..ready.words()).any(|word| ready.bits(word) != 0))
+    }
+
+    /// The oldest job of a partition that is ready for `lane`: of the one that is first in turn. Racy; for hints only.
+    pub fn peek(&self, links: &impl Links, lane: usize, seat: &Seat) -> Option<u32> {
+        let ready = &self.ready[lane];
+        let words = ready.words();
+        let partition = (0..=words).find_map(|step| {
+            let word = (seat.at / WORD + step) % words;
+            let turn = if step == 0 { u64::MAX << (seat.at % WORD) } else { u64::MAX };
+            ones(ready.bits(word) & turn).next().map(|bit| word * WORD + bit)
+        })?;
+        let mut head = None;
+        self.partitions[partition].heads::<R>(links, |index| head = head.or(Some(index)));
+        head
+    }
+
+    // ---- on ----
+
+    /// A job whose place this was has ended, or goes its way without its key. True if the caller has to wake somebody.
+    #[inline]
+    pub fn leave(&self, links: &impl Links, place: Place) -> bool {
+        let ready = match place.role() {
+            Role::Unkeyed | Role::Apart => None,
+            Role::Head => self.of(place).release::<R>(links, &self.places),
+            Role::Loose => self.of(place).put_back::<R>(links, &self.places, place.key()),
+        };
+        self.say(place, ready)
+    }
+
+    #[inline]
+    fn say(&self, place: Place, ready: Option<usize>) -> bool {
+        if let Some(lane) = ready
+            && R::RELEASE_SAYS
+        {
+            self.ready[lane].say::<R>(place.partition(self.bits));
+        }
+        ready.is_some()
+    }
+
+    /// A head has ended that `seat` took. If its owner took fewer than `in_a_row` of the partition, one after the other, it may go on with the next, provided that
+    /// is of the same lane.
+    #[inline]
+    pub fn go_on(&self, links: &impl Links, place: Place, seat: &mut Seat, in_a_row: u32) -> Next {
+        let at = place.partition(self.bits);
+        let partition = &self.partitions[at];
+        seat.row = if seat.row.0 == at { (at, seat.row.1 + 1) } else { (at, 1) };
+        let next = if seat.row.1 < in_a_row {
+            partition.go_on::<R>(links, &self.places)
+        } else {
+            seat.row.1 = 0;
+            partition.release::<R>(links, &self.places).map_or(Next::Nothing, Next::Ready)
+        };
+        let lane = match next {
+            Next::Job(index) if self.places.get(index).lane() != place.lane() => partition.push_back::<R>(links, &self.places, index),
+            Next::Ready(lane) => lane,
+            next => return next,
+        };
+        self.say(place, Some(lane));
+        Next::Ready(lane)
+    }
+
+    /// The head in `index` waits for a retry, and its key with it. True if the caller has to wake somebody for the rest of the partition. The caller owns `index`.
+    pub fn step_aside(&self, links: &impl Links, index: u32) -> bool {
+        let place = self.place(index);
+        self.of(place).set_aside(&self.places, index);
+        self.leave(links, place)
+    }
+
+    /// The job in `index` will enter again. Where it stood. The caller owns `index`.
+    pub fn take_leave(&self, index: u32) -> Place {
+        let place = self.place(index);
+        if place.role() != Role::Unkeyed {
+            self.places.set_role(index, Role::Apart);
+        }
+        place
+    }
+
+    // ---- for those who come without a token ----
+
+    /// Shows, of every partition, the oldest waiting job, and the oldest of each key that waits.
+    pub fn heads(&self, links: &impl Links, mut show: impl FnMut(u32)) {
+        self.partitions.iter().for_each(|partition| partition.heads::<R>(links, &mut show));
+    }
+
+    /// Takes out the waiting job in `index` if it is one of those still, and is `wanted`. Its owner is the caller then.
+    pub fn take_out(&self, links: &impl Links, index: u32, wanted: impl Fn(u32) -> bool) -> bool {
+        let place = self.place(index);
+        place.role() != Role::Unkeyed && self.of(place).take_out::<R>(links, index, wanted)
+    }
+
+    /// Takes out every job that waits in the partition `at`.
+    pub fn drain(&self, links: &impl Links, at: usize) -> Vec<u32> {
+        self.partitions[at].drain::<R>(links)
+    }
+
+    /// How the `jobs` spread that are in slots.
+    pub fn skew(&self, jobs: impl Iterator<Item = u32>) -> Skew {
+        let mut loads = vec![0u32; self.count()];
+        for place in jobs.map(|index| self.place(index)).filter(|place| place.role() != Role::Unkeyed) {
+            loads[place.partition(self.bits)] += 1;
+        }
+        let used = loads.iter().filter(|&&load| load > 0).count() as u32;
+        Skew { jobs: loads.iter().sum(), used, fullest: loads.iter().copied().max().unwrap_or(0) }
+    }
+
+    /// How many tokens are out.
+    pub fn held(&self) -> usize {
+        self.partitions.iter().filter(|partition| partition.peek().is_held()).count()
+    }
+
+    /// How many keys wait for a retry.
+    pub fn waiting_keys(&self) -> usize {
+        self.partitions.iter().map(Partition::waiting_keys).sum()
+    }
+}
+
+impl<R: Rules> fmt::Debug for Partitions<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partitions").field("count", &self.count()).field("held", &self.held()).finish_non_exhaustive()
+    }
+}
