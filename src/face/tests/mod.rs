@@ -22,7 +22,7 @@ use crate::{
     Backoff, Consumer, Counts, Delivery, Handler, Invalid, Payload, PoolConfig, Producer, QueueConfig, QueueHandle, QueueSnapshot,
     RetryPolicy, Runtime, ShutdownOptions,
 };
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
