@@ -9,8 +9,8 @@
 #![allow(clippy::disallowed_types, reason = "a user of the crate, not the crate")]
 
 use ringmill::{
-    Context, JobError, Kind, Layer, Layers, Mux, Outcome, Payload, PoolConfig, QueueConfig, QueueHandle, Runtime, ShutdownOptions, Verdict,
-    with_state,
+    Context, JobError, Kind, Layer, Layers, Mux, Observed, Payload, PoolConfig, QueueConfig, QueueHandle, Runtime, ShutdownOptions,
+    Verdict, with_state,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -81,8 +81,8 @@ impl Services {
 struct Times(Arc<Mutex<BTreeMap<String, (u32, Duration)>>>);
 
 impl Times {
-    fn add(&self, name: &str, took: Duration, outcome: Outcome<'_>) {
-        let name = format!("{name}, {}", if outcome == Outcome::Ended(&Verdict::Ack) { "done" } else { "failed" });
+    fn add(&self, name: &str, took: Duration, outcome: Observed<'_>) {
+        let name = format!("{name}, {}", if outcome == Observed::Ended(&Verdict::Ack) { "done" } else { "failed" });
         let mut times = self.0.lock().expect("nobody panics in here");
         let (runs, longest) = times.entry(name).or_default();
         *runs += 1;

@@ -143,10 +143,12 @@ impl<T> Context<T> {
         (self.follow_up.take(), self.answer.take())
     }
 
-    /// Drops what the handler left.
+    /// Drops what the handler left: one by one, since either may panic when it is dropped.
     pub(crate) fn drop_more(&self) {
         if self.more.get() {
-            self.queue.discard(self.take_more());
+            let (follow_up, answer) = self.take_more();
+            self.queue.discard(follow_up);
+            self.queue.discard(answer);
         }
     }
 

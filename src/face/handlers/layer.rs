@@ -12,8 +12,8 @@ use std::time::Duration;
 /// state or settings of its own, or fits around handlers of any payload.
 ///
 /// A layer that does not call `next` ends the delivery by itself, with the verdict it returns; one that calls it twice has the handler called twice. What
-/// counts is the verdict that the outermost layer returns; a follow-up ([`Context::complete_with`]) is published if that is [`Verdict::Ack`]. A panic goes
-/// through a layer like through any function.
+/// counts is the verdict that the outermost layer returns; a follow-up ([`Context::complete_with`]) is published, and an answer ([`Context::complete`]) given, if
+/// that is [`Verdict::Ack`]. A panic goes through a layer like through any function.
 ///
 /// `()` is the layer that does nothing, and a pair of layers is a layer, the first one outside.
 ///
@@ -214,7 +214,7 @@ impl<L> Layers<L> {
     }
 
     /// Adds a hook that is told how long the handler took, by the runtime's clock, and how it ended. The whole queue's times are in
-    /// [`LaneSnapshot`](crate::LaneSnapshot) anyway; this is for times by kind, by customer, by outcome.
+    /// [`LaneSnapshot`](crate::LaneSnapshot) anyway; this is for times by kind, by customer, by how it went.
     ///
     /// ```
     /// use ringmill::clock::ManualClock;
@@ -251,8 +251,8 @@ impl<L> Layers<L> {
 
     /// Adds a net for panics: `verdict` is told the message and says what becomes of the job. Without it a panic is a failed attempt.
     ///
-    /// A panic that ends here is none for the queue: it does not count among [`Counts::panics`](crate::Counts::panics). A follow-up that the handler left
-    /// before it panicked is dropped.
+    /// A panic that ends here is none for the queue: it does not count among [`Counts::panics`](crate::Counts::panics). A follow-up or an
+    /// answer that the handler left before it panicked is dropped.
     ///
     /// ```
     /// use ringmill::{JobError, Layers, QueueConfig, Runtime, Verdict};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::KIND_BYTES_MAX;
-use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Observed, Overflow, Verdict, with_state};
+use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Observed, Overflow, Request, Verdict, with_state};
 use std::panic::panic_any;
 use std::sync::Mutex;
 
@@ -297,6 +297,21 @@ fn what_a_handler_chained_before_it_panicked_is_not_published() {
 }
 
 #[test]
+fn what_a_handler_answered_before_it_panicked_is_no_answer() {
+    let handler = Layers::new().catch_panic(|_: &Task, _, _| ()).handler(|task: &Task, context: &Context<Task>| {
+        let verdict = context.complete(task.0.len());
+        assert_ne!(task.0, "bug", "behind the answer");
+        verdict
+    });
+    let push = Push::new(q(8), handler);
+    let mut ends = ["bug", "fine"].map(|kind| push.producer.watched().publish(task(kind)).unwrap());
+    push.turn();
+    let answers = ends.each_mut().map(|end| end.try_take().unwrap().answer);
+    assert_eq!(answers, [None, Some(4)]);
+    assert_eq!(push.settled().acked, 2);
+}
+
+#[test]
 fn times_are_those_of_the_runtimes_clock() {
     let (clock, log) = (Arc::new(ManualClock::new()), Log::default());
     let (hands, note) = (Arc::clone(&clock), log.clone());
@@ -329,6 +344,10 @@ fn layers_and_kinds_are_there_in_the_publishers_own_thread_too() {
 struct Task(String);
 
 impl Payload for Task {}
+
+impl Request for Task {
+    type Answer = usize;
+}
 
 impl Kind for Task {
     fn kind(&self) -> &str {
