@@ -19,3 +19,4 @@ mod routing;
 mod runtime;
 mod state;
 mod support;
+mod users;
