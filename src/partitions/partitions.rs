@@ -229,6 +229,7 @@ impl<R: Rules> Partitions<R> {
                 ones(found).for_each(|bit| prefetch_for_write(&self.partitions[word * WORD + bit]));
                 for partition in ones(found).map(|bit| word * WORD + bit) {
                     if let Some(index) = self.partitions[partition].take::<R>(links, &self.places) {
+                        links.prefetch(index);
                         out[taken] = (index, partition as u16);
                         taken += 1;
                     }

@@ -199,7 +199,6 @@ impl<T> Claimer<T> {
         let (Some(order), Some(mine)) = (&queue.order, self.order.as_deref_mut()) else { return false };
         let want = (self.prefetch as usize).min(AHEAD_MAX);
         let taken = order.partitions.take_ready(&queue.slab, lane, &mut mine.seat, &mut mine.taken[..want]);
-        mine.taken[..taken].iter().for_each(|&(index, _)| queue.slab.prefetch(index));
         let mut partitions = [0; AHEAD_MAX];
         for (at, &(index, partition)) in mine.taken[..taken].iter().enumerate() {
             self.lanes[lane].held[at] = publish_claim(queue, &self.block, lane * AHEAD_MAX + at, index);
