@@ -185,11 +185,10 @@ impl<T> Claimer<T> {
         let Some(order) = &mut self.order else { return false };
         let partitions_first = order.partitions_first;
         order.partitions_first = !partitions_first;
-        if partitions_first {
-            self.refill_from_partitions(lane) || self.refill_from_lane_in_turn(lane, look)
-        } else {
-            self.refill_from_lane_in_turn(lane, look) || self.refill_from_partitions(lane)
+        if partitions_first && self.refill_from_partitions(lane) {
+            return true;
         }
+        self.refill_from_lane_in_turn(lane, look) || !partitions_first && self.refill_from_partitions(lane)
     }
 
     /// Takes heads of partitions, each with its token.
