@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Publishes jobs through an exchange. One per thread: it holds a producer of each queue it published to, and the bindings it saw last.
 ///
-/// Jobs are published to a [`Destination`]: a routing key, or a [`Route`](crate::Route). The lane of a copy is its binding's, whatever the job says; time to live and
+/// Jobs are published to a [`Destination`]: a routing key, or a [`Route`](crate::Route). The lane of a copy is its binding's, whatever the job says; its keys, time to live and
 /// visibility timeout go with every copy.
 ///
 /// # Guarantees

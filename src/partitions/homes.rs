@@ -51,7 +51,7 @@ impl Seat {
 
     /// True for every other seat.
     pub fn is_even(&self) -> bool {
-        self.member % 2 == 0
+        self.member.is_multiple_of(2)
     }
 
     /// In which partitions it is at home.

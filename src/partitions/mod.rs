@@ -20,13 +20,13 @@
 //! partition says that it is **ready**: it has jobs and nobody has its token. That is a hint. What decides is the partition's word:
 //!
 //! ```text
-//!   31     30     29      28     24 23               0
-//!  +------+------+-------+---------+------------------+
-//!  | held | more | aside | 0       | top of the inbox |
-//!  +------+------+-------+---------+------------------+
+//!   31     30     29      28        27 24 23               0
+//!  +------+------+-------+---------+-----+------------------+
+//!  | held | more | aside | several |  0  | top of the inbox |
+//!  +------+------+-------+---------+-----+------------------+
 //! ```
 //!
-//! *held*: somebody has the token. *more*: the line is not empty. *aside*: some keys wait. The inbox is pushed to by CAS and only ever taken whole, so its top
+//! *held*: somebody has the token. *more*: the line is not empty. *aside*: some keys wait. *several*: the inbox has more than one job. The inbox is pushed to by CAS and only ever taken whole, so its top
 //! means the same whenever it is found again: no tag is needed. The line, and the right to take the inbox into it, are under a lock: those who publish never
 //! take it, nor does a worker while a partition has no more than one job at a time.
 //!

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 const HELD: u32 = 1 << 31;
 const MORE: u32 = 1 << 30;
 const ASIDE: u32 = 1 << 29;
+const SEVERAL: u32 = 1 << 28;
 
-const _: () = assert!(INDEX_BITS < 29, "an index fits below the flags");
+const _: () = assert!(INDEX_BITS <= 28, "an index fits below the flags");
 
 /// What a partition's word says. Drawn in the [module's](super) essay.
 #[derive(Clone, Copy)]
@@ -28,9 +29,17 @@ impl Word {
         self.0 & INDEX_NONE
     }
 
+    /// After a push.
     #[inline]
-    fn with_top(self, index: u32) -> Self {
-        Word(self.0 & !INDEX_NONE | index)
+    fn pushed(self, index: u32) -> Self {
+        let several = if self.top() == INDEX_NONE { 0 } else { SEVERAL };
+        Word(self.0 & !INDEX_NONE | several | index)
+    }
+
+    /// With the inbox taken.
+    #[inline]
+    fn emptied(self) -> Self {
+        Word(self.0 & !SEVERAL | INDEX_NONE)
     }
 
     #[inline]
@@ -44,10 +53,10 @@ impl Word {
         self.top() != INDEX_NONE || self.0 & MORE != 0
     }
 
-    /// True when all there is lies in the inbox.
+    /// True when all there can be is one job in the inbox.
     #[inline]
-    fn is_inbox_only(self) -> bool {
-        self.0 & (MORE | ASIDE) == 0
+    fn has_one_at_most(self) -> bool {
+        self.0 & (MORE | ASIDE | SEVERAL) == 0
     }
 }
 
@@ -107,7 +116,7 @@ impl Partition {
             links.set_next(index, word.top());
             // edge partition.enter, release: link, place and description of the job
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.with_top(index).0, R::ENTER, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, word.pushed(index).0, R::ENTER, Relaxed) {
                 Ok(_) => return word,
                 Err(now) => word = Word(now),
             }
@@ -122,18 +131,12 @@ impl Partition {
             if word.is_held() && R::TAKES_FREE || !word.waits() {
                 return None;
             }
-            let top = word.top();
-            if word.is_inbox_only() && links.next(top) == INDEX_NONE {
+            if word.has_one_at_most() {
                 // edge partition.enter, acquire: the job's link, place and description
                 // edge partition.pass, acquire: what the last job's handler did
                 // relaxed on failure: CAS re-checks
                 match self.word.compare_exchange_weak(word.0, HELD | INDEX_NONE, R::TAKE, Relaxed) {
-                    Ok(_) => {
-                        // the link may have been written since: of a job that was taken and published again in between
-                        let index = if links.next(top) == INDEX_NONE { top } else { self.keep_rest(links, top) };
-                        places.set_role(index, Role::Head);
-                        return Some(index);
-                    }
+                    Ok(_) => return Some(word.top()),
                     Err(now) => word = Word(now),
                 }
                 continue;
@@ -144,16 +147,6 @@ impl Partition {
                 FromLine::Again => word = self.peek(),
             }
         }
-    }
-
-    /// The oldest of an inbox that was taken whole. The others are older than what is in the line by now.
-    #[cold]
-    fn keep_rest(&self, links: &impl Links, top: u32) -> u32 {
-        let mut line = self.line.lock();
-        line.first = reverse(links, top, line.first);
-        // relaxed: *more* changes under the lock
-        self.word.fetch_or(MORE, Relaxed);
-        self.pop_first(&mut line, links)
     }
 
     fn take_from_line<R: Rules>(&self, links: &impl Links, places: &Places) -> FromLine {
@@ -210,7 +203,7 @@ impl Partition {
         if !self.fill::<R>(&mut line, links) {
             return None;
         }
-        let lane = places.get(line.first).lane();
+        let lane = places.lane(line.first);
         // edge partition.pass, release: what the job's handler did
         self.word.fetch_and(!HELD, R::PASS);
         Some(lane)
@@ -251,7 +244,7 @@ impl Partition {
         line.first = side.first;
         // edge partition.pass, release: what the loose job's handler did
         let before = Word(self.word.fetch_or(MORE, Release));
-        (!before.is_held() && R::RETURN_SAYS).then(|| places.get(side.first).lane())
+        (!before.is_held() && R::RETURN_SAYS).then(|| places.lane(side.first))
     }
 
     // ---- under the lock ----
@@ -265,9 +258,9 @@ impl Partition {
         while word.top() != INDEX_NONE {
             // edge partition.enter, acquire: links, places and descriptions of the jobs
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.with_top(INDEX_NONE).0 | MORE, R::TAKE, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, word.emptied().0 | MORE, R::TAKE, Relaxed) {
                 Ok(_) => {
-                    line.first = reverse(links, word.top(), INDEX_NONE);
+                    line.first = reverse(links, word.top());
                     return true;
                 }
                 Err(now) => word = Word(now),
@@ -291,10 +284,10 @@ impl Partition {
     fn pop_runnable<R: Rules>(&self, line: &mut Line, links: &impl Links, places: &Places) -> Option<u32> {
         while self.fill::<R>(line, links) {
             let index = self.pop_first(line, links);
-            let Some(side) = line.aside.get_mut(&places.get(index).key()) else {
-                places.set_role(index, Role::Head);
+            if line.aside.is_empty() {
                 return Some(index);
-            };
+            }
+            let Some(side) = line.aside.get_mut(&places.get(index).key()) else { return Some(index) };
             links.set_next(index, INDEX_NONE);
             if side.first == INDEX_NONE {
                 side.first = index;
@@ -309,14 +302,13 @@ impl Partition {
     /// Puts a head that is not to be run now back to where it was.
     pub(super) fn push_back<R: Rules>(&self, links: &impl Links, places: &Places, head: u32) -> usize {
         let mut line = self.line.lock();
-        places.set_role(head, Role::Apart);
         links.set_next(head, line.first);
         line.first = head;
         // edge partition.pass, release: what the last job's handler did
         self.word.fetch_or(MORE, Release);
         // edge partition.pass, release: as above
         self.word.fetch_and(!HELD, R::PASS);
-        places.get(head).lane()
+        places.lane(head)
     }
 
     // ---- for those who come without the token ----
@@ -386,9 +378,9 @@ impl Partition {
     }
 }
 
-/// Turns a stack into a chain, oldest first, that ends in `tail`. Says which is the oldest.
-fn reverse(links: &impl Links, top: u32, tail: u32) -> u32 {
-    let (mut first, mut at) = (tail, top);
+/// Turns a stack into a chain, oldest first. Says which is the oldest.
+fn reverse(links: &impl Links, top: u32) -> u32 {
+    let (mut first, mut at) = (INDEX_NONE, top);
     while at != INDEX_NONE {
         let next = links.next(at);
         links.set_next(at, first);

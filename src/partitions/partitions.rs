@@ -8,7 +8,7 @@ use super::rules::{Rules, Sound};
 use crate::chain::Links;
 use crate::key::OrderKey;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::sync::{Mutex, full_fence_after_rmw};
+use crate::sync::{Mutex, full_fence_after_rmw, prefetch_for_write};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -64,7 +64,7 @@ impl<R: Rules> Partitions<R> {
         Partitions {
             partitions: (0..count).map(|_| Partition::new()).collect(),
             bits: count.trailing_zeros(),
-            places: Places::new(capacity),
+            places: Places::new(capacity, lanes),
             ready: (0..lanes).map(|_| Ready::new(count as usize)).collect(),
             members: Mutex::new(Vec::new()),
             version: AtomicU64::new(0),
@@ -77,7 +77,7 @@ impl<R: Rules> Partitions<R> {
         self.partitions.len()
     }
 
-    /// Where a job stands. For the owner of the index, or a holder.
+    /// Where a job with a key stands. For the owner of the index, or a holder.
     #[inline]
     pub fn place(&self, index: u32) -> Place {
         self.places.get(index)
@@ -87,6 +87,25 @@ impl<R: Rules> Partitions<R> {
     #[inline]
     pub fn set_place(&self, index: u32, place: Place) {
         self.places.set(index, place);
+    }
+
+    /// The job will not be taken, and passes nothing on. The caller owns `index`.
+    pub fn set_apart(&self, index: u32) {
+        if self.place(index).role() == Role::Keyed {
+            self.places.set_role(index, Role::Apart);
+        }
+    }
+
+    /// The partition of a key.
+    #[inline]
+    pub fn partition_of(&self, place: Place) -> usize {
+        place.partition(self.bits)
+    }
+
+    /// Asks for the line of a partition that a job with this key is about to enter.
+    #[inline]
+    pub fn prefetch(&self, key: OrderKey) {
+        prefetch_for_write(self.of(Place::new(key, 0)));
     }
 
     #[inline]
@@ -178,8 +197,8 @@ impl<R: Rules> Partitions<R> {
     }
 
     /// Takes up to `out.len()` heads of ready partitions for `lane`, each with its token: from those where `seat` is at home, or if none of them is ready, from
-    /// all. Says how many.
-    pub fn take_ready(&self, links: &impl Links, lane: usize, seat: &mut Seat, out: &mut [u32]) -> usize {
+    /// all. Says how many; with each its partition.
+    pub fn take_ready(&self, links: &impl Links, lane: usize, seat: &mut Seat, out: &mut [(u32, u16)]) -> usize {
         self.settle(seat);
         match self.take_from(links, lane, seat, true, out) {
             0 => self.take_from(links, lane, seat, false, out),
@@ -187,7 +206,7 @@ impl<R: Rules> Partitions<R> {
         }
     }
 
-    fn take_from(&self, links: &impl Links, lane: usize, seat: &mut Seat, at_home: bool, out: &mut [u32]) -> usize {
+    fn take_from(&self, links: &impl Links, lane: usize, seat: &mut Seat, at_home: bool, out: &mut [(u32, u16)]) -> usize {
         let ready = &self.ready[lane];
         let words = ready.words();
         let (first, bit) = (seat.at / WORD, seat.at % WORD);
@@ -206,9 +225,12 @@ impl<R: Rules> Partitions<R> {
                 if found == 0 {
                     break;
                 }
+                // the lines of all of them at once, before the first is waited for
+                ones(found).for_each(|bit| prefetch_for_write(&self.partitions[word * WORD + bit]));
                 for partition in ones(found).map(|bit| word * WORD + bit) {
                     if let Some(index) = self.partitions[partition].take::<R>(links, &self.places) {
-                        out[taken] = index;
+                        links.prefetch(index);
+                        out[taken] = (index, partition as u16);
                         taken += 1;
                     }
                     seat.at = (partition + 1) % self.count();
@@ -246,32 +268,31 @@ impl<R: Rules> Partitions<R> {
 
     // ---- on ----
 
-    /// A job whose place this was has ended, or goes its way without its key. True if the caller has to wake somebody.
+    /// A job whose place this was, and which had been taken, has ended, or goes its way without its key. True if the caller has to wake somebody.
     #[inline]
     pub fn leave(&self, links: &impl Links, place: Place) -> bool {
         let ready = match place.role() {
             Role::Unkeyed | Role::Apart => None,
-            Role::Head => self.of(place).release::<R>(links, &self.places),
+            Role::Keyed => self.of(place).release::<R>(links, &self.places),
             Role::Loose => self.of(place).put_back::<R>(links, &self.places, place.key()),
         };
-        self.say(place, ready)
+        self.say(self.partition_of(place), ready)
     }
 
     #[inline]
-    fn say(&self, place: Place, ready: Option<usize>) -> bool {
+    fn say(&self, partition: usize, ready: Option<usize>) -> bool {
         if let Some(lane) = ready
             && R::RELEASE_SAYS
         {
-            self.ready[lane].say::<R>(place.partition(self.bits));
+            self.ready[lane].say::<R>(partition);
         }
         ready.is_some()
     }
 
-    /// A head has ended that `seat` took. If its owner took fewer than `in_a_row` of the partition, one after the other, it may go on with the next, provided that
-    /// is of the same lane.
+    /// A head of the partition `at` has ended, which was in `lane` and run by the owner of `seat`. If that has run fewer than `in_a_row` of the partition, one after
+    /// the other, it may go on with the next, provided that is of the same lane.
     #[inline]
-    pub fn go_on(&self, links: &impl Links, place: Place, seat: &mut Seat, in_a_row: u32) -> Next {
-        let at = place.partition(self.bits);
+    pub fn go_on(&self, links: &impl Links, at: usize, lane: usize, seat: &mut Seat, in_a_row: u32) -> Next {
         let partition = &self.partitions[at];
         seat.row = if seat.row.0 == at { (at, seat.row.1 + 1) } else { (at, 1) };
         let next = if seat.row.1 < in_a_row {
@@ -280,13 +301,13 @@ impl<R: Rules> Partitions<R> {
             seat.row.1 = 0;
             partition.release::<R>(links, &self.places).map_or(Next::Nothing, Next::Ready)
         };
-        let lane = match next {
-            Next::Job(index) if self.places.get(index).lane() != place.lane() => partition.push_back::<R>(links, &self.places, index),
+        let next_lane = match next {
+            Next::Job(index) if self.places.lane(index) != lane => partition.push_back::<R>(links, &self.places, index),
             Next::Ready(lane) => lane,
             next => return next,
         };
-        self.say(place, Some(lane));
-        Next::Ready(lane)
+        self.say(at, Some(next_lane));
+        Next::Ready(next_lane)
     }
 
     /// The head in `index` waits for a retry, and its key with it. True if the caller has to wake somebody for the rest of the partition. The caller owns `index`.
@@ -296,15 +317,6 @@ impl<R: Rules> Partitions<R> {
         self.leave(links, place)
     }
 
-    /// The job in `index` will enter again. Where it stood. The caller owns `index`.
-    pub fn take_leave(&self, index: u32) -> Place {
-        let place = self.place(index);
-        if place.role() != Role::Unkeyed {
-            self.places.set_role(index, Role::Apart);
-        }
-        place
-    }
-
     // ---- for those who come without a token ----
 
     /// Shows, of every partition, the oldest waiting job, and the oldest of each key that waits.
@@ -312,22 +324,27 @@ impl<R: Rules> Partitions<R> {
         self.partitions.iter().for_each(|partition| partition.heads::<R>(links, &mut show));
     }
 
-    /// Takes out the waiting job in `index` if it is one of those still, and is `wanted`. Its owner is the caller then.
+    /// Takes out the waiting job in `index` if it is one of those still, and is `wanted`. Its owner is the caller then, and it passes nothing on.
     pub fn take_out(&self, links: &impl Links, index: u32, wanted: impl Fn(u32) -> bool) -> bool {
-        let place = self.place(index);
-        place.role() != Role::Unkeyed && self.of(place).take_out::<R>(links, index, wanted)
+        let taken = self.of(self.place(index)).take_out::<R>(links, index, wanted);
+        if taken {
+            self.set_apart(index);
+        }
+        taken
     }
 
-    /// Takes out every job that waits in the partition `at`.
+    /// Takes out every job that waits in the partition `at`. They pass nothing on.
     pub fn drain(&self, links: &impl Links, at: usize) -> Vec<u32> {
-        self.partitions[at].drain::<R>(links)
+        let jobs = self.partitions[at].drain::<R>(links);
+        jobs.iter().for_each(|&index| self.set_apart(index));
+        jobs
     }
 
-    /// How the `jobs` spread that are in slots.
+    /// How these jobs spread, which are in slots and have keys.
     pub fn skew(&self, jobs: impl Iterator<Item = u32>) -> Skew {
         let mut loads = vec![0u32; self.count()];
-        for place in jobs.map(|index| self.place(index)).filter(|place| place.role() != Role::Unkeyed) {
-            loads[place.partition(self.bits)] += 1;
+        for index in jobs {
+            loads[self.partition_of(self.place(index))] += 1;
         }
         let used = loads.iter().filter(|&&load| load > 0).count() as u32;
         Skew { jobs: loads.iter().sum(), used, fullest: loads.iter().copied().max().unwrap_or(0) }

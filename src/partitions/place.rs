@@ -9,12 +9,12 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub enum Role {
     /// It has no key.
     Unkeyed = 0,
-    /// It is in the partition, or delayed and not there yet, or over.
-    Apart = 1,
-    /// It has been taken, and has the partition's token.
-    Head = 2,
+    /// It has a key. In the partition, or delayed, it has nothing else; once taken, it is a head and has the partition's token.
+    Keyed = 1,
     /// It waits for a retry or runs again; its key waits for it, its partition does not.
-    Loose = 3,
+    Loose = 2,
+    /// It has a key, and will not be taken any more: it passes nothing on.
+    Apart = 3,
 }
 
 /// A job's key, lane and role.
@@ -47,7 +47,7 @@ impl Place {
         if !key.is_some() {
             return Place::UNKEYED;
         }
-        Place(key.raw() & !((1 << KEY_SHIFT) - 1) | (lane as u64 & LANE) << LANE_SHIFT | Role::Apart as u64)
+        Place(key.raw() & !((1 << KEY_SHIFT) - 1) | (lane as u64 & LANE) << LANE_SHIFT | Role::Keyed as u64)
     }
 
     /// What the job is to its partition.
@@ -55,9 +55,9 @@ impl Place {
     pub fn role(self) -> Role {
         match self.0 & ROLE {
             0 => Role::Unkeyed,
-            1 => Role::Apart,
-            2 => Role::Head,
-            _ => Role::Loose,
+            1 => Role::Keyed,
+            2 => Role::Loose,
+            _ => Role::Apart,
         }
     }
 
@@ -91,26 +91,37 @@ impl Place {
     }
 }
 
-/// A place per slot index, written and read by the owner of the index, which the partition, a lane or the inbox carries with it; and read by the holders of the
-/// slot. For statistics, by anybody.
+/// A place per slot index, of jobs with a key. Written and read by the owner of the index, which the partition, a lane or the inbox carries with it; and read by
+/// the holders of the slot. For statistics, by anybody.
+///
+/// Not one of them is read on the usual way of a job: the line is the publisher's, and would have to come over for it.
 #[derive(Debug)]
-pub(super) struct Places(Box<[AtomicU64]>);
+pub(super) struct Places {
+    cells: Box<[AtomicU64]>,
+    one_lane: bool,
+}
 
 impl Places {
-    pub(super) fn new(capacity: u32) -> Self {
-        Places((0..capacity).map(|_| AtomicU64::new(Place::UNKEYED.0)).collect())
+    pub(super) fn new(capacity: u32, lanes: usize) -> Self {
+        Places { cells: (0..capacity).map(|_| AtomicU64::new(Place::UNKEYED.0)).collect(), one_lane: lanes == 1 }
+    }
+
+    /// The lane of a job.
+    #[inline]
+    pub(super) fn lane(&self, index: u32) -> usize {
+        if self.one_lane { 0 } else { self.get(index).lane() }
     }
 
     #[inline]
     pub(super) fn get(&self, index: u32) -> Place {
         // relaxed: carried by whatever carried the index
-        Place(self.0[index as usize].load(Relaxed))
+        Place(self.cells[index as usize].load(Relaxed))
     }
 
     #[inline]
     pub(super) fn set(&self, index: u32, place: Place) {
         // relaxed: exclusive owner
-        self.0[index as usize].store(place.0, Relaxed);
+        self.cells[index as usize].store(place.0, Relaxed);
     }
 
     #[inline]
@@ -127,10 +138,10 @@ mod tests {
     fn a_place_says_what_it_was_made_of() {
         let key = OrderKey::of(b"order-42");
         let place = Place::new(key, 7);
-        assert_eq!((place.role(), place.lane()), (Role::Apart, 7));
-        let head = place.with_role(Role::Head);
-        assert_eq!((head.role(), head.lane(), head.key()), (Role::Head, 7, place.key()));
-        let again = Place::new(head.order_key(), 0);
+        assert_eq!((place.role(), place.lane()), (Role::Keyed, 7));
+        let loose = place.with_role(Role::Loose);
+        assert_eq!((loose.role(), loose.lane(), loose.key()), (Role::Loose, 7, place.key()));
+        let again = Place::new(loose.order_key(), 0);
         assert_eq!((again.key(), again.partition(10)), (place.key(), place.partition(10)));
         assert_eq!(place.partition(0), 0);
         assert!(place.partition(12) < 4096);

@@ -6,7 +6,7 @@
 use super::bent::{Bend, is_bent};
 use super::claim_block::{AHEAD_MAX, ClaimBlock, DELIVERIES};
 use super::follow::Parting;
-use super::order::OrderSeat;
+use super::order::{OrderSeat, Turn};
 use super::{Accounts, Aftermath, Lease, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Timestamp, nanos};
@@ -15,7 +15,6 @@ use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
 use crate::limits::PREFETCH_MAX;
-use crate::partitions::Place;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
@@ -186,40 +185,72 @@ impl<T> Claimer<T> {
         let Some(order) = &mut self.order else { return false };
         let partitions_first = order.partitions_first;
         order.partitions_first = !partitions_first;
-        if partitions_first {
-            self.refill_from_partitions(lane) || self.refill_from_lane(lane, look)
-        } else {
-            self.refill_from_lane(lane, look) || self.refill_from_partitions(lane)
+        if partitions_first && self.refill_from_partitions(lane) {
+            return true;
         }
+        self.refill_from_lane_in_turn(lane, look) || !partitions_first && self.refill_from_partitions(lane)
     }
 
     /// Takes heads of partitions, each with its token.
     fn refill_from_partitions(&mut self, lane: usize) -> bool {
         self.learn();
         let queue = &*self.queue;
-        let (Some(order), Some(OrderSeat { seat, .. })) = (&queue.order, self.order.as_deref_mut()) else { return false };
-        let mut heads = [0; AHEAD_MAX];
+        let (Some(order), Some(mine)) = (&queue.order, self.order.as_deref_mut()) else { return false };
         let want = (self.prefetch as usize).min(AHEAD_MAX);
-        let taken = order.partitions.take_ready(&queue.slab, lane, seat, &mut heads[..want]);
-        for (at, &index) in heads[..taken].iter().enumerate() {
+        let taken = order.partitions.take_ready(&queue.slab, lane, &mut mine.seat, &mut mine.taken[..want]);
+        let mut partitions = [0; AHEAD_MAX];
+        for (at, &(index, partition)) in mine.taken[..taken].iter().enumerate() {
             self.lanes[lane].held[at] = publish_claim(queue, &self.block, lane * AHEAD_MAX + at, index);
+            partitions[at] = partition;
         }
+        mine.heads[lane] = Some(partitions);
         (self.lanes[lane].at, self.lanes[lane].end) = (0, taken);
         self.block.set_ahead(taken as u32);
         taken > 0
     }
 
-    /// A job has ended that this claimer ran and whose place this was. It may go on with the next of the partition, before its other claims.
-    pub(super) fn go_on(&mut self, place: Place) {
+    /// Whose turn ends with the job in `index`, which this claimer has run. The caller owns `index`.
+    pub(super) fn turn_of(&self, index: u32) -> Turn {
+        let slot = self.queue.slab.slot(index);
+        let Some(order) = self.order.as_deref().filter(|_| slot.is_keyed()) else { return Turn::Nobodys };
+        let word = slot.state.load();
+        let lane = usize::from(word.lane());
+        // the claim that was started last, unless the job came by another lane or was extended
+        let claims = &self.lanes[lane];
+        let last = claims.at.checked_sub(1).filter(|&at| claims.held[at].0 == index && claims.held[at].1.next() == word.epoch());
+        match (last, &order.heads[lane]) {
+            (Some(at), Some(partitions)) => Turn::Heads(partitions[at], lane),
+            _ => Turn::Other(self.queue.place_of(index)),
+        }
+    }
+
+    /// It has ended. This claimer may go on with the next job of the partition, before its other claims.
+    pub(super) fn end_turn(&mut self, turn: Turn) {
         let queue = &*self.queue;
+        let (partition, lane) = match turn {
+            Turn::Nobodys => return,
+            Turn::Other(place) => return queue.pass_on_from_place(place),
+            Turn::Heads(partition, lane) => (partition, lane),
+        };
         let Some(OrderSeat { seat, .. }) = self.order.as_deref_mut() else { return };
-        let lane = place.lane();
-        let claims = &mut self.lanes[lane];
-        // the entry of the claim that has ended
-        let room = claims.at > 0 && !queue.is_stopped();
-        if let Some(next) = queue.go_on(place, seat, if room { self.prefetch } else { 0 }) {
+        let in_a_row = if queue.is_stopped() { 0 } else { self.prefetch };
+        if let Some(next) = queue.go_on(partition, lane, seat, in_a_row) {
+            // in the entry of the claim that has ended
+            let claims = &mut self.lanes[lane];
             claims.at -= 1;
             claims.held[claims.at] = publish_claim(queue, &self.block, lane * AHEAD_MAX + claims.at, next);
+        }
+    }
+
+    fn refill_from_lane_in_turn(&mut self, lane: usize, look: Look) -> bool {
+        self.forget_heads(lane);
+        self.refill_from_lane(lane, look)
+    }
+
+    /// The claims of `lane` are no heads that were taken from partitions here.
+    fn forget_heads(&mut self, lane: usize) {
+        if let Some(order) = &mut self.order {
+            order.heads[lane] = None;
         }
     }
 
@@ -480,6 +511,7 @@ impl<T> Claimer<T> {
                     self.block.publish(lane * AHEAD_MAX, Claim::new(claim.index(), epoch));
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
+                    self.forget_heads(lane);
                     return true;
                 }
             }

@@ -175,7 +175,10 @@ impl<T> Queue<T> {
         match word.phase() {
             Phase::Delayed => side.wheel.insert(index, tick_after(self.slab.due(index), self.settings.tick)),
             // for the worker that pops it to dispose of
-            Phase::Doomed => self.return_to_lane(index, word),
+            Phase::Doomed => {
+                self.line_up_due(index, word);
+                self.ring_bell(1);
+            }
             other => debug_assert!(false, "the timer owns a slot that is {other:?}"),
         }
     }
@@ -205,8 +208,15 @@ impl<T> Queue<T> {
         for index in fired.drain(..) {
             match side.watches.remove(&index) {
                 None => match self.slab.state(index).fire() {
-                    Fire::Ready(word) => self.return_ready(side, index, word),
-                    Fire::Doomed(word) => self.return_to_lane(index, word),
+                    Fire::Ready(word) => {
+                        self.watch_again(side, index);
+                        self.line_up_due(index, word);
+                        self.ring_bell(1);
+                    }
+                    Fire::Doomed(word) => {
+                        self.line_up_due(index, word);
+                        self.ring_bell(1);
+                    }
                 },
                 Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
                     // the process was frozen: the lease has time left
@@ -257,7 +267,8 @@ impl<T> Queue<T> {
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
             Expire::Ready(word) => {
                 side.block.bump(Count::ExpiredLeases);
-                self.return_ready(side, index, word);
+                self.watch_again(side, index);
+                self.return_to_lane(index, word);
                 true
             }
             Expire::Buried(word) => {
@@ -272,14 +283,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// As [`return_to_lane`](Self::return_to_lane), for a job that waits again: its time to live is watched again too.
-    fn return_ready(&self, side: &mut TimerSide, index: u32, word: Word) {
+    /// A job waits again: its time to live is watched again too.
+    fn watch_again(&self, side: &mut TimerSide, index: u32) {
         let expires = self.slab.slot(index).expires();
         if expires != Timestamp::MAX {
             side.watches.insert(index, Watch::TimeToLive);
             side.wheel.reschedule(index, tick_after(expires, self.settings.tick));
         }
-        self.return_to_lane(index, word);
     }
 
     /// A job waits again that the caller owns and is about to push: tells the timer if it has a time to live to watch.
@@ -291,7 +301,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Pushes an index that the timer owns, or gives it its place.
+    /// Pushes the index of a job that was taken before; it is the timer's.
     fn return_to_lane(&self, index: u32, word: Word) {
         self.line_up_again(index, word);
         self.ring_bell(1);

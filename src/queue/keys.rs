@@ -9,7 +9,7 @@ use crate::dedupe::{Denied, Name, Names, Table};
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Job;
-use crate::key::{Key, OrderKey};
+use crate::key::Key;
 
 /// What a queue that dedupes knows of keys.
 #[derive(Debug)]
@@ -146,7 +146,6 @@ impl<T> Queue<T> {
     pub(super) fn set_nameless(&self, index: u32, job: JobId) {
         if self.tracks {
             self.set_name(index, Name { key: Key::NONE, job });
-            self.line_up_later(index, 0, OrderKey::NONE);
         }
     }
 

@@ -4,6 +4,7 @@
 //! partition and not the lane; whoever ends a head passes the token on, *before* the slot is free; and a lease that runs out is reported, not revoked.
 
 use super::Queue;
+use super::claim_block::AHEAD_MAX;
 use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::config::{OrderPolicy, QueueConfig};
@@ -34,6 +35,21 @@ pub(super) struct OrderSeat {
     pub(super) seat: Seat,
     /// Whether the partitions are asked before the lane, next time: they take turns.
     pub(super) partitions_first: bool,
+    /// Per lane: the partitions of the claims, which came from there; or nothing, if they came from the lane.
+    pub(super) heads: Box<[Option<[u16; AHEAD_MAX]>]>,
+    /// What was taken last.
+    pub(super) taken: [(u32, u16); AHEAD_MAX],
+}
+
+/// What ends with a job that a claimer has run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Turn {
+    /// Nothing: it had no key.
+    Nobodys,
+    /// It was a head of this partition, in this lane, which the claimer took itself.
+    Heads(u16, usize),
+    /// It came some other way, with this place.
+    Other(Place),
 }
 
 /// How the jobs with a partition key spread over the partitions.
@@ -52,16 +68,21 @@ pub struct Spread {
 impl<T> Queue<T> {
     /// A claimer's part in the partitions, if there are any.
     pub(super) fn open_order_seat(&self) -> Option<Box<OrderSeat>> {
-        let order = self.order.as_ref()?;
-        let seat = order.partitions.join();
+        let seat = self.order.as_ref()?.partitions.join();
+        let heads = self.lanes.iter().map(|_| None).collect();
         // half of the claimers begin with the partitions
-        Some(Box::new(OrderSeat { partitions_first: seat.is_even(), seat }))
+        Some(Box::new(OrderSeat { partitions_first: seat.is_even(), seat, heads, taken: [(0, 0); AHEAD_MAX] }))
     }
 
     /// What can be refused of a job's keys before it costs anything.
     #[inline(never)]
     pub(super) fn check_keys(&self, job: &Job<T>, now: Timestamp) -> Result<(), Refusal> {
-        self.check_order_key(job.order)?;
+        if job.order.is_some() {
+            self.check_order_key(job.order)?;
+            if let Some(order) = &self.order {
+                order.partitions.prefetch(job.order);
+            }
+        }
         if self.dedupes(job) { self.check_key(job.key, now) } else { Ok(()) }
     }
 
@@ -79,85 +100,106 @@ impl<T> Queue<T> {
         self.tracks && (self.dedupes(job) || self.order.is_some() && job.order.is_some())
     }
 
-    /// A new job, filled and ready, takes its place in `lane`, or in its partition. The caller rings.
+    /// A new job, filled and ready, takes its place in `lane`, or in its partition. True if the caller rings; the caller's last look at the world is fenced from
+    /// the push by the bell then, and otherwise already.
     // always: a branch around a push
     #[inline(always)]
-    pub(super) fn line_up(&self, index: u32, lane: usize, key: OrderKey) {
+    pub(super) fn line_up(&self, index: u32, lane: usize, key: OrderKey) -> bool {
         match &self.order {
-            None => self.lanes[lane].push(Chain::one(index)),
-            Some(order) => self.line_up_in_order(order, index, lane, key),
+            Some(order) if key.is_some() => self.enter(order, index, lane, key),
+            _ => {
+                self.lanes[lane].push(Chain::one(index));
+                true
+            }
         }
     }
 
     #[inline(never)]
-    fn line_up_in_order(&self, order: &Order, index: u32, lane: usize, key: OrderKey) {
-        if key.is_some() {
-            order.partitions.enter(&self.slab, index, key, lane);
-        } else {
-            order.partitions.set_place(index, Place::UNKEYED);
-            self.lanes[lane].push(Chain::one(index));
-        }
+    fn enter(&self, order: &Order, index: u32, lane: usize, key: OrderKey) -> bool {
+        self.slab.slot(index).set_keyed();
+        order.partitions.enter(&self.slab, index, key, lane)
     }
 
     /// As [`line_up`](Self::line_up), for a job that the timer is about to get: it takes its place when its time has come.
     pub(super) fn line_up_later(&self, index: u32, lane: usize, key: OrderKey) {
-        if let Some(order) = &self.order {
+        if let Some(order) = &self.order
+            && key.is_some()
+        {
+            self.slab.slot(index).set_keyed();
             order.partitions.set_place(index, Place::new(key, lane));
         }
     }
 
-    /// A job waits again: in its lane, with its token if it has one; or in its partition, if it gave up its place there. The caller owns `index`, and rings.
-    pub(super) fn line_up_again(&self, index: u32, word: Word) {
+    /// A delayed job's time has come, or it was cancelled: it takes its place, unless it has kept it. The caller, who owns `index`, rings.
+    pub(super) fn line_up_due(&self, index: u32, word: Word) {
         if let Some(order) = &self.order
-            && word.phase() == Phase::Ready
-            && order.partitions.place(index).role() == Role::Apart
+            && self.place_of(index).role() == Role::Keyed
         {
-            order.partitions.enter_again(&self.slab, index, order.partitions.place(index));
-        } else {
-            self.lanes[usize::from(word.lane())].push(Chain::one(index));
-        }
-    }
-
-    /// A job that failed or was snoozed does not end, and will come back: at once, or when the timer brings it. The caller owns `index`.
-    #[inline]
-    pub(super) fn step_back(&self, index: u32, at_once: bool) {
-        if let Some(order) = &self.order {
-            self.step_back_in_order(order, index, at_once);
-        }
-    }
-
-    #[cold]
-    fn step_back_in_order(&self, order: &Order, index: u32, at_once: bool) {
-        let wakes = match (order.policy, order.partitions.place(index).role()) {
-            // the token comes with it
-            (OrderPolicy::BlockKey, Role::Head) if at_once => false,
-            (OrderPolicy::BlockKey, Role::Head) => order.partitions.step_aside(&self.slab, index),
-            (OrderPolicy::Skip, Role::Head) => {
-                let place = order.partitions.take_leave(index);
-                order.partitions.leave(&self.slab, place)
+            if word.phase() == Phase::Ready {
+                order.partitions.enter_again(&self.slab, index, order.partitions.place(index));
+                return;
             }
-            _ => false,
-        };
-        if wakes {
-            self.ring_bell(1);
+            // whoever pops it disposes of it
+            order.partitions.set_apart(index);
+        }
+        self.line_up_again(index, word);
+    }
+
+    /// A job that was taken before waits again, with its token if it has one. The caller owns `index`, and rings.
+    #[inline]
+    pub(super) fn line_up_again(&self, index: u32, word: Word) {
+        self.lanes[usize::from(word.lane())].push(Chain::one(index));
+    }
+
+    /// A job that failed or was snoozed comes back at once. The caller owns `index`, and rings.
+    #[inline]
+    pub(super) fn come_back(&self, index: u32, word: Word) {
+        let place = self.place_of(index);
+        match &self.order {
+            Some(order) if order.policy == OrderPolicy::Skip && place.role() == Role::Keyed => {
+                order.partitions.enter_again(&self.slab, index, place);
+                order.partitions.leave(&self.slab, place);
+            }
+            // its turn comes with it
+            _ => self.line_up_again(index, word),
+        }
+    }
+
+    /// A job that failed or was snoozed is about to go to the timer. The caller owns `index`.
+    #[inline]
+    pub(super) fn step_back(&self, index: u32) {
+        let place = self.place_of(index);
+        if let Some(order) = &self.order
+            && place.role() == Role::Keyed
+        {
+            let wakes = match order.policy {
+                OrderPolicy::BlockKey => order.partitions.step_aside(&self.slab, index),
+                OrderPolicy::Skip => order.partitions.leave(&self.slab, place),
+            };
+            if wakes {
+                self.ring_bell(1);
+            }
         }
     }
 
     /// Where the job in the slot stands with its partition key.
     #[inline]
     pub(super) fn place_of(&self, index: u32) -> Place {
-        self.order.as_ref().map_or(Place::UNKEYED, |order| order.partitions.place(index))
+        match &self.order {
+            Some(order) if self.slab.slot(index).is_keyed() => order.partitions.place(index),
+            _ => Place::UNKEYED,
+        }
     }
 
     /// The job in the slot has ended: whoever waits for it goes on. The caller owns `index`.
     #[inline]
     pub(super) fn pass_on(&self, index: u32) {
         if let Some(order) = &self.order {
-            self.pass_on_from(order, order.partitions.place(index));
+            self.pass_on_from(order, self.place_of(index));
         }
     }
 
-    /// A job has ended whose slot the caller does not own, and whose place this was.
+    /// A job has ended whose place this was, and which the caller may not own any more.
     pub(super) fn pass_on_from_place(&self, place: Place) {
         if let Some(order) = &self.order {
             self.pass_on_from(order, place);
@@ -170,14 +212,10 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A job has ended that `seat`'s owner ran. The next one of its partition, if the owner may go on with it.
-    pub(super) fn go_on(&self, place: Place, seat: &mut Seat, in_a_row: u32) -> Option<u32> {
+    /// A head of `partition` has ended, in `lane`, that `seat`'s owner ran. The next one, if the owner may go on with it.
+    pub(super) fn go_on(&self, partition: u16, lane: usize, seat: &mut Seat, in_a_row: u32) -> Option<u32> {
         let order = self.order.as_ref()?;
-        if place.role() != Role::Head {
-            self.pass_on_from(order, place);
-            return None;
-        }
-        match order.partitions.go_on(&self.slab, place, seat, in_a_row) {
+        match order.partitions.go_on(&self.slab, usize::from(partition), lane, seat, in_a_row) {
             Next::Job(next) => Some(next),
             Next::Ready(_) => {
                 self.ring_bell(1);
@@ -201,8 +239,10 @@ impl<T> Queue<T> {
     /// How the jobs spread over the partitions.
     pub(super) fn spread(&self) -> Option<Spread> {
         let partitions = &self.order.as_ref()?.partitions;
-        let is_live =
-            |index: &u32| matches!(self.slab.state(*index).load().phase(), Phase::Ready | Phase::Running | Phase::Delayed | Phase::Doomed);
+        let is_live = |index: &u32| {
+            let slot = self.slab.slot(*index);
+            slot.is_keyed() && matches!(slot.state.load().phase(), Phase::Ready | Phase::Running | Phase::Delayed | Phase::Doomed)
+        };
         Some(Spread {
             partitions: partitions.count(),
             skew: partitions.skew((0..self.capacity()).filter(is_live)),

@@ -352,14 +352,16 @@ impl<T: Payload> Queue<T> {
         let (lane, ttl, order) = (job.lane, job.ttl, job.order);
         self.write_job(index, id, job, now, now);
         self.slab.state(index).fill_as(Phase::Ready, lane as u8, watched);
-        self.line_up(index, lane, order);
+        let wakes = self.line_up(index, lane, order);
         publisher.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && self.inbox.post(index, Flag::Poke)
         {
             self.wake_timer((now + ttl).as_nanos());
         }
-        self.ring_bell(1);
+        if wakes {
+            self.ring_bell(1);
+        }
     }
 
     /// As [`send`](Self::send), for a job that is ready later, or whose end somebody waits for.

@@ -136,14 +136,13 @@ impl<T> Claimer<T> {
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
                 queue.watch_time_to_live(lease.index);
-                queue.step_back(lease.index, true);
-                queue.line_up_again(lease.index, word);
+                queue.come_back(lease.index, word);
                 queue.ring_bell(1);
                 Aftermath::Nothing
             }
             Ok(Settled::Delayed(_)) => {
                 self.count_return(lease.index, snooze);
-                queue.step_back(lease.index, false);
+                queue.step_back(lease.index);
                 queue.delay(lease.index, now + delay);
                 Aftermath::Nothing
             }
@@ -178,9 +177,9 @@ impl<T> Claimer<T> {
         let queue = &*self.queue;
         queue.forget_key(index);
         self.ledger.bump(Count::Acked);
-        let place = queue.place_of(index);
+        let turn = self.turn_of(index);
         queue.end_in_place(&self.accounts, &self.ledger, index);
-        self.go_on(place);
+        self.end_turn(turn);
     }
 
     #[cold]

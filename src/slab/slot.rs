@@ -27,7 +27,7 @@ pub struct Slot<T> {
     expires: AtomicU64,
     /// The intrusive link of whatever list holds the index.
     link: AtomicU32,
-    /// How often the job was snoozed, and in the top bit whether it has a visibility timeout of its own. Owner of the index.
+    /// How often the job was snoozed, and in the top bits whether it has a visibility timeout of its own and a partition key. Owner of the index.
     snoozes: AtomicU32,
     /// The payload. Written by the filler; read by holders; moved or dropped by whoever the state word made its owner.
     payload: UnsafeCell<MaybeUninit<T>>,
@@ -64,6 +64,9 @@ const EXTENSION_BITS: u32 = 64 - crate::limits::EPOCH_BITS;
 const EXTENSION_SECONDS: u64 = 1 << (EXTENSION_BITS - 1);
 /// In [`Slot::snoozes`]: the job has a visibility timeout of its own. Keeps the cold line out of every other publish.
 const OWN_VISIBILITY: u32 = 1 << 31;
+/// There too: the job has a partition key. Keeps the line that has it out of the way of jobs without.
+const KEYED: u32 = 1 << 30;
+const FLAGS: u32 = OWN_VISIBILITY | KEYED;
 
 impl<T> Slab<T> {
     /// `capacity` free slots.
@@ -238,12 +241,26 @@ impl<T> Slot<T> {
     #[inline]
     pub fn snoozes(&self) -> u32 {
         // relaxed: carried by the ring
-        self.snoozes.load(Relaxed) & !OWN_VISIBILITY
+        self.snoozes.load(Relaxed) & !FLAGS
+    }
+
+    /// True when the job has a partition key that means something to its queue.
+    #[inline]
+    pub fn is_keyed(&self) -> bool {
+        // relaxed: carried by the state word
+        self.snoozes.load(Relaxed) & KEYED != 0
+    }
+
+    /// Says that the job has a partition key. The caller owns the index and has described the job.
+    #[inline]
+    pub fn set_keyed(&self) {
+        // relaxed, both: exclusive owner
+        self.snoozes.store(self.snoozes.load(Relaxed) | KEYED, Relaxed);
     }
 
     /// Counts a snooze. The caller owns the index.
     pub fn add_snooze(&self) {
-        if self.snoozes() < OWN_VISIBILITY - 1 {
+        if self.snoozes() < KEYED - 1 {
             // relaxed: exclusive owner
             self.snoozes.store(self.snoozes.load(Relaxed) + 1, Relaxed);
         }

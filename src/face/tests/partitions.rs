@@ -651,7 +651,8 @@ fn the_rest_of_a_run_is_handed_back_when_it_is_cut_short() {
             })
             .collect();
         eventually("it runs", || queue.counts().acked > 1_000);
-        let mut report = runtime.shutdown(at_once());
+        // the workers have time to come back: what one of them gives back later is for `reclaim`
+        let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, secs(20)));
         let accepted: u32 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         let undone = report.take_undone(&queue).len() as u64;
         let counts = queue.counts();
