@@ -208,7 +208,8 @@ pub struct Watched<'a, T: Payload> {
 impl<T: Request> Producer<T> {
     /// This producer, for publishes that return a handle to the job's end.
     ///
-    /// Such a job costs an allocation, and locks when it is published and when it ends. Jobs that are published without pay nothing for it.
+    /// Such a job costs an allocation, and locks when it is published and when it ends. Jobs that are published without pay nothing for it. Batches, permits,
+    /// periodic jobs, follow-ups and exchanges publish without.
     ///
     /// ```
     /// use ringmill::{End, QueueConfig, Runtime};
