@@ -108,7 +108,7 @@
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
 //! | retries, backoff, jitter, own decisions | [`RetryPolicy`], [`Backoff`], [`Jitter`], [`RetryDecision`] |
-//! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Completion`], [`Outcome`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
+//! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Completion`], [`Completed`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
 //! | records of the jobs that ended lately | [`QueueConfig::completed_records`], [`QueueHandle::completed`], [`QueueHandle::completed_job`], [`CompletedJob`] |
 //! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
 //! | dead letters | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeathRecord`] |
@@ -150,7 +150,7 @@ mod tidy;
 pub mod topology;
 mod verdict;
 
-pub use completion::{CompletedJob, End, Outcome};
+pub use completion::{Completed, CompletedJob, End};
 pub use config::*;
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
 pub use error::*;

@@ -603,7 +603,7 @@ fn every_handle_is_told_once_and_the_ledger_agrees() {
     });
 }
 
-fn note(told: &mut Counts, number: u32, outcome: crate::Outcome<String>) {
+fn note(told: &mut Counts, number: u32, outcome: crate::Completed<String>) {
     match outcome.end {
         End::Acked => {
             assert_eq!(outcome.answer, (number % 11 != 4).then(|| number.to_string()));
