@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a handler that takes its time")]
 
 use ringmill::{
-    Completion, Context, DeathReason, End, JobError, Outcome, Payload, PoolConfig, QueueConfig, Request, RetryPolicy, Runtime,
+    Completed, Completion, Context, DeathReason, End, JobError, Payload, PoolConfig, QueueConfig, Request, RetryPolicy, Runtime,
     ShutdownOptions, Verdict, WaitError,
 };
 use std::error::Error;
@@ -49,7 +49,7 @@ fn quote(price: &Price, context: &Context<Price>) -> Result<Verdict, JobError> {
     Ok(context.complete(cents * price.pieces))
 }
 
-fn show(outcome: &Outcome<u64>) {
+fn show(outcome: &Completed<u64>) {
     let answer = outcome.answer.map(|cents| format!(", {cents} cents")).unwrap_or_default();
     let error = outcome.error.as_deref().map(|error| format!(" ({error})")).unwrap_or_default();
     println!("{}: {}{answer}{error}", outcome.job, outcome.end);

@@ -13,6 +13,7 @@
 //! - An [`Exchange`] finds the queues of a job by its [routing key](RoutingKey); an [`ExchangePublisher`] publishes there, to several queues all or nothing.
 //! - A [`Handler`] works on a delivery in a worker of the queue's **pool** ([`PoolConfig`]), with a [`Context`] that knows the attempt, and ends it with a
 //!   [`Verdict`]; a `Result` will do. Handlers are put together: by job kind in a [`Mux`], with [`Layers`] around them and [state](with_state) beside them. Or a [`Consumer`] receives [`Delivery`]s by hand.
+//! - A [`Completion`] waits for the end of a job that was published [watched](Producer::watched), and has what its handler answered ([`Request`]).
 //! - A **lease** makes a delivery exclusive for the queue's visibility timeout. If the handler overruns it, the job is delivered again, and the late verdict
 //!   is [`Stale`]. Handlers share the payload (`&T`) and must bear being called twice.
 //! - A [`DeadLetter`] is a job that will not be delivered again, with its history; the [`DeadLetterQueue`] lists, takes out and redrives them.
@@ -107,6 +108,8 @@
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
 //! | retries, backoff, jitter, own decisions | [`RetryPolicy`], [`Backoff`], [`Jitter`], [`RetryDecision`] |
+//! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Completion`], [`Completed`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
+//! | records of the jobs that ended lately | [`QueueConfig::completed_records`], [`QueueHandle::completed`], [`QueueHandle::completed_job`], [`CompletedJob`] |
 //! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
 //! | dead letters | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeathRecord`] |
 //! | pinned workers, spares for stuck ones | [`PoolConfig`], [`Placement`], [`PlacementReport`] |
@@ -147,7 +150,7 @@ mod tidy;
 pub mod topology;
 mod verdict;
 
-pub use completion::{CompletedJob, End, Outcome};
+pub use completion::{Completed, CompletedJob, End};
 pub use config::*;
 pub use dead_letter::{DeadLetter, Death, DeathReason, DeathRecord};
 pub use error::*;

@@ -52,7 +52,7 @@ impl fmt::Display for End {
 /// How a watched job ended, and what its handler answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Outcome<A> {
+pub struct Completed<A> {
     /// The job.
     pub job: JobId,
     /// How it ended.
@@ -66,7 +66,7 @@ pub struct Outcome<A> {
 /// An answer whose type only the publisher and the handler know.
 pub type Answer = Box<dyn Any + Send>;
 
-/// An [`Outcome`], its type forgotten.
+/// An [`Completed`], its type forgotten.
 pub struct Kept {
     /// How the job ended.
     pub end: End,
@@ -86,9 +86,9 @@ impl Kept {
     ///
     /// # Panics
     /// When the answer is of another type: a payload has one type of answer.
-    pub fn into_outcome<A: 'static>(self, job: JobId) -> Outcome<A> {
+    pub fn into_completed<A: 'static>(self, job: JobId) -> Completed<A> {
         let answer = self.answer.map(|answer| *answer.downcast::<A>().expect("a payload has one type of answer"));
-        Outcome { job, end: self.end, answer, error: self.error }
+        Completed { job, end: self.end, answer, error: self.error }
     }
 }
 

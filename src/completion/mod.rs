@@ -39,7 +39,7 @@ mod promise;
 mod records;
 mod watched;
 
-pub use end::{Answer, End, Kept, Outcome};
+pub use end::{Answer, Completed, End, Kept};
 pub use promise::{Look, Promise, Rules, Standard};
 pub use records::{CompletedJob, Records};
 pub use watched::Watched;

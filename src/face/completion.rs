@@ -3,7 +3,7 @@
 use super::futures::PublishWatched;
 use super::producer::Producer;
 use crate::clock::{Clock, Timestamp};
-use crate::completion::{Look, Outcome, Promise};
+use crate::completion::{Completed, Look, Promise};
 use crate::config::Overflow;
 use crate::error::{PublishError, WaitError};
 use crate::id::JobId;
@@ -101,9 +101,9 @@ impl<A: 'static> Completion<A> {
     }
 
     /// The job's end, if it has ended and nobody has taken it yet.
-    pub fn try_take(&mut self) -> Option<Outcome<A>> {
+    pub fn try_take(&mut self) -> Option<Completed<A>> {
         match self.promise.peek() {
-            Look::Ended(kept) => Some(kept.into_outcome(self.job)),
+            Look::Ended(kept) => Some(kept.into_completed(self.job)),
             Look::Open | Look::Over => None,
         }
     }
@@ -119,7 +119,7 @@ impl<A: 'static> Completion<A> {
     /// before.
     #[doc(alias = "get")]
     #[doc(alias = "join")]
-    pub fn wait(&mut self) -> Result<Outcome<A>, WaitError> {
+    pub fn wait(&mut self) -> Result<Completed<A>, WaitError> {
         self.wait_until(Timestamp::MAX)
     }
 
@@ -128,13 +128,13 @@ impl<A: 'static> Completion<A> {
     ///
     /// # Errors
     /// [`WaitError::TimedOut`]: the job goes on, and can be waited for again. Otherwise as [`wait`](Self::wait).
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Outcome<A>, WaitError> {
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Completed<A>, WaitError> {
         self.wait_until(self.clock.now() + timeout)
     }
 
-    fn wait_until(&mut self, deadline: Timestamp) -> Result<Outcome<A>, WaitError> {
+    fn wait_until(&mut self, deadline: Timestamp) -> Result<Completed<A>, WaitError> {
         match self.promise.peek() {
-            Look::Ended(kept) => return Ok(kept.into_outcome(self.job)),
+            Look::Ended(kept) => return Ok(kept.into_completed(self.job)),
             Look::Over => return Err(WaitError::Taken),
             Look::Open => {}
         }
@@ -144,7 +144,7 @@ impl<A: 'static> Completion<A> {
         let parker = Parker::new();
         loop {
             match self.promise.look(parker.unparker()) {
-                Look::Ended(kept) => return Ok(kept.into_outcome(self.job)),
+                Look::Ended(kept) => return Ok(kept.into_completed(self.job)),
                 Look::Over => return Err(WaitError::Taken),
                 Look::Open if deadline == Timestamp::MAX => parker.park(),
                 Look::Open if self.clock.now() >= deadline => return Err(WaitError::TimedOut),
@@ -171,14 +171,14 @@ impl<A: 'static> Completion<A> {
 }
 
 impl<A: 'static> Future for Completion<A> {
-    type Output = Result<Outcome<A>, WaitError>;
+    type Output = Result<Completed<A>, WaitError>;
 
     /// [`WaitError::WouldDeadlock`] when a handler of the same runtime polls it and the job has not ended.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let look = if this.runtime.is_inside() { this.promise.peek() } else { this.promise.look(Unparker::of_task(context.waker())) };
         match look {
-            Look::Ended(kept) => Poll::Ready(Ok(kept.into_outcome(this.job))),
+            Look::Ended(kept) => Poll::Ready(Ok(kept.into_completed(this.job))),
             Look::Over => Poll::Ready(Err(WaitError::Taken)),
             Look::Open if this.runtime.is_inside() => Poll::Ready(Err(WaitError::WouldDeadlock)),
             Look::Open => Poll::Pending,
@@ -208,7 +208,8 @@ pub struct Watched<'a, T: Payload> {
 impl<T: Request> Producer<T> {
     /// This producer, for publishes that return a handle to the job's end.
     ///
-    /// Such a job costs an allocation, and locks when it is published and when it ends. Jobs that are published without pay nothing for it.
+    /// Such a job costs an allocation, and locks when it is published and when it ends. Jobs that are published without pay nothing for it. Batches, permits,
+    /// periodic jobs, follow-ups and exchanges publish without.
     ///
     /// ```
     /// use ringmill::{End, QueueConfig, Runtime};

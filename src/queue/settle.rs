@@ -125,6 +125,7 @@ impl<T> Claimer<T> {
             }
             Ok(Settled::Owner(word)) => {
                 if word.fate() == Fate::HandedBack {
+                    queue.count_fate(&self.ledger, lease.index, word.fate());
                     let told = queue.hand_back_one(lease.index, word, super::Origin::Interrupted, now);
                     queue.credits.release(&queue.slab, &self.accounts, lease.index);
                     told

@@ -276,9 +276,10 @@ impl Reader<'_> {
         match (table.get("count"), table.get("age")) {
             (Some(at_count), Some(at_age)) => {
                 let (Some(count), Some(age)) = (count, age) else { return config };
-                let config = self.set(config, at_count, "`count`", |config| config.completed_records(count, TICK));
-                let config = self.set(config, at_age, "`age`", |config| config.completed_records(1, age));
-                config.completed_records(count, age)
+                let alone = QueueConfig::new("q");
+                let counted = self.set(alone.clone(), at_count, "`count`", |config| config.completed_records(count, TICK));
+                let aged = self.set(alone, at_age, "`age`", |config| config.completed_records(1, age));
+                if counted.completed.is_some() && aged.completed.is_some() { config.completed_records(count, age) } else { config }
             }
             _ => {
                 let fault = Fault::new("`completed` has a `count` and an `age`, and one is not there");

@@ -525,6 +525,24 @@ fn an_answer_goes_with_its_verdict() {
 }
 
 #[test]
+fn a_net_for_panics_drops_the_answer_that_was_on_its_way() {
+    let census = Census::default();
+    let handler = {
+        let census = census.clone();
+        move |_: &Counted, context: &Context<Counted>| -> Verdict {
+            let _ = context.complete(census.born(10));
+            panic!("behind the answer")
+        }
+    };
+    let net = |_: &Counted, _: &Context<Counted>, _: &str| Verdict::Ack;
+    let push = Push::new(q(8), crate::Layers::new().catch_panic(net).handler(handler));
+    let mut handle = push.producer.watched().publish(census.born(1)).unwrap();
+    push.turn();
+    let completed = handle.wait().unwrap();
+    assert_eq!((completed.end, completed.answer.is_none(), census.alive()), (End::Acked, true, 0));
+}
+
+#[test]
 fn an_answer_and_a_follow_up_may_go_together() {
     let handler = |ask: &Ask, context: &Context<Ask>| {
         if ask.0 > 0 {
@@ -603,7 +621,7 @@ fn every_handle_is_told_once_and_the_ledger_agrees() {
     });
 }
 
-fn note(told: &mut Counts, number: u32, outcome: crate::Outcome<String>) {
+fn note(told: &mut Counts, number: u32, outcome: crate::Completed<String>) {
     match outcome.end {
         End::Acked => {
             assert_eq!(outcome.answer, (number % 11 != 4).then(|| number.to_string()));

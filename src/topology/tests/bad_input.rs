@@ -127,8 +127,8 @@ fn numbers_out_of_range_say_what_is_allowed() {
     setting("retry: { max_expiries: 15 }", "`max_expiries` is 15, allowed is 0..=14", 26);
     setting("watermarks: [80, 60]", "`watermarks` is not right: watermarks is (80, 60), allowed is low < high <= 100", 15);
     setting("watermarks: [80]", "`watermarks` are two numbers: low and high, in per cent of `max_length`", 15);
-    setting("completed: { count: 0, age: 1h }", "`count` is 0, allowed is 1..=16777215", 25);
-    setting("completed: { count: 1, age: 0s }", "`age` is 0s, allowed is 1ms to 18446744073709551615.999999999s", 33);
+    setting("completed: { count: 0, age: 1h }", "`count` is 0, allowed is 1..=16777215", 23);
+    setting("completed: { count: 1, age: 0s }", "`age` is 0s, allowed is 1ms to 18446744073709551615.999999999s", 31);
     setting("completed: { count: 1 }", "`completed` has a `count` and an `age`, and one is not there", 14);
     setting("lanes: []", "`lanes` is not right: lanes is 0, allowed is 1..=8", 10);
     setting("lanes: [a, b, c, d, e, f, g, h, i]", "`lanes` is not right: lanes is 9, allowed is 1..=8", 10);
