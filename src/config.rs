@@ -1,5 +1,9 @@
 //! Settings: plain data with one `validate()` each. Setters never panic; what is out of range is named when the runtime is built.
 
+mod dead_letters;
+
+pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};
+
 use crate::error::ConfigError;
 use crate::job::Payload;
 use crate::limits;
@@ -164,60 +168,6 @@ impl fmt::Debug for RetryPolicy {
     }
 }
 
-/// What happens when the dead-letter queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DeadLetterOverflow {
-    /// The job keeps its slot until there is room: the source queue back-pressures and nothing vanishes.
-    #[default]
-    Hold,
-    /// The oldest dead letter is dropped and counted.
-    DropOldest,
-}
-
-/// Where jobs go that will not be delivered again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetterConfig {
-    pub(crate) capacity: u32,
-    pub(crate) overflow: DeadLetterOverflow,
-    pub(crate) retention: Option<Duration>,
-}
-
-impl DeadLetterConfig {
-    /// 1 024 letters, kept for ever, [`DeadLetterOverflow::Hold`].
-    pub fn new() -> Self {
-        DeadLetterConfig { capacity: 1024, overflow: DeadLetterOverflow::Hold, retention: None }
-    }
-
-    /// How many letters are kept: 1..=16777215; or 0, if they are dropped when they are too many
-    /// ([`DropOldest`](DeadLetterOverflow::DropOldest)): held for want of room that never comes, a job would keep its slot until the shutdown.
-    #[must_use]
-    pub fn capacity(mut self, letters: u32) -> Self {
-        self.capacity = letters;
-        self
-    }
-
-    /// What happens when they are that many.
-    #[must_use]
-    pub fn overflow(mut self, overflow: DeadLetterOverflow) -> Self {
-        self.overflow = overflow;
-        self
-    }
-
-    /// How long a letter is kept; older ones are dropped and counted.
-    #[must_use]
-    pub fn retention(mut self, age: Duration) -> Self {
-        self.retention = Some(age);
-        self
-    }
-}
-
-impl Default for DeadLetterConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// When a job is a duplicate of another with the same [key](crate::Job::key).
 ///
 /// ```
@@ -276,6 +226,7 @@ pub struct QueueConfig {
     pub(crate) max_lease: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetterConfig,
+    pub(crate) retention: Option<Duration>,
     pub(crate) dedupe: Option<(Dedupe, u64)>,
     pub(crate) watermarks: (u32, u32),
     pub(crate) prefetch: Option<u32>,
@@ -296,6 +247,7 @@ impl QueueConfig {
             max_lease: Duration::from_secs(600),
             retry: RetryPolicy::new(),
             dead_letters: DeadLetterConfig::new(),
+            retention: None,
             dedupe: None,
             watermarks: (60, 80),
             prefetch: None,
@@ -357,6 +309,14 @@ impl QueueConfig {
     #[must_use]
     pub fn dead_letters(mut self, dead_letters: DeadLetterConfig) -> Self {
         self.dead_letters = dead_letters;
+        self
+    }
+
+    /// How long a job waits here for its start that came as a dead letter of another queue: 1 ms to 10 years. Then it expires, as with a [`Job::ttl`](crate::Job::ttl),
+    /// into this queue's own dead letters. Without it such a job waits as long as it takes; jobs that are published here wait as they say themselves.
+    #[must_use]
+    pub fn retention(mut self, age: Duration) -> Self {
+        self.retention = Some(age);
         self
     }
 
@@ -444,10 +404,9 @@ impl QueueConfig {
         if let Err(invalid) = self.retry.backoff.validate() {
             return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
         }
-        let letters_min = u64::from(self.dead_letters.overflow == DeadLetterOverflow::Hold);
-        between("dead_letters.capacity", u64::from(self.dead_letters.capacity), letters_min, u64::from(limits::CAPACITY_MAX))?;
-        if let Some(retention) = self.dead_letters.retention {
-            spans("dead_letters.retention", retention, TICK, Duration::MAX)?;
+        self.dead_letters.validate(scope)?;
+        if let Some(retention) = self.retention {
+            spans("retention", retention, TICK, 10 * YEAR)?;
         }
         if let Some((mode, bound)) = self.dedupe {
             between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;

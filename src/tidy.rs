@@ -76,7 +76,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
             "queue/settle.rs",
             "queue/claim.rs",
             "queue/end.rs",
-            "queue/letters.rs",
+            "queue/onward.rs",
             "clock/tsc.rs",
             "sync/prefetch.rs",
         ],

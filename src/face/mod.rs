@@ -9,6 +9,7 @@ mod fan_out;
 mod futures;
 mod handle;
 mod letters;
+mod onward;
 mod producer;
 mod route;
 mod routed;

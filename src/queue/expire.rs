@@ -370,7 +370,7 @@ impl<T> Queue<T> {
             }
         }
         self.sweep_keys(now);
-        if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
+        if self.dead.lock().has_aged(now) || self.has_letters_to_move(now) {
             self.add_chore(Chore::RetireLetters);
         }
         if !self.deferred.lock().is_empty() && self.free() > 0 {
@@ -386,7 +386,7 @@ impl<T> Queue<T> {
         (side.settled_before, side.settled_at) = (settled, now);
     }
 
-    fn add_chore(&self, chore: Chore<T>) {
+    pub(super) fn add_chore(&self, chore: Chore<T>) {
         self.chores.add(chore);
         self.bell.notify_one();
     }

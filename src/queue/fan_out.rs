@@ -51,8 +51,8 @@ impl<T: Payload> Queue<T> {
         }
         // a slot may be taken under our hands; as many tries as a publish has
         (0..=self.lane_count()).find_map(|_| {
-            let evicted = self.evict_for(lane, &publisher.accounts, &publisher.ledger, now);
-            evicted.then(|| self.credits.acquire(&self.slab, &publisher.accounts, lane)).flatten()
+            self.evict_for(lane, &publisher.accounts, &publisher.ledger, now)?.run(self);
+            self.credits.acquire(&self.slab, &publisher.accounts, lane)
         })
     }
 

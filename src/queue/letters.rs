@@ -2,7 +2,6 @@
 
 use super::chores::Period;
 use super::{Chore, Publisher, Queue, When};
-use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::dedupe::Name;
@@ -11,7 +10,7 @@ use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Epoch, Fate};
+use crate::slab::{Dispose, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::contain;
 use std::sync::Arc;
@@ -35,7 +34,7 @@ impl<T> Queue<T> {
             letter
         };
         self.settle_held(now);
-        letter.map(|(_, letter)| letter)
+        letter
     }
 
     /// Drops every dead letter that is there now. Says how many.
@@ -67,29 +66,15 @@ impl<T> Queue<T> {
             free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
             return Err(refusal);
         }
-        let (_, letter) = dead.remove(name.job).expect("found above, under the same lock");
+        let letter = dead.remove(name.job).expect("found above, under the same lock");
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
         let index = free.or_else(|| self.bury_held(&house, &mut dead, now)).expect("the letter has just made room for a held job");
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, visibility, fencing, key: _, record } = letter;
-        self.set_name(index, name);
-        self.slab.slot(index).describe(job, now, Timestamp::MAX);
-        if let Some(visibility) = visibility {
-            self.slab.set_visibility(index, visibility.max(self.settings.tick));
-        }
-        // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
-        unsafe { self.slab.write(index, payload) };
-        self.histories.restore(index, job, record.last_error, record.deaths);
-        self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
-        self.lanes[lane].push(Chain::one(index));
-        house.block.bump(Count::Accepted);
+        self.revive(&house, index, name, letter, Timestamp::MAX, now);
         drop(dead);
         drop(house);
         self.settle_held(now);
-        self.ring_bell(1);
-        if self.is_stopped() {
-            self.recall_all();
-        }
+        self.revived();
         Ok(true)
     }
 
@@ -133,8 +118,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Drops the dead letters that have reached their age.
+    /// Moves on the dead letters that are due, or drops those that have reached their age.
     pub fn retire_letters(&self, now: Timestamp) {
+        self.move_letters(now);
         let old = self.dead.lock().retire(now);
         for letter in old {
             super::Aftermath::Evicted(letter).run(self);
@@ -184,7 +170,7 @@ impl<T: Payload> Queue<T> {
     fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
         let lane = job.lane.min(self.lanes.len() - 1);
         let id = JobId(self.reserve_ids(1));
-        match self.bury_new(id, Job { lane, ..job }, DeathReason::Rejected, now, &publisher.ledger) {
+        match self.bury_new(id, Job { lane, ..job }, DeathReason::Rejected, now, publisher) {
             Ok(aftermath) => {
                 publisher.ledger.bump(Count::Accepted);
                 aftermath.run(self);

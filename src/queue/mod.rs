@@ -12,6 +12,7 @@
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
 //! | `end` | a job is over: its payload goes, its slot is free again |
 //! | `letters` | dead letters by hand: list, redrive, purge |
+//! | `onward` | dead letters move on to another queue |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
 //! A queue is passive. It has no threads and no clock: the time is an argument, waiting is left to the layer above, and user code runs only where the caller
@@ -34,6 +35,7 @@ mod keys;
 mod lease;
 mod letters;
 mod line;
+mod onward;
 mod publish;
 mod settle;
 #[cfg(all(test, not(loom)))]
@@ -49,6 +51,7 @@ pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
 pub use lease::Lease;
+pub use onward::{Onward, Way};
 pub use publish::{Publisher, When};
 pub use settle::Plan;
 
@@ -118,7 +121,7 @@ pub struct Queue<T> {
     slab: Slab<T>,
     lanes: Box<[IndexRing]>,
     credits: Credits,
-    /// Whose key is taken; `None`: keys are nothing to this queue.
+    /// Whose key is taken, and the routing keys that jobs came by; `None`: neither is anything to this queue.
     keys: Option<Box<keys::Keys>>,
     inbox: Inbox,
     /// Who sleeps for want of this queue's jobs. Shared with the other queues of the pool.
@@ -132,6 +135,10 @@ pub struct Queue<T> {
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
+    /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
+    onward: Mutex<Option<Arc<dyn Onward<T>>>>,
+    /// How long a job waits here that came as a dead letter.
+    retention: Option<Duration>,
     pressure_callback: Mutex<Option<PressureCallback>>,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
@@ -213,7 +220,7 @@ impl<T> Queue<T> {
             },
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
-            keys: config.dedupe.map(|(mode, bound)| Box::new(keys::Keys::new(mode, bound as usize, capacity))),
+            keys: keys::Keys::of(config).map(Box::new),
             inbox: Inbox::new(capacity),
             bell,
             timer_bell,
@@ -222,6 +229,8 @@ impl<T> Queue<T> {
             dead: Mutex::new(DeadLetters::new(config.dead_letters.clone())),
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
+            onward: Mutex::new(None),
+            retention: config.retention,
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
@@ -358,6 +367,8 @@ impl<T> Queue<T> {
             letters_dropped_by_age: dead.dropped_by_age,
             letters_purged: dead.purged,
             letters_redriven: dead.redriven,
+            letters_moved: dead.moved,
+            letters_unroutable: dead.unroutable,
             publishers_waiting: self.credits.waiting(),
             keys: self.keys_taken(),
         }
@@ -433,6 +444,10 @@ pub struct Gauges {
     pub letters_purged: u64,
     /// Letters published again.
     pub letters_redriven: u64,
+    /// Letters that moved on.
+    pub letters_moved: u64,
+    /// Letters that had no way on.
+    pub letters_unroutable: u64,
     /// Publishers that wait for a slot.
     pub publishers_waiting: usize,
     /// Keys that are taken.

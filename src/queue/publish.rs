@@ -16,7 +16,7 @@ use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
 
 use crate::sync::atomic::Ordering::Relaxed;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,9 +36,18 @@ pub struct Publisher {
     pub(super) ledger: Arc<Block>,
     /// The next job id and the end of the block of ids.
     ids: Cell<(u64, u64)>,
+    /// The routing key that the next job is published by; empty: none.
+    pub(super) came_by: RefCell<String>,
 }
 
 impl Publisher {
+    /// What is published from here on comes by this routing key. For queues that [keep](Queue::keeps_routing_keys) them.
+    pub fn set_routing_key(&self, key: &str) {
+        let mut came_by = self.came_by.borrow_mut();
+        came_by.clear();
+        came_by.push_str(key);
+    }
+
     /// Counts a refusal that its publisher is told of.
     pub fn count_refusal(&self, refusal: &Refusal) {
         count_refusal(&self.ledger, refusal);
@@ -52,7 +61,7 @@ impl<T: Payload> Queue<T> {
     /// A new publisher, or `None` when the queue has as many handles as it can have.
     pub fn open_publisher(&self) -> Option<Publisher> {
         let accounts = self.credits.open(&self.slab)?;
-        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)) })
+        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)), came_by: RefCell::default() })
     }
 
     /// Gives back what a publisher holds.
@@ -366,9 +375,8 @@ impl<T: Payload> Queue<T> {
             Overflow::DropOldest => {
                 // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
                 for _ in 0..=self.lanes.len() {
-                    if !self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) {
-                        break;
-                    }
+                    let Some(aftermath) = self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) else { break };
+                    aftermath.run(self);
                     if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
                         return self.admit(publisher, index, job, when, now);
                     }
@@ -381,7 +389,7 @@ impl<T: Payload> Queue<T> {
                 if let Err(refusal) = self.claim_slotless(name, now) {
                     return Err(PublishError::new(job, refusal));
                 }
-                let buried = self.bury_new(name.job, job, DeathReason::OverLength, now, &publisher.ledger);
+                let buried = self.bury_new(name.job, job, DeathReason::OverLength, now, publisher);
                 self.end_slotless(name, buried.is_ok());
                 match buried {
                     Ok(aftermath) => {

@@ -9,6 +9,7 @@ mod delivering;
 mod exchanges;
 mod futures;
 mod handles;
+mod onward;
 mod publishing;
 mod settling;
 mod shutdown;
