@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::config::{DeadLetterConfig, DeadLetterOverflow};
 use crate::id::JobId;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// What became of a letter that was offered.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct DeadLetters<T> {
     moving: Moving,
     /// Letters in the mover's hand: 0 or 1.
     in_hand: usize,
+    /// How long one that found its target full is left alone.
+    pause: Duration,
     /// The place of the next letter.
     next_place: u64,
     /// Letters dropped to make room.
@@ -81,6 +84,7 @@ impl<T> DeadLetters<T> {
             held: VecDeque::new(),
             moving: Moving::No,
             in_hand: 0,
+            pause: Duration::ZERO,
             next_place: 1,
             dropped_oldest: 0,
             dropped_by_age: 0,
@@ -214,6 +218,12 @@ impl<T> DeadLetters<T> {
         self.letters.remove(at)
     }
 
+    /// The letter in hand found its target full: how long to leave it alone, longer each time in a row, between these two.
+    pub fn pause(&mut self, least: Duration, most: Duration) -> Duration {
+        self.pause = (2 * self.pause).clamp(least, most);
+        self.pause
+    }
+
     /// The letter in hand goes back to its place.
     pub fn put_back(&mut self, kept: Kept<T>) {
         self.in_hand = 0;
@@ -224,5 +234,6 @@ impl<T> DeadLetters<T> {
     /// The letter in hand has moved on, or was dropped.
     pub fn has_moved(&mut self) {
         self.in_hand = 0;
+        self.pause = Duration::ZERO;
     }
 }

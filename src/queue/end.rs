@@ -212,6 +212,7 @@ impl<T> Queue<T> {
         let history = self.histories.take(index, job).unwrap_or_default();
         let mut deaths = history.deaths;
         let came_by = history.came_by.or_else(|| self.routing_key_of(index, job));
+        let first = history.routing_key.or_else(|| came_by.clone().filter(|_| deaths.is_empty()));
         add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
         let record = DeathRecord {
             deaths,
@@ -220,7 +221,7 @@ impl<T> Queue<T> {
             expiries: word.expiries(),
             snoozes: slot.snoozes(),
             published: slot.published(),
-            routing_key: history.routing_key.or_else(|| came_by.clone()),
+            routing_key: first,
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };

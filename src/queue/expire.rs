@@ -107,7 +107,7 @@ impl<T> Queue<T> {
             side.next_sweep = now + self.sweep_every();
         }
         let more = self.fire_due(side, now);
-        let periods = self.start_periods(now);
+        let periods = self.start_periods(now).min(self.retry_letters(now));
         if more {
             return now;
         }
@@ -389,6 +389,18 @@ impl<T> Queue<T> {
     pub(super) fn add_chore(&self, chore: Chore<T>) {
         self.chores.add(chore);
         self.bell.notify_one();
+    }
+
+    /// Has letters tried again whose target was full, if it is time. Says when it will be.
+    fn retry_letters(&self, now: Timestamp) -> Timestamp {
+        // relaxed: a wish for a time; whoever writes it wakes the timer, and every sweep looks anyway
+        let again = Timestamp::from_nanos(self.letters_again.load(Relaxed));
+        if again > now {
+            return again;
+        }
+        self.letters_again.store(u64::MAX, Relaxed);
+        self.add_chore(Chore::RetireLetters);
+        Timestamp::MAX
     }
 
     /// Hands due periods to whoever does chores. Says when the next one is due.

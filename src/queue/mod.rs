@@ -137,6 +137,8 @@ pub struct Queue<T> {
     letter_callback: Mutex<Option<LetterCallback<T>>>,
     /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
     onward: Mutex<Option<Arc<dyn Onward<T>>>>,
+    /// When a letter that found its target full is tried again, in nanoseconds. Written by whoever moves letters, read and reset by the timer.
+    letters_again: AtomicU64,
     /// How long a job waits here that came as a dead letter.
     retention: Option<Duration>,
     pressure_callback: Mutex<Option<PressureCallback>>,
@@ -230,6 +232,7 @@ impl<T> Queue<T> {
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
             onward: Mutex::new(None),
+            letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),

@@ -4,8 +4,8 @@
 //! fills the slot, which cannot fail, or puts the letter back where it was. So queues that send letters to each other never wait for each other's locks, and a target that is
 //! full, closed or shutting down leaves the letter at its source. A dead letter has no holders: it became one when the last of them had left (see `end`).
 //!
-//! Letters are moved by the thread that ended the job, once its act is done; what cannot go then is tried again by whoever does the queue's chores, every sweep of the
-//! timer.
+//! Letters are moved by the thread that ended the job, once its act is done. What cannot go then is tried again by whoever does the queue's chores: after 2 ms, 4 ms and
+//! so on up to a sweep where the target was full, at a sweep otherwise.
 
 use super::{Aftermath, Chore, House, Queue};
 use crate::chain::Chain;
@@ -17,6 +17,7 @@ use crate::error::Refusal;
 use crate::id::JobId;
 use crate::ledger::Count;
 use crate::slab::Epoch;
+use crate::sync::atomic::Ordering::Relaxed;
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,8 +98,16 @@ impl<T> Queue<T> {
                     self.settle_held(now);
                 }
                 Err((letter, refusal)) => {
-                    self.dead.lock().put_back(Kept { place, since, letter, unroutable });
+                    let mut dead = self.dead.lock();
+                    dead.put_back(Kept { place, since, letter, unroutable });
                     if !matches!(refusal, Refusal::Duplicate { .. } | Refusal::TooManyKeys { .. }) {
+                        let again = now + dead.pause(2 * self.settings.tick, self.sweep_every());
+                        drop(dead);
+                        if refusal != Refusal::Closed {
+                            // relaxed: see `retry_letters`
+                            self.letters_again.store(again.as_nanos(), Relaxed);
+                            self.wake_timer(again.as_nanos());
+                        }
                         return;
                     }
                 }
