@@ -7,6 +7,7 @@ mod credit;
 mod dedupe;
 mod histogram;
 mod lanes;
+mod letters;
 mod queue;
 mod retry;
 mod ring;

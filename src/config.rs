@@ -199,6 +199,20 @@ pub enum Dedupe {
     /// So long after the other one was accepted, whatever became of it since: 1 ms to 1 year. A job that lives longer than that can have a sibling. Redriving
     /// a dead letter is no publish: it asks for no window and opens none.
     Window(Duration),
+    /// Of a burst the last, when it is over: a job is ready when nothing more was published with its key for so long, 1 ms to 1 year. Until then a publish with the key is no
+    /// refusal: its payload, with its time to live and visibility timeout, takes the place of the one that waits, and the job is put off: ready so long after *this*
+    /// publish. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
+    /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none.
+    ///
+    /// The window ends when the job becomes ready, or ends before that. From then on the key is free: the next publish opens another window, whatever became of the job. A key that
+    /// is published again and again within its window puts its job off for ever; [`KeepLast`](Self::KeepLast) does not. Redriving a dead letter opens no window.
+    #[doc(alias = "extend")]
+    Debounce(Duration),
+    /// Of so long a time the last: as [`Debounce`](Self::Debounce), but not put off: the job is ready so long after the *first* publish, with the newest payload. So in
+    /// each window one job waits, and a key makes at most one job in that time.
+    #[doc(alias = "throttle")]
+    #[doc(alias = "coalesce")]
+    KeepLast(Duration),
 }
 
 /// The settings of one queue.
@@ -320,7 +334,8 @@ impl QueueConfig {
         self
     }
 
-    /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate). At most `bound` keys
+    /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate), or, as the mode says, lets the newest
+    /// take the place of the one that waits. At most `bound` keys
     /// are remembered, 1..=16777215; one more is [`TooManyKeys`](crate::Refusal::TooManyKeys). The memory for them is reserved at once, about 40 bytes each, and
     /// 24 for each slot.
     ///
@@ -328,7 +343,8 @@ impl QueueConfig {
     /// [`Overflow::CallerRuns`]). [`Dedupe::Window`] needs one for every job with a key that is accepted within the window.
     ///
     /// # Blocking
-    /// The publish and the end of a job with a key take one of 64 locks, for a look into a table. Jobs without a key take none.
+    /// The publish and the end of a job with a key take one of 64 locks, for a look into a table. Jobs without a key take none. Under [`Dedupe::Debounce`] and
+    /// [`Dedupe::KeepLast`] a publish with a key also waits for the timer's turn at this queue to end, if one is under way.
     #[doc(alias = "unique")]
     #[must_use]
     pub fn dedupe(mut self, mode: Dedupe, bound: u64) -> Self {
@@ -410,8 +426,14 @@ impl QueueConfig {
         }
         if let Some((mode, bound)) = self.dedupe {
             between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;
-            if let Dedupe::Window(window) = mode {
-                spans("dedupe: Window", window, TICK, YEAR)?;
+            let window = match mode {
+                Dedupe::WhileLive => None,
+                Dedupe::Window(window) => Some(("dedupe: Window", window)),
+                Dedupe::Debounce(window) => Some(("dedupe: Debounce", window)),
+                Dedupe::KeepLast(window) => Some(("dedupe: KeepLast", window)),
+            };
+            if let Some((field, window)) = window {
+                spans(field, window, TICK, YEAR)?;
             }
         }
         let (low, high) = self.watermarks;

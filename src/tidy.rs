@@ -77,6 +77,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
             "queue/claim.rs",
             "queue/end.rs",
             "queue/onward.rs",
+            "queue/window.rs",
             "clock/tsc.rs",
             "sync/prefetch.rs",
         ],

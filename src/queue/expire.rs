@@ -197,10 +197,13 @@ impl<T> Queue<T> {
         let advance = side.wheel.advance(tick_reached(now, self.settings.tick), FIRE_BUDGET, |index| fired.push(index));
         for index in fired.drain(..) {
             match side.watches.remove(&index) {
-                None => match self.slab.state(index).fire() {
-                    Fire::Ready(word) => self.return_ready(side, index, word),
-                    Fire::Doomed(word) => self.return_to_lane(index, word),
-                },
+                None => {
+                    self.end_window(index);
+                    match self.slab.state(index).fire() {
+                        Fire::Ready(word) => self.return_ready(side, index, word),
+                        Fire::Doomed(word) => self.return_to_lane(index, word),
+                    }
+                }
                 Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
                     // the process was frozen: the lease has time left
                     side.watches.insert(index, Watch::Lease { epoch, until });

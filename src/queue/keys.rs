@@ -6,7 +6,7 @@ use super::{Publisher, Queue};
 use crate::clock::Timestamp;
 use crate::config::{Dedupe, QueueConfig};
 use crate::dead_letter::Labels;
-use crate::dedupe::{Denied, Name, Names, Table};
+use crate::dedupe::{Denied, Name, Names, Table, Waiting};
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Job;
@@ -30,6 +30,8 @@ struct Deduped {
     names: Names,
     /// An ended job's key is free. Otherwise it is free when its window has ended.
     until_the_end: bool,
+    /// Jobs with a key wait for others: their key is free when they become ready.
+    waiting: Option<Waiting>,
 }
 
 impl Keys {
@@ -53,11 +55,13 @@ impl Keys {
 
 impl Deduped {
     fn new(mode: Dedupe, bound: usize, capacity: u32) -> Self {
-        let window = match mode {
-            Dedupe::WhileLive => None,
-            Dedupe::Window(window) => Some(window),
+        let (window, waiting) = match mode {
+            Dedupe::WhileLive => (None, None),
+            Dedupe::Window(window) => (Some(window), None),
+            Dedupe::Debounce(length) => (None, Some(Waiting { length, postpones: true })),
+            Dedupe::KeepLast(length) => (None, Some(Waiting { length, postpones: false })),
         };
-        Deduped { table: Table::new(bound, window), names: Names::new(capacity), until_the_end: window.is_none() }
+        Deduped { table: Table::new(bound, window), names: Names::new(capacity), until_the_end: window.is_none(), waiting }
     }
 
     fn refusal(&self, denied: Denied) -> Refusal {
@@ -84,6 +88,33 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn dedupes(&self, job: &Job<T>) -> bool {
         self.deduped().is_some() && job.key.is_some()
+    }
+
+    /// How a job with this key waits for others, if it does.
+    #[inline]
+    pub(super) fn window_of(&self, key: Key) -> Option<Waiting> {
+        self.deduped()?.waiting.filter(|_| key.is_some())
+    }
+
+    /// `job`, which has claimed `key` and waits out its window, is in slot `index`.
+    pub(super) fn keep_place(&self, key: Key, job: JobId, index: u32) {
+        if let Some(keys) = self.deduped() {
+            keys.table.keep_place(key, job, index);
+        }
+    }
+
+    /// The job that waits out the window of `key`, and its slot.
+    pub(super) fn place_of(&self, key: Key) -> Option<(JobId, u32)> {
+        self.deduped()?.table.place(key)
+    }
+
+    /// The window of the job in the slot ends, if it has one: it is about to be ready. For the timer, under its lock.
+    pub(super) fn end_window(&self, index: u32) {
+        if let Some(keys) = self.deduped()
+            && keys.waiting.is_some()
+        {
+            keys.job_ended(keys.names.get(index));
+        }
     }
 
     /// True when it remembers the routing keys that jobs came by.
@@ -179,7 +210,7 @@ impl<T> Queue<T> {
     /// When another job has the key, or too many are taken.
     pub(super) fn name_again(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
         match self.deduped() {
-            Some(keys) if keys.until_the_end && name.key.is_some() => {
+            Some(keys) if keys.until_the_end && keys.waiting.is_none() && name.key.is_some() => {
                 keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied))
             }
             _ => Ok(()),

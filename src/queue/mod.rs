@@ -6,6 +6,7 @@
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `keys` | a job's key is claimed, and forgotten when the job ends |
+//! | `window` | a job waits for others with its key, and takes the payload of the last |
 //! | `fan_out` | a copy takes a slot first, and enters a lane when its siblings have slots too |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
@@ -38,6 +39,7 @@ mod line;
 mod onward;
 mod publish;
 mod settle;
+mod window;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

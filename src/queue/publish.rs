@@ -80,7 +80,7 @@ impl<T: Payload> Queue<T> {
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
-            return Err(PublishError::new(job, refusal));
+            return self.replace(publisher, job, refusal, Some(when), now);
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
@@ -100,7 +100,7 @@ impl<T: Payload> Queue<T> {
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
         let published = match self.check(&job, || clock.stamp()) {
-            Err(refusal) => Err(PublishError::new(job, refusal)),
+            Err(refusal) => self.replace(publisher, job, refusal, Some(when), clock.stamp()),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
@@ -154,8 +154,14 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
             if let Err(refusal) = self.check(&job, || clock.stamp()) {
-                count_refusal(&publisher.ledger, &refusal);
-                return (accepted, Some(PublishError::new(job, refusal)));
+                match self.replace(publisher, job, refusal, Some(When::Now), clock.stamp()) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => {
+                        count_refusal(&publisher.ledger, error.refusal());
+                        return (accepted, Some(error));
+                    }
+                }
+                continue;
             }
             if self.dedupes(&job) {
                 // alone: it may turn out to be a duplicate when its slot is in hand already
@@ -236,7 +242,7 @@ impl<T: Payload> Queue<T> {
             Ok(()) => self.admit(publisher, index, job, When::Now, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                Err(PublishError::new(job, refusal))
+                self.replace(publisher, job, refusal, Some(When::Now), now)
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
@@ -291,10 +297,15 @@ impl<T: Payload> Queue<T> {
         let Job { ttl, visibility, key, .. } = job;
         let id = match &self.keys {
             None => self.next_id(publisher),
-            Some(_) => match self.name_job(publisher, index, key, now) {
-                Ok(id) => id,
-                Err(refusal) => return Err(self.turn_away(publisher, index, job, refusal)),
-            },
+            Some(_) => {
+                if let Some(window) = self.window_of(key) {
+                    return self.open_window(publisher, index, job, when, window, now);
+                }
+                match self.name_job(publisher, index, key, now) {
+                    Ok(id) => id,
+                    Err(refusal) => return Err(self.turn_away(publisher, index, job, refusal)),
+                }
+            }
         };
         match when {
             When::Now => self.send(publisher, index, id, job, now),
@@ -337,7 +348,7 @@ impl<T: Payload> Queue<T> {
 
     /// Fills the slot and hands it to the timer.
     #[cold]
-    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp) {
+    pub(super) fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp) {
         let lane = job.lane;
         self.write_job(index, id, job, due.max(now), now);
         self.slab.set_due(index, due);

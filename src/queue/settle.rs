@@ -227,8 +227,8 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let lane = next.lane;
         let id = JobId(queue.reserve_ids(1));
-        if queue.name_job_as(id, index, next.key, now).is_err() {
-            // another job has its key
+        if queue.window_of(next.key).is_some() || queue.name_job_as(id, index, next.key, now).is_err() {
+            // another job has its key, or it has to wait for others
             queue.credits.release(&queue.slab, &self.accounts, index);
             return Ok((aftermath, Some(next)));
         }
