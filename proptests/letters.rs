@@ -9,8 +9,8 @@ use proptest::test_runner::Config;
 use ringmill::clock::ManualClock;
 use ringmill::sync::Mutex;
 use ringmill::{
-    Binding, BuildError, Consumer, DeadLetterConfig, DeadLetterOverflow, DeathReason, ExchangeConfig, Overflow, Payload, Producer, QueueConfig, QueueHandle,
-    RetryPolicy, Runtime,
+    Binding, BuildError, Consumer, DeadLetterConfig, DeadLetterOverflow, DeathReason, ExchangeConfig, Overflow, Payload, Producer,
+    QueueConfig, QueueHandle, RetryPolicy, Runtime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,15 +43,9 @@ fn spec(queues: usize) -> impl Strategy<Value = Spec> {
     let to = prop_oneof![1 => Just(To::Nowhere), 3 => (0..queues).prop_map(To::Queue), 2 => (0..=queues).prop_map(To::Exchange)];
     let overflow = prop_oneof![3 => Just(Overflow::Reject), 1 => Just(Overflow::DropOldest), 1 => Just(Overflow::DropNew)];
     let time = || proptest::option::weighted(0.3, 5u64..60);
-    (1u64..5, 1u32..4, any::<bool>(), overflow, time(), time(), to).prop_map(|(capacity, list, list_drops, overflow, kept, arrivals, to)| Spec {
-        capacity,
-        list,
-        list_drops,
-        overflow,
-        kept,
-        arrivals,
-        to,
-    })
+    (1u64..5, 1u32..4, any::<bool>(), overflow, time(), time(), to).prop_map(
+        |(capacity, list, list_drops, overflow, kept, arrivals, to)| Spec { capacity, list, list_drops, overflow, kept, arrivals, to },
+    )
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -155,8 +155,9 @@ impl DeadLetterConfig {
     }
 
     pub(super) fn validate(&self, scope: impl Fn() -> String) -> Result<(), ConfigError> {
-        let refuse =
-            |field: &str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| Err(ConfigError::new(scope(), format!("dead_letters.{field}"), value, allowed));
+        let refuse = |field: &str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
+            Err(ConfigError::new(scope(), format!("dead_letters.{field}"), value, allowed))
+        };
         let least = u32::from(self.overflow == DeadLetterOverflow::Hold || self.moves_on());
         if !(least..=limits::CAPACITY_MAX).contains(&self.capacity) {
             return refuse("capacity", &self.capacity, &format_args!("{least}..={}", limits::CAPACITY_MAX));
@@ -175,7 +176,9 @@ impl DeadLetterConfig {
             return refuse("queue", &format_args!("`{queue}`, beside the exchange `{exchange}`"), &"a queue or an exchange");
         }
         match &self.routing_key {
-            Some(key) if self.exchange.is_none() => refuse("routing_key", &format_args!("`{key}`, without an exchange"), &"a routing key beside an exchange"),
+            Some(key) if self.exchange.is_none() => {
+                refuse("routing_key", &format_args!("`{key}`, without an exchange"), &"a routing key beside an exchange")
+            }
             Some(key) => match RoutingKey::new(key) {
                 Ok(_) => Ok(()),
                 Err(error) => refuse("routing_key", &error.place_and_reason(), &"words without `*` and `#`"),

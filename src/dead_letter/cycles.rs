@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_circle_is_found_if_no_handler_is_in_it() {
-        let round = |second| [node("a", true, &["x", "b"]), node("b", second, &["c"]), node("c", true, &["d", "a"]), node("d", true, &["b"])];
+        let round =
+            |second| [node("a", true, &["x", "b"]), node("b", second, &["c"]), node("c", true, &["d", "a"]), node("d", true, &["b"])];
         assert_eq!(found(&round(true)).as_deref(), Some("b -> c -> d -> b"));
         assert_eq!(found(&round(false)), None);
         assert_eq!(found(&[node("a", true, &["b", "c"]), node("b", true, &["d"]), node("c", true, &["d"]), node("d", true, &[])]), None);

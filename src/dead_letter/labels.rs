@@ -49,7 +49,8 @@ impl Labels {
         if cell.job.load(Relaxed) != job.0 {
             return None;
         }
-        let bytes: Vec<u8> = cell.words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).take(cell.bytes.load(Relaxed) as usize).collect();
+        let bytes: Vec<u8> =
+            cell.words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).take(cell.bytes.load(Relaxed) as usize).collect();
         std::str::from_utf8(&bytes).ok().map(Arc::from)
     }
 }

@@ -207,7 +207,12 @@ impl<T: Payload> Clone for Exchange<T> {
 }
 
 impl<T: Payload> Exchange<T> {
-    pub(super) fn new(config: ExchangeConfig<T>, runtime: RuntimeId, clock: Arc<dyn Clock>, letters: Arc<LetterMap>) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        config: ExchangeConfig<T>,
+        runtime: RuntimeId,
+        clock: Arc<dyn Clock>,
+        letters: Arc<LetterMap>,
+    ) -> Result<Self, ConfigError> {
         let ExchangeConfig { name, kind, alternate } = config;
         let refuse = |field, value: fmt::Arguments<'_>, allowed| Err(ConfigError::new(format!("exchange `{name}`"), field, value, allowed));
         if name.is_empty() || name.len() > 255 {

@@ -83,7 +83,11 @@ impl Wanted {
     /// By `key`, or by any.
     pub(super) fn by<T: Payload>(table: &QueueTable<T>, key: Option<RoutingKey<'_>>) -> Self {
         let matching = || table.bindings().iter().filter(|bound| key.is_none_or(|key| bound.key.matches(key)));
-        let surely = matching().filter(|bound| key.is_some() && bound.guard.is_none()).map(|bound| bound.target.name()).collect::<BTreeSet<_>>().len();
+        let surely = matching()
+            .filter(|bound| key.is_some() && bound.guard.is_none())
+            .map(|bound| bound.target.name())
+            .collect::<BTreeSet<_>>()
+            .len();
         Wanted { queues: matching().map(|bound| bound.target.name().to_owned()).collect(), surely }
     }
 }

@@ -189,7 +189,8 @@ impl<T> Queue<T> {
             return Err(job);
         }
         let mut deaths = Vec::with_capacity(1);
-        let came_by = self.keeps_routing_keys().then(|| publisher.came_by.borrow()).filter(|key| !key.is_empty()).map(|key| Arc::from(key.as_str()));
+        let came_by =
+            self.keeps_routing_keys().then(|| publisher.came_by.borrow()).filter(|key| !key.is_empty()).map(|key| Arc::from(key.as_str()));
         add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
         let routing_key = came_by.clone();
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now, routing_key };

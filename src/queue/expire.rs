@@ -396,6 +396,9 @@ impl<T> Queue<T> {
 
     /// Has letters tried again whose target was full, if it is time. Says when it will be.
     fn retry_letters(&self, now: Timestamp) -> Timestamp {
+        if !self.moves_on {
+            return Timestamp::MAX;
+        }
         // relaxed: a wish for a time; whoever writes it wakes the timer, and every sweep looks anyway
         let again = Timestamp::from_nanos(self.letters_again.load(Relaxed));
         if again > now {

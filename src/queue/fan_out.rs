@@ -12,7 +12,6 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
-use std::time::Duration;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
@@ -80,11 +79,11 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        let (ttl, visibility, key) = (job.ttl, job.visibility, job.key);
+        let key = job.key;
         let id = self.next_id(publisher);
         self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
-            return self.take_back(id, ttl, visibility, key);
+            return self.take_back(id, key, now);
         }
         Ok(id)
     }
@@ -107,10 +106,7 @@ impl<T: Payload> Queue<T> {
     }
 
     #[cold]
-    fn take_back(&self, id: JobId, ttl: Option<Duration>, visibility: Option<Duration>, key: Key) -> Result<JobId, PublishError<T>> {
-        match self.recall(id) {
-            None => Ok(id),
-            Some((payload, lane)) => Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed)),
-        }
+    fn take_back(&self, id: JobId, key: Key, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.recall(id, key, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)))
     }
 }

@@ -39,9 +39,9 @@ mod line;
 mod onward;
 mod publish;
 mod settle;
-mod window;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod window;
 
 pub use accounts::Accounts;
 #[doc(hidden)]
@@ -137,6 +137,8 @@ pub struct Queue<T> {
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
+    /// Dead letters do not stay here.
+    moves_on: bool,
     /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
     onward: Mutex<Option<Arc<dyn Onward<T>>>>,
     /// When a letter that found its target full is tried again, in nanoseconds. Written by whoever moves letters, read and reset by the timer.
@@ -233,6 +235,7 @@ impl<T> Queue<T> {
             dead: Mutex::new(DeadLetters::new(config.dead_letters.clone())),
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
+            moves_on: config.dead_letters.moves_on(),
             onward: Mutex::new(None),
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,

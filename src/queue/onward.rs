@@ -55,6 +55,9 @@ impl<T> Queue<T> {
 
     /// True when a letter waits to move on and nobody is at it.
     pub(super) fn has_letters_to_move(&self, now: Timestamp) -> bool {
+        if !self.moves_on {
+            return false;
+        }
         let onward = self.onward.lock().clone();
         onward.is_some_and(|onward| self.dead.lock().has_due(now, onward.version()))
     }
@@ -62,6 +65,9 @@ impl<T> Queue<T> {
     /// Moves on whatever letters are due and find room. Not to be called with any lock.
     #[cold]
     pub(super) fn move_letters(&self, now: Timestamp) {
+        if !self.moves_on {
+            return;
+        }
         let Some(onward) = self.onward.lock().clone() else { return };
         if !self.dead.lock().begin_moving() {
             return;

@@ -12,6 +12,7 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::inbox::Flag;
 use crate::job::{Job, Payload};
+use crate::key::Key;
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
 
@@ -294,7 +295,8 @@ impl<T: Payload> Queue<T> {
         when: When,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, key, .. } = job;
+        // (what else is needed of a job that comes back is read from its slot: copies that nobody looks at cost as much as the rest)
+        let key = job.key;
         let id = match &self.keys {
             None => self.next_id(publisher),
             Some(_) => {
@@ -314,10 +316,8 @@ impl<T: Payload> Queue<T> {
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            return self.recall(id).map_or(Ok(id), |(payload, lane)| {
-                // it was counted as accepted and handed back: it was
-                Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed))
-            });
+            // it was counted as accepted and handed back: it was
+            return self.recall(id, key, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)));
         }
         Ok(id)
     }
@@ -427,9 +427,11 @@ impl<T: Payload> Queue<T> {
     ///
     /// `None`: a worker or the hand-back had it first.
     #[cold]
-    pub(super) fn recall(&self, id: JobId) -> Option<(T, usize)> {
+    pub(super) fn recall(&self, id: JobId, key: Key, published: Timestamp) -> Option<Job<T>> {
         self.recall_all();
-        self.take_stray(id).map(|Undone { payload, lane, .. }| (payload, lane))
+        let Undone { payload, lane, expires, visibility, .. } = self.take_stray(id)?;
+        let ttl = (expires != Timestamp::MAX).then(|| expires.since(published));
+        Some(Job { payload, lane, ttl, visibility, key })
     }
 }
 

@@ -389,6 +389,8 @@ impl<T> Queue<T> {
             deaths: history.deaths,
             published: slot.published(),
             origin,
+            expires: slot.expires(),
+            visibility: self.slab.visibility(index),
         }
     }
 }

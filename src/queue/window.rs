@@ -32,7 +32,7 @@ impl<T: Payload> Queue<T> {
         window: Waiting,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, key, .. } = job;
+        let key = job.key;
         let side = self.timer.lock();
         let id = match self.name_job(publisher, index, key, now) {
             Ok(id) => id,
@@ -51,9 +51,7 @@ impl<T: Payload> Queue<T> {
         drop(side);
         // as in `admit`
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            return self.recall(id).map_or(Ok(id), |(payload, lane)| {
-                Err(PublishError::new(Job { payload, lane, ttl, visibility, key }, Refusal::Closed))
-            });
+            return self.recall(id, key, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)));
         }
         Ok(id)
     }

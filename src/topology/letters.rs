@@ -99,8 +99,12 @@ impl Check<'_> {
         }
         let reached = self.topology.reached(exchange, key);
         if key.is_some() && reached.len() > 1 {
-            let fault = Fault::new(format!("`{}` leads dead letters to {}", exchange.escape_debug(), listed(reached))).value(exchange.as_str());
-            self.report(site.key(&["dead_letter_exchange"]), fault.help("a dead letter is moved, not copied: its key must lead to one queue"));
+            let fault =
+                Fault::new(format!("`{}` leads dead letters to {}", exchange.escape_debug(), listed(reached))).value(exchange.as_str());
+            self.report(
+                site.key(&["dead_letter_exchange"]),
+                fault.help("a dead letter is moved, not copied: its key must lead to one queue"),
+            );
             return false;
         }
         true
@@ -128,7 +132,10 @@ impl Check<'_> {
             if !ways.iter().any(|way| topology.targets(way).contains(&queue.name())) {
                 let nth = topology.queues[..at].iter().filter(|other| other.name() == queue.name()).count();
                 let site = Site { list: "queues", name: queue.name().to_owned(), nth, ..Site::default() };
-                let fault = Fault::new(format!("`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`", queue.name().escape_debug()));
+                let fault = Fault::new(format!(
+                    "`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`",
+                    queue.name().escape_debug()
+                ));
                 let help = "dead letters that are to be kept for a time are those of a `dlq`; they come here by a `dead_letter_target` or a `dead_letter_exchange`";
                 self.report(site.key(&["retention"]), fault.help(help));
             }

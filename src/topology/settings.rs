@@ -101,8 +101,9 @@ impl Reader<'_> {
         let Some(next) = node.get("dlq") else { return };
         let to = next.word().unwrap_or_default().to_owned();
         let fault = Fault::new(format!("`{name}` is the `dlq` of a queue and has a `dlq` itself, `{}`", to.escape_debug()));
-        let fault =
-            fault.value(to).help("a dead-letter queue is a list: its letters move on by a `dead_letter_exchange` or a `dead_letter_target`");
+        let fault = fault
+            .value(to)
+            .help("a dead-letter queue is a list: its letters move on by a `dead_letter_exchange` or a `dead_letter_target`");
         self.fault(&next.span, fault);
     }
 
@@ -162,7 +163,10 @@ impl Reader<'_> {
         config = config.dead_letters(moves);
         if let Some((dlq, entry)) = node.get("dlq").zip(ONWARD.iter().find_map(|key| node.entry(key))) {
             let fault = Fault::new(format!("`{}` beside a `dlq`", entry.key)).value(entry.key.as_str());
-            self.fault(&entry.key_span, fault.help(format!("it is a setting of `{}`, which keeps the dead letters", dlq.word().unwrap_or_default())));
+            self.fault(
+                &entry.key_span,
+                fault.help(format!("it is a setting of `{}`, which keeps the dead letters", dlq.word().unwrap_or_default())),
+            );
         }
         if let (Some(at), Some(age)) = (node.get("retention"), self.duration(node.get("retention"), "`retention`")) {
             config = self.set(config, at, "`retention`", |config| config.retention(age));

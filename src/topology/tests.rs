@@ -156,7 +156,12 @@ fn full() -> Topology {
         .retention(secs(30 * 86_400))
         .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)).queue("work"));
     topology.queues = vec![work, QueueSpec::new(other)];
-    let dead = DeadLetterConfig::new().capacity(10).overflow(DeadLetterOverflow::DropOldest).retention(secs(7 * 86_400)).exchange("rest").routing_key("was.dead");
+    let dead = DeadLetterConfig::new()
+        .capacity(10)
+        .overflow(DeadLetterOverflow::DropOldest)
+        .retention(secs(7 * 86_400))
+        .exchange("rest")
+        .routing_key("was.dead");
     topology.dead_letter_queues = vec![DeadLetterQueueSpec::new("dead", dead)];
     let fast = PoolConfig::new("fast").workers(2).placement(Placement::Cores(vec![0, 1].into())).on_pin_failure(OnPinFailure::Ignore);
     topology.pools = vec![

@@ -528,7 +528,8 @@ fn of_64_threads_with_one_key_one_opens_the_window_and_the_last_payload_runs() {
             let mut builder = Runtime::builder();
             let (sent, seen) = mpsc::channel();
             let sent = std::sync::Mutex::new(sent);
-            let queue = builder.queue(waiting(128, mode), move |job: &Counted, _: &_| sent.lock().unwrap().send(job.number).unwrap()).unwrap();
+            let queue =
+                builder.queue(waiting(128, mode), move |job: &Counted, _: &_| sent.lock().unwrap().send(job.number).unwrap()).unwrap();
             let runtime = builder.build().unwrap();
             let start = Arc::new(std::sync::Barrier::new(64));
             let ids: std::collections::HashSet<JobId> = std::thread::scope(|scope| {
