@@ -4,7 +4,7 @@
 //! fills the slot, which cannot fail, or puts the letter back where it was. So queues that send letters to each other never wait for each other's locks, and a target that is
 //! full, closed or shutting down leaves the letter at its source. A dead letter has no holders: it became one when the last of them had left (see `end`).
 //!
-//! Letters are moved by the thread that ended the job, once its act is done. What cannot go then is tried again by whoever does the queue's chores: after 2 ms, 4 ms and
+//! Letters are moved by the thread that ended the job, once its act is done. What cannot go then is tried again by whoever does the queue's chores: after a tick, two ticks and
 //! so on up to a sweep where the target was full, at a sweep otherwise.
 
 use super::{Aftermath, Chore, House, Queue};
@@ -107,7 +107,7 @@ impl<T> Queue<T> {
                     let mut dead = self.dead.lock();
                     dead.put_back(Kept { place, since, letter, unroutable });
                     if !matches!(refusal, Refusal::Duplicate { .. } | Refusal::TooManyKeys { .. }) {
-                        let again = now + dead.pause(2 * self.settings.tick, self.sweep_every());
+                        let again = now + dead.pause(self.settings.tick, self.sweep_every());
                         drop(dead);
                         if refusal != Refusal::Closed {
                             // relaxed: see `retry_letters`
