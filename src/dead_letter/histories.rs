@@ -17,6 +17,13 @@ pub struct History {
     pub last_error: Option<Box<str>>,
     /// The delay after that attempt.
     pub last_delay: Duration,
+    /// What it brought along when it was redriven or moved here. (Few have one, and histories are moved about.)
+    pub past: Option<Box<Past>>,
+}
+
+/// What is remembered of a job that was a dead letter.
+#[derive(Debug, Default, Clone)]
+pub struct Past {
     /// The deaths before it was redriven or moved here.
     pub deaths: Vec<Death>,
     /// The routing key that it was first published by.
@@ -63,9 +70,7 @@ impl Histories {
     pub fn restore(&self, index: u32, job: JobId, record: DeathRecord, came_by: Option<Arc<str>>) {
         self.update(index, job, |history| {
             history.last_error = record.last_error;
-            history.deaths = record.deaths;
-            history.routing_key = record.routing_key;
-            history.came_by = came_by;
+            history.past = Some(Box::new(Past { deaths: record.deaths, routing_key: record.routing_key, came_by }));
         });
     }
 

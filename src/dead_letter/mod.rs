@@ -10,7 +10,7 @@ mod labels;
 mod letters;
 mod record;
 
-pub use histories::Histories;
+pub use histories::{Histories, Past};
 pub use labels::Labels;
 pub use letters::{DeadLetters, Kept, Stored};
 pub use record::{DeadLetter, Death, DeathReason, DeathRecord, add_death};

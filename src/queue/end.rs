@@ -3,7 +3,7 @@
 use super::bent::{Bend, is_bent};
 use super::{Accounts, House, LetterCallback, Publisher, Queue};
 use crate::clock::Timestamp;
-use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Past, Stored, add_death};
 use crate::dedupe::Name;
 use crate::id::JobId;
 use crate::job::Job;
@@ -211,9 +211,9 @@ impl<T> Queue<T> {
         let slot = self.slab.slot(index);
         let job = slot.job_id();
         let history = self.histories.take(index, job).unwrap_or_default();
-        let mut deaths = history.deaths;
-        let came_by = history.came_by.or_else(|| self.routing_key_of(index, job));
-        let first = history.routing_key.or_else(|| came_by.clone().filter(|_| deaths.is_empty()));
+        let Past { mut deaths, routing_key, came_by } = history.past.map(|past| *past).unwrap_or_default();
+        let came_by = came_by.or_else(|| self.routing_key_of(index, job));
+        let first = routing_key.or_else(|| came_by.clone().filter(|_| deaths.is_empty()));
         add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
         let record = DeathRecord {
             deaths,

@@ -80,8 +80,13 @@ impl<T: Payload> Queue<T> {
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.attempt_once(publisher, job, when, now).or_else(|error| self.replace(publisher, error, Some(when), now))
+    }
+
+    #[inline]
+    fn attempt_once(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
-            return self.replace(publisher, job, refusal, Some(when), now);
+            return Err(PublishError::new(job, refusal));
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
@@ -101,13 +106,14 @@ impl<T: Payload> Queue<T> {
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
         let published = match self.check(&job, || clock.stamp()) {
-            Err(refusal) => self.replace(publisher, job, refusal, Some(when), clock.stamp()),
+            Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
+        let published = published.or_else(|error| self.replace(publisher, error, Some(when), clock.stamp()));
         published.inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
     }
 
@@ -155,7 +161,7 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
             if let Err(refusal) = self.check(&job, || clock.stamp()) {
-                match self.replace(publisher, job, refusal, Some(When::Now), clock.stamp()) {
+                match self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), clock.stamp()) {
                     Ok(_) => accepted += 1,
                     Err(error) => {
                         count_refusal(&publisher.ledger, error.refusal());
@@ -243,9 +249,10 @@ impl<T: Payload> Queue<T> {
             Ok(()) => self.admit(publisher, index, job, When::Now, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                self.replace(publisher, job, refusal, Some(When::Now), now)
+                Err(PublishError::new(job, refusal))
             }
         }
+        .or_else(|error| self.replace(publisher, error, Some(When::Now), now))
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
     }
 
@@ -285,7 +292,7 @@ impl<T: Payload> Queue<T> {
         if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
     }
 
-    /// Fills the slot and sends it on its way.
+    /// Names the job, fills the slot and sends it on its way.
     #[inline]
     pub(super) fn admit(
         &self,
@@ -295,20 +302,46 @@ impl<T: Payload> Queue<T> {
         when: When,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
+        if self.keys.is_some() {
+            return self.admit_named(publisher, index, Some(job), when, now);
+        }
+        let id = self.next_id(publisher);
+        self.set_off(publisher, index, id, job, when, now)
+    }
+
+    /// As [`admit`](Self::admit), where more is kept of a job than lies in its slot. (It comes in an `Option` so that the other way need not have it in memory.)
+    #[inline(never)]
+    fn admit_named(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        job: Option<Job<T>>,
+        when: When,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
+        let job = job.expect("it is there");
+        if let Some(window) = self.window_of(job.key) {
+            return self.open_window(publisher, index, job, when, window, now);
+        }
+        match self.name_job(publisher, index, job.key, now) {
+            Ok(id) => self.set_off(publisher, index, id, job, when, now),
+            Err(refusal) => Err(self.turn_away(publisher, index, job, refusal)),
+        }
+    }
+
+    /// Fills the slot and sends it on its way.
+    #[inline(always)]
+    fn set_off(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        id: JobId,
+        job: Job<T>,
+        when: When,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
         // (what else is needed of a job that comes back is read from its slot: copies that nobody looks at cost as much as the rest)
         let key = job.key;
-        let id = match &self.keys {
-            None => self.next_id(publisher),
-            Some(_) => {
-                if let Some(window) = self.window_of(key) {
-                    return self.open_window(publisher, index, job, when, window, now);
-                }
-                match self.name_job(publisher, index, key, now) {
-                    Ok(id) => id,
-                    Err(refusal) => return Err(self.turn_away(publisher, index, job, refusal)),
-                }
-            }
-        };
         match when {
             When::Now => self.send(publisher, index, id, job, now),
             When::At(due) => self.send_later(publisher, index, id, job, due, now),

@@ -386,7 +386,7 @@ impl<T> Queue<T> {
             failures: word.failures(),
             expiries: word.expiries(),
             last_error: history.last_error,
-            deaths: history.deaths,
+            deaths: history.past.map(|past| past.deaths).unwrap_or_default(),
             published: slot.published(),
             origin,
             expires: slot.expires(),

@@ -39,7 +39,7 @@ impl<T: Payload> Queue<T> {
             Err(refusal) => {
                 drop(side);
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                return self.replace(publisher, job, refusal, None, now);
+                return self.replace(publisher, PublishError::new(job, refusal), None, now);
             }
         };
         self.keep_place(key, id, index);
@@ -65,14 +65,15 @@ impl<T: Payload> Queue<T> {
     pub(super) fn replace(
         &self,
         publisher: &Publisher,
-        job: Job<T>,
-        refusal: Refusal,
+        error: PublishError<T>,
         when: Option<When>,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let (Refusal::Duplicate { .. }, Some(window)) = (&refusal, self.window_of(job.key)) else {
-            return Err(PublishError::new(job, refusal));
-        };
+        if !error.is_duplicate() || self.keys.is_none() {
+            return Err(error);
+        }
+        let (refusal, job) = (error.refusal().clone(), error.into_job());
+        let Some(window) = self.window_of(job.key) else { return Err(PublishError::new(job, refusal)) };
         let mut side = self.timer.lock();
         let Some((id, index)) = self.place_of(job.key) else {
             drop(side);
