@@ -22,7 +22,7 @@ impl<T: Payload> Queue<T> {
         let Some(wanted) = job.take() else { return Poll::Pending };
         let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
-            Err(refusal) => Err(PublishError::new(wanted, refusal)),
+            Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), Some(When::Now), clock.stamp()).map(Some),
             Ok(()) => match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
                 Poll::Pending => {
                     *job = Some(wanted);
@@ -32,7 +32,7 @@ impl<T: Payload> Queue<T> {
                 Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
             },
         };
-        match published.or_else(|error| self.replace(publisher, error, Some(When::Now), clock.stamp()).map(Some)) {
+        match published {
             Ok(None) => Poll::Pending,
             Ok(Some(id)) => Poll::Ready(Ok(id)),
             Err(error) => {

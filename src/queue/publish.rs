@@ -80,13 +80,8 @@ impl<T: Payload> Queue<T> {
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.attempt_once(publisher, job, when, now).or_else(|error| self.replace(publisher, error, Some(when), now))
-    }
-
-    #[inline]
-    fn attempt_once(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
-            return Err(PublishError::new(job, refusal));
+            return self.replace(publisher, PublishError::new(job, refusal), Some(when), now);
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
@@ -106,14 +101,13 @@ impl<T: Payload> Queue<T> {
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
         let published = match self.check(&job, || clock.stamp()) {
-            Err(refusal) => Err(PublishError::new(job, refusal)),
+            Err(refusal) => self.replace(publisher, PublishError::new(job, refusal), Some(when), clock.stamp()),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
-        let published = published.or_else(|error| self.replace(publisher, error, Some(when), clock.stamp()));
         published.inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
     }
 
@@ -249,10 +243,9 @@ impl<T: Payload> Queue<T> {
             Ok(()) => self.admit(publisher, index, job, When::Now, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                Err(PublishError::new(job, refusal))
+                self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), now)
             }
         }
-        .or_else(|error| self.replace(publisher, error, Some(When::Now), now))
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
     }
 
