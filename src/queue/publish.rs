@@ -74,14 +74,28 @@ impl<T: Payload> Queue<T> {
     /// Publishes without waiting; overflow policies that need no waiting and no handler are applied here.
     #[inline]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.attempt(publisher, job, when, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
+        let mut result = self.attempt(publisher, job, when, now);
+        if result.is_err() {
+            self.refused(publisher, &mut result, when, now);
+        }
+        result
+    }
+
+    /// A publish was refused. If it may yet take the place of a job that waits, it does; otherwise the refusal is counted.
+    // by reference, and never inlined: a job that is passed on here would have to lie in memory on every way
+    #[cold]
+    #[inline(never)]
+    pub fn refused(&self, publisher: &Publisher, result: &mut Result<JobId, PublishError<T>>, when: When, now: Timestamp) {
+        if let Err(error) = std::mem::replace(result, Ok(JobId(0))) {
+            *result = self.replace(publisher, error, Some(when), now).inspect_err(|error| publisher.count_refusal(error.refusal()));
+        }
     }
 
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
-            return self.replace(publisher, PublishError::new(job, refusal), Some(when), now);
+            return Err(PublishError::new(job, refusal));
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit(publisher, index, job, when, now),
@@ -100,15 +114,18 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        let published = match self.check(&job, || clock.stamp()) {
-            Err(refusal) => self.replace(publisher, PublishError::new(job, refusal), Some(when), clock.stamp()),
+        let mut published = match self.check(&job, || clock.stamp()) {
+            Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
                 None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
-        published.inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+        if published.is_err() {
+            self.refused(publisher, &mut published, when, clock.stamp());
+        }
+        published
     }
 
     /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
