@@ -8,6 +8,7 @@ mod credit;
 mod dedupe;
 mod histogram;
 mod lanes;
+mod letters;
 mod mux;
 mod partitions;
 mod queue;

@@ -1,5 +1,9 @@
 //! Settings: plain data with one `validate()` each. Setters never panic; what is out of range is named when the runtime is built.
 
+mod dead_letters;
+
+pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};
+
 use crate::error::ConfigError;
 use crate::job::Payload;
 use crate::limits;
@@ -164,60 +168,6 @@ impl fmt::Debug for RetryPolicy {
     }
 }
 
-/// What happens when the dead-letter queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DeadLetterOverflow {
-    /// The job keeps its slot until there is room: the source queue back-pressures and nothing vanishes.
-    #[default]
-    Hold,
-    /// The oldest dead letter is dropped and counted.
-    DropOldest,
-}
-
-/// Where jobs go that will not be delivered again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetterConfig {
-    pub(crate) capacity: u32,
-    pub(crate) overflow: DeadLetterOverflow,
-    pub(crate) retention: Option<Duration>,
-}
-
-impl DeadLetterConfig {
-    /// 1 024 letters, kept for ever, [`DeadLetterOverflow::Hold`].
-    pub fn new() -> Self {
-        DeadLetterConfig { capacity: 1024, overflow: DeadLetterOverflow::Hold, retention: None }
-    }
-
-    /// How many letters are kept: 1..=16777215; or 0, if they are dropped when they are too many
-    /// ([`DropOldest`](DeadLetterOverflow::DropOldest)): held for want of room that never comes, a job would keep its slot until the shutdown.
-    #[must_use]
-    pub fn capacity(mut self, letters: u32) -> Self {
-        self.capacity = letters;
-        self
-    }
-
-    /// What happens when they are that many.
-    #[must_use]
-    pub fn overflow(mut self, overflow: DeadLetterOverflow) -> Self {
-        self.overflow = overflow;
-        self
-    }
-
-    /// How long a letter is kept; older ones are dropped and counted.
-    #[must_use]
-    pub fn retention(mut self, age: Duration) -> Self {
-        self.retention = Some(age);
-        self
-    }
-}
-
-impl Default for DeadLetterConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// When a job is a duplicate of another with the same [key](crate::Job::key).
 ///
 /// ```
@@ -249,6 +199,20 @@ pub enum Dedupe {
     /// So long after the other one was accepted, whatever became of it since: 1 ms to 1 year. A job that lives longer than that can have a sibling. Redriving
     /// a dead letter is no publish: it asks for no window and opens none.
     Window(Duration),
+    /// Of a burst the last, when it is over: a job is ready when nothing more was published with its key for so long, 1 ms to 1 year. Until then a publish with the key is no
+    /// refusal: its payload, with its time to live and visibility timeout, takes the place of the one that waits, and the job is put off: ready so long after *this*
+    /// publish. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
+    /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none.
+    ///
+    /// The window ends when the job becomes ready, or ends before that. From then on the key is free: the next publish opens another window, whatever became of the job. A key that
+    /// is published again and again within its window puts its job off for ever; [`KeepLast`](Self::KeepLast) does not. Redriving a dead letter opens no window.
+    #[doc(alias = "extend")]
+    Debounce(Duration),
+    /// Of so long a time the last: as [`Debounce`](Self::Debounce), but not put off: the job is ready so long after the *first* publish, with the newest payload. So in
+    /// each window one job waits, and a key makes at most one job in that time.
+    #[doc(alias = "throttle")]
+    #[doc(alias = "coalesce")]
+    KeepLast(Duration),
 }
 
 /// What becomes of the other jobs of a [partition key](crate::Job::partition_key) while one of them waits for a retry or a snooze.
@@ -287,6 +251,7 @@ pub struct QueueConfig {
     pub(crate) max_lease: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetterConfig,
+    pub(crate) retention: Option<Duration>,
     pub(crate) dedupe: Option<(Dedupe, u64)>,
     pub(crate) completed: Option<(u64, Duration)>,
     pub(crate) partitions: Option<u32>,
@@ -311,6 +276,7 @@ impl QueueConfig {
             max_lease: Duration::from_secs(600),
             retry: RetryPolicy::new(),
             dead_letters: DeadLetterConfig::new(),
+            retention: None,
             dedupe: None,
             completed: None,
             partitions: None,
@@ -379,7 +345,16 @@ impl QueueConfig {
         self
     }
 
-    /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate). At most `bound` keys
+    /// How long a job waits here for its start that came as a dead letter of another queue: 1 ms to 10 years. Then it expires, as with a [`Job::ttl`](crate::Job::ttl),
+    /// into this queue's own dead letters. Without it such a job waits as long as it takes; jobs that are published here wait as they say themselves.
+    #[must_use]
+    pub fn retention(mut self, age: Duration) -> Self {
+        self.retention = Some(age);
+        self
+    }
+
+    /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate), or, as the mode says, lets the newest
+    /// take the place of the one that waits. At most `bound` keys
     /// are remembered, 1..=16777215; one more is [`TooManyKeys`](crate::Refusal::TooManyKeys). The memory for them is reserved at once, about 40 bytes each, and
     /// 24 for each slot.
     ///
@@ -387,7 +362,8 @@ impl QueueConfig {
     /// [`Overflow::CallerRuns`]). [`Dedupe::Window`] needs one for every job with a key that is accepted within the window.
     ///
     /// # Blocking
-    /// The publish and the end of a job with a key take one of 64 locks, for a look into a table. Jobs without a key take none.
+    /// The publish and the end of a job with a key take one of 64 locks, for a look into a table. Jobs without a key take none. Under [`Dedupe::Debounce`] and
+    /// [`Dedupe::KeepLast`] a publish with a key also waits for the timer's turn at this queue to end, if one is under way.
     #[doc(alias = "unique")]
     #[must_use]
     pub fn dedupe(mut self, mode: Dedupe, bound: u64) -> Self {
@@ -518,15 +494,20 @@ impl QueueConfig {
         if let Err(invalid) = self.retry.backoff.validate() {
             return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
         }
-        let letters_min = u64::from(self.dead_letters.overflow == DeadLetterOverflow::Hold);
-        between("dead_letters.capacity", u64::from(self.dead_letters.capacity), letters_min, u64::from(limits::CAPACITY_MAX))?;
-        if let Some(retention) = self.dead_letters.retention {
-            spans("dead_letters.retention", retention, TICK, Duration::MAX)?;
+        self.dead_letters.validate(scope)?;
+        if let Some(retention) = self.retention {
+            spans("retention", retention, TICK, 10 * YEAR)?;
         }
         if let Some((mode, bound)) = self.dedupe {
             between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;
-            if let Dedupe::Window(window) = mode {
-                spans("dedupe: Window", window, TICK, YEAR)?;
+            let window = match mode {
+                Dedupe::WhileLive => None,
+                Dedupe::Window(window) => Some(("dedupe: Window", window)),
+                Dedupe::Debounce(window) => Some(("dedupe: Debounce", window)),
+                Dedupe::KeepLast(window) => Some(("dedupe: KeepLast", window)),
+            };
+            if let Some((field, window)) = window {
+                spans(field, window, TICK, YEAR)?;
             }
         }
         if let Some((count, age)) = self.completed {

@@ -58,6 +58,9 @@ counts! {
     RejectedInvalid rejected_invalid,
     /// Publishes refused because the queue was closed.
     RejectedClosed rejected_closed,
+    /// Publishes whose payload took the place of that of a job with the same key, which waits out its window. They are no jobs of their own: the job was accepted
+    /// once, and ends once.
+    Replaced replaced,
     /// Publishes refused because another job with the same key stands for them.
     RejectedDuplicate rejected_duplicate,
     /// Publishes refused for another reason (no such lane, too many keys, would deadlock, the handler failed in the caller's thread).

@@ -92,7 +92,7 @@
 //! | publishing through an exchange, to several queues or none, to some, by a resolved key | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
-//! | one job per key: while it is live, or in a window of time | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
+//! | one job per key: while it is live, in a window of time, or the last of those in it | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
 //! | an order per key, one job of it at a time; what a retry blocks; how the keys spread | [`Job::partition_key`], [`QueueConfig::partitions`], [`OrderPolicy`], [`PartitionsSnapshot`] |
 //! | an effect once per id, a lock per key | [`IdempotencyGuard`], [`KeyedLock`] |
 //! | signals of a filling queue | [`QueueConfig::watermarks`], [`QueueHandle::on_pressure`], [`Pressure`] |
@@ -111,6 +111,7 @@
 //! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Completion`], [`Completed`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
 //! | records of the jobs that ended lately | [`QueueConfig::completed_records`], [`QueueHandle::completed`], [`QueueHandle::completed_job`], [`CompletedJob`] |
 //! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
+//! | dead letters that move on: to another queue, through an exchange | [`DeadLetterConfig::queue`], [`DeadLetterConfig::exchange`], [`QueueConfig::retention`] |
 //! | dead letters | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeathRecord`] |
 //! | pinned workers, spares for stuck ones | [`PoolConfig`], [`Placement`], [`PlacementReport`] |
 //! | how idle workers wait | [`Idle`] |

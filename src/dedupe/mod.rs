@@ -26,4 +26,14 @@ pub mod rules;
 mod table;
 
 pub use names::{Name, Names};
+use std::time::Duration;
 pub use table::{Denied, Table};
+
+/// How jobs wait for others with the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long.
+    pub length: Duration,
+    /// From the latest publish on, not the first.
+    pub postpones: bool,
+}

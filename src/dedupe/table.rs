@@ -50,6 +50,8 @@ struct Shard {
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     job: JobId,
+    /// Where the job is, if that was said.
+    slot: Option<u32>,
     /// Until when, in nanoseconds.
     until: u64,
 }
@@ -163,11 +165,11 @@ impl<R: Rules> Table<R> {
                 Entry::Occupied(found) if R::CLAIMS_AT_ONCE && found.get().until > now => return Err(why(Denied::Taken(found.get().job))),
                 Entry::Occupied(mut ended) => {
                     more()?;
-                    ended.insert(Holder { job, until });
+                    ended.insert(Holder { job, slot: None, until });
                 }
                 Entry::Vacant(free) if self.raise() => {
                     more().inspect_err(|_| self.lower(1))?;
-                    free.insert(Holder { job, until });
+                    free.insert(Holder { job, slot: None, until });
                 }
                 Entry::Vacant(_) if last || self.window.is_none() => return Err(why(Denied::Full)),
                 Entry::Vacant(_) => {
@@ -183,6 +185,18 @@ impl<R: Rules> Table<R> {
             return Ok(());
         }
         unreachable!("the last try ends in a claim or a refusal")
+    }
+
+    /// `job`, which has `key`, is in `slot`.
+    pub fn keep_place(&self, key: Key, job: JobId, slot: u32) {
+        if let Some(holder) = self.shard(key).holders.get_mut(&key).filter(|holder| holder.job == job) {
+            holder.slot = Some(slot);
+        }
+    }
+
+    /// The job that has `key`, and its slot, if it was said which.
+    pub fn place(&self, key: Key) -> Option<(JobId, u32)> {
+        self.shard(key).holders.get(&key).and_then(|holder| Some((holder.job, holder.slot?)))
     }
 
     /// `job` has no need of `key` any more. Nothing happens when another job has it by now.

@@ -2,6 +2,7 @@
 
 use super::exchange::{Exchange, ExchangeConfig};
 use super::handle::QueueHandle;
+use super::onward::LetterWays;
 use super::runtime::Runtime;
 use super::snapshot::Exchanges;
 use crate::clock::{Clock, ManualClock, SystemClock};
@@ -47,6 +48,7 @@ pub struct RuntimeBuilder {
     timer_until: Arc<AtomicU64>,
     queues: Vec<Declared>,
     exchanges: Exchanges,
+    letters: LetterWays,
     pools: BTreeMap<String, PoolConfig>,
     bells: BTreeMap<String, Arc<EventCount>>,
 }
@@ -87,6 +89,7 @@ impl RuntimeBuilder {
             timer_until: Arc::new(AtomicU64::new(u64::MAX)),
             queues: Vec::new(),
             exchanges: Exchanges::default(),
+            letters: LetterWays::default(),
             pools: BTreeMap::new(),
             bells: BTreeMap::new(),
         }
@@ -178,7 +181,9 @@ impl RuntimeBuilder {
         let push =
             PushQueue { queue: Arc::clone(&queue), handler: Arc::clone(&handler), runtime: self.id, clock: Arc::clone(&self.clock), seed };
         self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)), built: false });
-        Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None))
+        let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None);
+        self.letters.add_queue(&handle, &config);
+        Ok(handle)
     }
 
     /// Declares a queue whose jobs are received by hand, through [`QueueHandle::consumer`].
@@ -189,7 +194,9 @@ impl RuntimeBuilder {
         let bell = Arc::new(EventCount::for_consumers());
         let queue = self.declare(&config, Arc::clone(&bell))?;
         self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None, built: false });
-        Ok(QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell)))
+        let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell));
+        self.letters.add_queue(&handle, &config);
+        Ok(handle)
     }
 
     /// Declares an exchange, which publishes to queues by routing key. Queues are bound through its handle, before or after the runtime is built.
@@ -201,8 +208,9 @@ impl RuntimeBuilder {
             let value = format_args!("`{}`, declared twice", config.name()).to_string();
             return Err(ConfigError::new("runtime", "exchange", value, "each exchange once"));
         }
-        let exchange = Exchange::new(config, self.id, Arc::clone(&self.clock))?;
-        self.exchanges.push(Box::new(exchange.clone()));
+        let exchange = Exchange::new(config, self.id, Arc::clone(&self.clock), Arc::clone(&self.letters.map))?;
+        self.exchanges.push(Arc::new(exchange.clone()));
+        self.letters.add_exchange(&exchange);
         Ok(exchange)
     }
 
@@ -218,10 +226,33 @@ impl RuntimeBuilder {
         Arc::clone(self.bells.entry(pool.to_owned()).or_insert_with(|| Arc::new(EventCount::new())))
     }
 
-    /// Starts the threads.
+    /// Finds the ways of dead letters, and starts the threads.
+    ///
+    /// # Dead letters that go in a circle
+    /// Dead-lettering may lead back to where it began ([`DeadLetterConfig::queue`](crate::DeadLetterConfig::queue),
+    /// [`exchange`](crate::DeadLetterConfig::exchange)) only if a handler has a say on the way. A queue passes letters on *by itself* if it drops its oldest when it is full
+    /// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)) or has a [`retention`](crate::QueueConfig::retention): a letter that came there may die without having been
+    /// delivered. A circle of such queues would never end, and is refused. One with a queue in it in which jobs die by a handler (rejected, failed or overrun too often) is a
+    /// retry; it is refused only where a queue sends its letters straight back to itself, at once. (A job's own time to live starts no circle: a letter has it not any more. Nor does
+    /// [`Overflow::DropNew`](crate::Overflow::DropNew): a letter that finds no room waits where it is.) Where it depends on a predicate, or on the key that a job came by, where a
+    /// letter goes, it is taken to go everywhere it may. Bindings that change later are held to the same.
+    ///
+    /// ```
+    /// use ringmill::{DeadLetterConfig, Overflow, QueueConfig, Runtime};
+    ///
+    /// let to = |queue: &str| DeadLetterConfig::new().queue(queue);
+    /// let mut builder = Runtime::builder();
+    /// builder.pull_queue::<u32>(QueueConfig::new("a").overflow(Overflow::DropOldest).dead_letters(to("b")))?;
+    /// builder.pull_queue::<u32>(QueueConfig::new("b").overflow(Overflow::DropOldest).dead_letters(to("a")))?;
+    /// let error = builder.build().unwrap_err().to_string();
+    /// assert!(error.contains("a -> b -> a"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// When a queue names a pool that was not declared, a pool's workers cannot be placed, or a thread cannot be started. Nothing is left running.
+    /// When a queue names a pool that was not declared; or, for its dead letters, a queue or an exchange that was not, or one of another payload, or a routing key that
+    /// leads to several queues; when dead letters would go in a circle by themselves; when a pool's workers cannot be placed, or a thread cannot be started. Nothing is
+    /// left running.
     pub fn build(mut self) -> Result<Runtime, BuildError> {
         let mut members: BTreeMap<String, Vec<Member>> = BTreeMap::new();
         for declared in &self.queues {
@@ -241,6 +272,7 @@ impl RuntimeBuilder {
             let bell = self.bell(&name);
             pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock))?));
         }
+        self.letters.connect(&self.exchanges).inspect_err(|_| self.queues.iter().for_each(|declared| declared.queue.keep_letters()))?;
         // from here on the runtime closes them, also when it cannot be started
         let queues: Vec<_> = self.queues.iter().map(|declared| Arc::clone(&declared.queue)).collect();
         self.queues.iter_mut().for_each(|declared| declared.built = true);

@@ -21,6 +21,16 @@ pub enum Address<'k> {
     Route(&'k Route),
 }
 
+impl Address<'_> {
+    /// The key.
+    pub(super) fn key(&self) -> RoutingKey<'_> {
+        match self {
+            Address::Key(key) => *key,
+            Address::Route(route) => route.key(),
+        }
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }

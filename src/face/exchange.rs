@@ -2,6 +2,7 @@
 
 use super::exchange_publisher::ExchangePublisher;
 use super::handle::QueueHandle;
+use super::onward::{LetterMap, Wanted};
 use super::route::{Route, RouteNumbers};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -195,6 +196,8 @@ pub(super) struct ExchangeInner<T: Payload> {
     pub(super) ledger: ExchangeLedger,
     pub(super) routes: Arc<RouteNumbers>,
     pub(super) alternate: Option<Exchange<T>>,
+    /// Where dead letters go in the runtime: the bindings must not lead them in a circle.
+    letters: Arc<LetterMap>,
 }
 
 impl<T: Payload> Clone for Exchange<T> {
@@ -204,7 +207,12 @@ impl<T: Payload> Clone for Exchange<T> {
 }
 
 impl<T: Payload> Exchange<T> {
-    pub(super) fn new(config: ExchangeConfig<T>, runtime: RuntimeId, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        config: ExchangeConfig<T>,
+        runtime: RuntimeId,
+        clock: Arc<dyn Clock>,
+        letters: Arc<LetterMap>,
+    ) -> Result<Self, ConfigError> {
         let ExchangeConfig { name, kind, alternate } = config;
         let refuse = |field, value: fmt::Arguments<'_>, allowed| Err(ConfigError::new(format!("exchange `{name}`"), field, value, allowed));
         if name.is_empty() || name.len() > 255 {
@@ -215,7 +223,7 @@ impl<T: Payload> Exchange<T> {
         }
         let current = Current::new(Table::new(Vec::new()));
         let (ledger, routes) = (ExchangeLedger::default(), Arc::default());
-        Ok(Exchange { inner: Arc::new(ExchangeInner { name, kind, runtime, clock, current, ledger, routes, alternate }) })
+        Ok(Exchange { inner: Arc::new(ExchangeInner { name, kind, runtime, clock, current, ledger, routes, alternate, letters }) })
     }
 
     /// The exchange's name.
@@ -250,13 +258,14 @@ impl<T: Payload> Exchange<T> {
     /// Adds a binding. One without a predicate takes the place of another without, of the same key and queue: it changes the lane.
     ///
     /// # Errors
-    /// When the key, the lane or the queue is not one for this exchange. Nothing has changed then.
+    /// When the key, the lane or the queue is not one for this exchange, or dead letters would go in a circle by themselves (see
+    /// [`RuntimeBuilder::build`](crate::RuntimeBuilder::build)). Nothing has changed then.
     ///
     /// # Complexity
     /// O(n log n) in all bindings: all are compiled again. For many, use [`rebind`](Self::rebind).
     pub fn bind(&self, binding: Binding<T>) -> Result<(), ConfigError> {
         let binding = self.check(binding)?;
-        self.inner.current.edit(|table| {
+        self.edit(|table| {
             let mut bindings = table.bindings().to_vec();
             add(&mut bindings, binding);
             self.compile(bindings)
@@ -276,7 +285,7 @@ impl<T: Payload> Exchange<T> {
     /// Puts these bindings in the place of all that there are, at once.
     ///
     /// # Errors
-    /// The first of them that is not one for this exchange. Nothing has changed then.
+    /// The first of them that is not one for this exchange; or as [`bind`](Self::bind). Nothing has changed then.
     ///
     /// # Complexity
     /// O(n log n) in the bindings.
@@ -296,7 +305,7 @@ impl<T: Payload> Exchange<T> {
                 }
             }
         }
-        self.inner.current.edit(|_| self.compile(kept))
+        self.edit(|_| self.compile(kept))
     }
 
     /// The bindings, in the order they were made.
@@ -317,6 +326,17 @@ impl<T: Payload> Exchange<T> {
     /// O(publishers).
     pub fn counts(&self) -> ExchangeCounts {
         self.inner.ledger.counts()
+    }
+
+    /// Changes the bindings, unless dead letters would go in a circle by them.
+    fn edit(&self, make: impl FnOnce(&QueueTable<T>) -> Result<QueueTable<T>, ConfigError>) -> Result<(), ConfigError> {
+        self.inner.letters.change(|check| {
+            self.inner.current.edit(|table| {
+                let next = make(table)?;
+                check((self.name(), &|key| Wanted::by(&next, key)))?;
+                Ok(next)
+            })
+        })
     }
 
     fn compile(&self, bindings: Vec<Bound<T>>) -> Result<QueueTable<T>, ConfigError> {

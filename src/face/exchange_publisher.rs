@@ -185,7 +185,7 @@ impl<T: Payload> ExchangePublisher<T> {
             && let Some(hop) = self.ways.straight(route, &self.exchange.inner)
             && let Some(producer) = &self.producers[hop.target as usize]
         {
-            return deliver(producer, hop, job, wait, &self.counts).map(R::from);
+            return deliver(producer, hop, &Address::Route(route), job, wait, &self.counts).map(R::from);
         }
         self.send_far(to, job, wait, several)
     }
@@ -223,9 +223,9 @@ impl<T: Payload> ExchangePublisher<T> {
         match hops {
             [hop] => {
                 let producer = self.producers[hop.target as usize].as_ref().expect("it was opened");
-                deliver(producer, *hop, job, wait, &self.counts).map(R::from)
+                deliver(producer, *hop, to, job, wait, &self.counts).map(R::from)
             }
-            hops => match several(&mut self.fan, &self.producers, hops, job, wait) {
+            hops => match several(&mut self.fan, label(&self.producers, hops, to), hops, job, wait) {
                 Ok(taken) => {
                     self.counts.add(Count::Routed, 1);
                     self.counts.add(Count::ExtraCopies, taken.copies() as u64 - 1);
@@ -257,7 +257,14 @@ impl<T: Payload> ExchangePublisher<T> {
 
 /// To one queue: straight into a slot, if there is one at hand.
 #[inline(always)]
-fn deliver<T: Payload>(producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait, counts: &Block) -> Result<Routed, RouteError<T>> {
+fn deliver<T: Payload>(
+    producer: &Producer<T>,
+    hop: Hop,
+    to: &Address<'_>,
+    job: Job<T>,
+    wait: Wait,
+    counts: &Block,
+) -> Result<Routed, RouteError<T>> {
     let (queue, lane) = (&producer.handle.queue, usize::from(hop.lane));
     if validate_payload(&job.payload).is_ok()
         && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
@@ -274,12 +281,19 @@ fn deliver<T: Payload>(producer: &Producer<T>, hop: Hop, job: Job<T>, wait: Wait
             }
         };
     }
-    deliver_or_refuse(producer, job.lane(lane), wait, counts)
+    deliver_or_refuse(producer, to, job.lane(lane), wait, counts)
 }
 
 /// To one queue: as its own producer does, which may wait, make room, or say why not.
 #[cold]
-fn deliver_or_refuse<T: Payload>(producer: &Producer<T>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Routed, RouteError<T>> {
+fn deliver_or_refuse<T: Payload>(
+    producer: &Producer<T>,
+    to: &Address<'_>,
+    job: Job<T>,
+    wait: Wait,
+    counts: &Block,
+) -> Result<Routed, RouteError<T>> {
+    note_key(producer, to);
     let result = match wait {
         Wait::AsTheQueueSays => producer.publish(job),
         Wait::Never => producer.try_publish(job),
@@ -298,6 +312,21 @@ fn deliver_or_refuse<T: Payload>(producer: &Producer<T>, job: Job<T>, wait: Wait
 fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
     refuse(Count::Refused, error.into_job(), refusal, counts)
+}
+
+/// Tells a producer by which key the next job comes, if its queue keeps that.
+#[inline]
+fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+    if producer.handle.queue.keeps_routing_keys() {
+        producer.publisher.set_routing_key(to.key().as_str());
+    }
+}
+
+/// Tells the producers of a fan-out.
+#[inline]
+fn label<'p, T: Payload>(producers: &'p [Option<Producer<T>>], hops: &[Hop], to: &Address<'_>) -> &'p [Option<Producer<T>>] {
+    hops.iter().filter_map(|hop| producers[hop.target as usize].as_ref()).for_each(|producer| note_key(producer, to));
+    producers
 }
 
 /// Opens the producers that a job needs and that are missing.

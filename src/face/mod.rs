@@ -11,6 +11,7 @@ mod futures;
 mod handle;
 mod handlers;
 mod letters;
+mod onward;
 mod producer;
 mod route;
 mod routed;

@@ -72,11 +72,14 @@ impl<T: Payload> Producer<T> {
 
     pub(super) fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
-        let result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
+        let mut result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
             Err(error) if error.is_full() => self.run_here(error.into_job(), when),
             result => result,
         };
-        result.inspect_err(|error| self.publisher.count_refusal(error.refusal()))
+        if result.is_err() {
+            queue.refused(&self.publisher, &mut result, when, self.handle.clock.stamp());
+        }
+        result
     }
 
     /// Publishes without waiting. Policies that wait or run the handler act as [`Overflow::Reject`].

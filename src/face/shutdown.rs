@@ -219,6 +219,8 @@ impl Runtime {
             undone.insert(queue.name().to_owned(), queue.hand_back());
             running.extend(queue.running().into_iter().map(|(job, attempt)| RunningJob { queue: queue.name().to_owned(), job, attempt }));
         }
+        // letters stay where they are now, and queues do not hold each other any more
+        self.queues.iter().for_each(|queue| queue.keep_letters());
         let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.exchanges, &self.pools);
         ShutdownReport { undone, running, snapshot, drained: drained && joined }
     }

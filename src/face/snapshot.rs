@@ -1,12 +1,14 @@
 //! Counts, gauges and histograms, read at leisure.
 
 use super::exchange::Exchange;
+use super::onward::Wanted;
 use crate::clock::Timestamp;
 use crate::exchange::{ExchangeCounts, ExchangeKind};
 use crate::histogram::HistogramSnapshot;
 use crate::job::Payload;
 use crate::ledger::Counts;
 use crate::queue::{Phases, Pressure};
+use crate::routing::RoutingKey;
 use crate::runtime::PoolSnapshot;
 use crate::runtime::pool::Pool;
 use crate::runtime::served::Served;
@@ -67,6 +69,10 @@ pub struct QueueSnapshot {
     pub letters_purged: u64,
     /// Dead letters published again.
     pub letters_redriven: u64,
+    /// Dead letters that moved on to another queue, see [`DeadLetterConfig`](crate::DeadLetterConfig). They were counted as dead-lettered here, and as accepted there.
+    pub letters_moved: u64,
+    /// Dead letters that no binding wanted, or several did, when they were to move on; each is counted once.
+    pub letters_unroutable: u64,
     /// Publishers that wait for a slot.
     pub publishers_waiting: usize,
     /// Keys that are taken, see [`QueueConfig::dedupe`](crate::QueueConfig::dedupe).
@@ -166,10 +172,14 @@ pub struct ExchangeSnapshot {
 pub(super) trait Watched: Send + Sync {
     fn name(&self) -> &str;
     fn snapshot(&self) -> ExchangeSnapshot;
+    /// Where its own bindings may lead a key; without a key, any.
+    fn wanted(&self, key: Option<RoutingKey<'_>>) -> Wanted;
+    /// The name of its alternate.
+    fn alternate(&self) -> Option<String>;
 }
 
 /// The exchanges of a runtime.
-pub(super) type Exchanges = Vec<Box<dyn Watched>>;
+pub(super) type Exchanges = Vec<Arc<dyn Watched>>;
 
 impl<T: Payload> Watched for Exchange<T> {
     fn name(&self) -> &str {
@@ -182,9 +192,17 @@ impl<T: Payload> Watched for Exchange<T> {
             name: self.name().to_owned(),
             kind: self.kind(),
             bindings: table.bindings().len(),
-            alternate: self.alternate().map(|exchange| exchange.name().to_owned()),
+            alternate: Watched::alternate(self),
             counts: self.counts(),
         }
+    }
+
+    fn wanted(&self, key: Option<RoutingKey<'_>>) -> Wanted {
+        Wanted::by(&self.inner.current.load().1, key)
+    }
+
+    fn alternate(&self) -> Option<String> {
+        Exchange::alternate(self).map(|exchange| exchange.name().to_owned())
     }
 }
 
@@ -211,6 +229,8 @@ pub(super) fn of_queue(queue: &dyn Served) -> QueueSnapshot {
         letters_dropped_by_age: gauges.letters_dropped_by_age,
         letters_purged: gauges.letters_purged,
         letters_redriven: gauges.letters_redriven,
+        letters_moved: gauges.letters_moved,
+        letters_unroutable: gauges.letters_unroutable,
         publishers_waiting: gauges.publishers_waiting,
         keys: gauges.keys,
         partitions: gauges.partitions.map(|spread| PartitionsSnapshot {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub enum Chore<T> {
     /// A watermark was crossed: tell the callback.
     Pressure(Pressure),
-    /// Dead letters have reached their age: drop them.
+    /// Dead letters have reached their age, or wait to move on: drop or move them.
     RetireLetters,
     /// Follow-ups wait for a slot: publish them if there is one.
     Deferred,

@@ -2,10 +2,10 @@
 
 use super::bent::{Bend, is_bent};
 use super::follow::{News, Parting};
-use super::{Accounts, House, LetterCallback, Queue};
+use super::{Accounts, House, LetterCallback, Publisher, Queue};
 use crate::clock::Timestamp;
 use crate::completion::Answer;
-use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Past, Stored, add_death};
 use crate::id::JobId;
 use crate::job::Job;
 use crate::key::{Key, OrderKey};
@@ -13,6 +13,7 @@ use crate::ledger::{Block, Count};
 use crate::slab::{Fate, Word};
 use crate::sync::contain;
 use std::fmt;
+use std::sync::Arc;
 
 /// User code that is left to run after an act, outside of every lock.
 #[must_use = "the user code that an act leaves over must be run"]
@@ -27,6 +28,8 @@ pub enum Aftermath<T> {
     Callback(DeadLetter<T>, LetterCallback<T>),
     /// Somebody to tell of a job's end, and the rest.
     Told(Box<(News, Aftermath<T>)>),
+    /// Dead letters that move on; it is this late.
+    Letters(Timestamp),
 }
 
 impl<T> Aftermath<T> {
@@ -58,6 +61,7 @@ impl<T> Aftermath<T> {
     fn run_user_code(self, queue: &Queue<T>) {
         let outcome = match self {
             Aftermath::Nothing => return,
+            Aftermath::Letters(now) => return queue.move_letters(now),
             Aftermath::Garbage(payload) => contain(|| drop(payload)),
             Aftermath::Evicted(letter) => contain(|| drop(letter)),
             Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
@@ -82,6 +86,7 @@ impl<T> fmt::Debug for Aftermath<T> {
             Aftermath::Evicted(_) => "Evicted",
             Aftermath::Callback(..) => "Callback",
             Aftermath::Told(_) => "Told",
+            Aftermath::Letters(_) => "Letters",
         })
     }
 }
@@ -226,11 +231,7 @@ impl<T> Queue<T> {
         {
             return Some(Aftermath::Callback(letter, callback).and_tell(news));
         }
-        let aftermath = match dead.store(letter, now) {
-            Stored::Kept { evicted: None } => Aftermath::Nothing,
-            Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
-        };
-        Some(aftermath.and_tell(news))
+        Some(stored(&mut dead, letter, now).and_tell(news))
     }
 
     /// Sends a job to the dead letters that never had a slot. It comes back when there is no room for it.
@@ -240,7 +241,7 @@ impl<T> Queue<T> {
         job: Job<T>,
         reason: DeathReason,
         now: Timestamp,
-        ledger: &Block,
+        publisher: &Publisher,
     ) -> Result<Aftermath<T>, Job<T>> {
         let callback = self.letter_callback.lock().clone();
         let mut dead = self.dead.lock();
@@ -248,22 +249,22 @@ impl<T> Queue<T> {
             return Err(job);
         }
         let mut deaths = Vec::with_capacity(1);
-        add_death(&mut deaths, &self.settings.name, reason, now);
-        let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now };
+        let came_by =
+            self.keeps_routing_keys().then(|| publisher.came_by.borrow()).filter(|key| !key.is_empty()).map(|key| Arc::from(key.as_str()));
+        add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
+        let routing_key = came_by.clone();
+        let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now, routing_key };
         let key = if self.dedupes(&job) { job.key } else { Key::NONE };
         let order = if self.order.is_some() { job.order } else { OrderKey::NONE };
         let Job { payload, lane, visibility, .. } = job;
-        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, record };
-        count_death(ledger, reason);
+        let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, came_by, record };
+        count_death(&publisher.ledger, reason);
         if dead.is_full()
             && let Some(callback) = callback
         {
             return Ok(Aftermath::Callback(letter, callback));
         }
-        Ok(match dead.store(letter, now) {
-            Stored::Kept { evicted: None } => Aftermath::Nothing,
-            Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
-        })
+        Ok(stored(&mut dead, letter, now))
     }
 
     /// Moves the payload and history of a dead job out of its slot. Its key is free from here on.
@@ -271,8 +272,10 @@ impl<T> Queue<T> {
         let slot = self.slab.slot(index);
         let job = slot.job_id();
         let history = self.histories.take(index, job).unwrap_or_default();
-        let mut deaths = history.deaths;
-        add_death(&mut deaths, &self.settings.name, reason, now);
+        let Past { mut deaths, routing_key, came_by } = history.past.map(|past| *past).unwrap_or_default();
+        let came_by = came_by.or_else(|| self.routing_key_of(index, job));
+        let first = routing_key.or_else(|| came_by.clone().filter(|_| deaths.is_empty()));
+        add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
         let record = DeathRecord {
             deaths,
             last_error: history.last_error,
@@ -280,13 +283,14 @@ impl<T> Queue<T> {
             expiries: word.expiries(),
             snoozes: slot.snoozes(),
             published: slot.published(),
+            routing_key: first,
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
         let payload = unsafe { self.slab.take(index) };
         self.forget_key(index);
         let key = self.name_of(index).map_or(Key::NONE, |name| name.key);
         let (lane, visibility, order) = (usize::from(word.lane()), self.slab.visibility(index), self.place_of(index).order_key());
-        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, record }
+        DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, came_by, record }
     }
 
     /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
@@ -325,6 +329,15 @@ impl<T> Queue<T> {
     }
 }
 
+/// Puts a letter with the others. There is room, or the policy says what goes.
+fn stored<T>(dead: &mut DeadLetters<T>, letter: DeadLetter<T>, now: Timestamp) -> Aftermath<T> {
+    match dead.store(letter, now) {
+        Stored::Kept { evicted: None } if dead.moves_on_at_once() => Aftermath::Letters(now),
+        Stored::Kept { evicted: None } => Aftermath::Nothing,
+        Stored::Kept { evicted: Some(letter) } | Stored::NoRoom(letter) => Aftermath::Evicted(letter),
+    }
+}
+
 fn count_end(ledger: &Block, fate: Fate) {
     match fate {
         Fate::Acked | Fate::Chained => ledger.bump(Count::Acked),
@@ -343,5 +356,6 @@ fn count_death(ledger: &Block, reason: DeathReason) {
         DeathReason::TooManyExpiries => Count::DeadExpiries,
         DeathReason::Expired => Count::DeadExpired,
         DeathReason::OverLength => Count::DeadOverLength,
+        DeathReason::Aged => unreachable!("a letter ages, a job does not"),
     });
 }

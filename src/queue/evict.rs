@@ -1,7 +1,7 @@
 //! A full queue makes room: an old job goes to the dead letters.
 
 use super::order::Order;
-use super::{Accounts, Queue};
+use super::{Accounts, Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::ledger::Block;
 use crate::limits::LANES_MAX;
@@ -9,19 +9,18 @@ use crate::ring::{IndexRing, Pop, PopResult, Popped};
 use crate::slab::{Dispose, Fate};
 
 impl<T> Queue<T> {
-    /// Ends the oldest waiting job of the lowest lane where that helps a publisher to `lane`. False when it would help nowhere.
+    /// Ends the oldest waiting job of the lowest lane where that helps a publisher to `lane`. `None` when it would help nowhere.
     ///
     /// Only the head of a lane can be taken out without disturbing the order behind it, so a lane whose oldest job is of no help is left alone, and
     /// the next lane up is asked.
-    pub(super) fn evict_for(&self, lane: usize, accounts: &Accounts, ledger: &Block, now: Timestamp) -> bool {
-        let Some(index) = self.pop_victim(lane) else { return false };
+    pub(super) fn evict_for(&self, lane: usize, accounts: &Accounts, ledger: &Block, now: Timestamp) -> Option<Aftermath<T>> {
+        let index = self.pop_victim(lane)?;
         let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
-        match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
-            Dispose::Owner(word) => self.finish(accounts, ledger, index, word, now, false).run(self),
-            Dispose::Left(word) => self.count_left(ledger, parting, word, now).run(self),
-            Dispose::Moved => {}
-        }
-        true
+        Some(match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
+            Dispose::Owner(word) => self.finish(accounts, ledger, index, word, now, false),
+            Dispose::Left(word) => self.count_left(ledger, parting, word, now),
+            Dispose::Moved => Aftermath::Nothing,
+        })
     }
 
     /// The index of such a job, in the caller's hand.

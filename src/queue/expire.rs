@@ -114,7 +114,7 @@ impl<T> Queue<T> {
             side.next_sweep = now + self.sweep_every();
         }
         let more = self.fire_due(side, now);
-        let periods = self.start_periods(now);
+        let periods = self.start_periods(now).min(self.retry_letters(now));
         if more {
             return now;
         }
@@ -207,17 +207,20 @@ impl<T> Queue<T> {
         let advance = side.wheel.advance(tick_reached(now, self.settings.tick), FIRE_BUDGET, |index| fired.push(index));
         for index in fired.drain(..) {
             match side.watches.remove(&index) {
-                None => match self.slab.state(index).fire() {
-                    Fire::Ready(word) => {
-                        self.watch_again(side, index);
-                        self.line_up_due(index, word);
-                        self.ring_bell(1);
+                None => {
+                    self.end_window(index);
+                    match self.slab.state(index).fire() {
+                        Fire::Ready(word) => {
+                            self.watch_again(side, index);
+                            self.line_up_due(index, word);
+                            self.ring_bell(1);
+                        }
+                        Fire::Doomed(word) => {
+                            self.line_up_due(index, word);
+                            self.ring_bell(1);
+                        }
                     }
-                    Fire::Doomed(word) => {
-                        self.line_up_due(index, word);
-                        self.ring_bell(1);
-                    }
-                },
+                }
                 Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
                     // the process was frozen: the lease has time left
                     side.watches.insert(index, Watch::Lease { epoch, until });
@@ -404,7 +407,7 @@ impl<T> Queue<T> {
         }
         self.sweep_keys(now);
         self.sweep_records(now);
-        if self.dead.lock().next_retirement().is_some_and(|at| at <= now) {
+        if self.dead.lock().has_aged(now) || self.has_letters_to_move(now) {
             self.add_chore(Chore::RetireLetters);
         }
         if !self.deferred.lock().is_empty() && self.free() > 0 {
@@ -420,9 +423,24 @@ impl<T> Queue<T> {
         (side.settled_before, side.settled_at) = (settled, now);
     }
 
-    fn add_chore(&self, chore: Chore<T>) {
+    pub(super) fn add_chore(&self, chore: Chore<T>) {
         self.chores.add(chore);
         self.bell.notify_one();
+    }
+
+    /// Has letters tried again whose target was full, if it is time. Says when it will be.
+    fn retry_letters(&self, now: Timestamp) -> Timestamp {
+        if !self.moves_on {
+            return Timestamp::MAX;
+        }
+        // relaxed: a wish for a time; whoever writes it wakes the timer, and every sweep looks anyway
+        let again = Timestamp::from_nanos(self.letters_again.load(Relaxed));
+        if again > now {
+            return again;
+        }
+        self.letters_again.store(u64::MAX, Relaxed);
+        self.add_chore(Chore::RetireLetters);
+        Timestamp::MAX
     }
 
     /// Hands due periods to whoever does chores. Says when the next one is due.

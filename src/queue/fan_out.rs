@@ -11,7 +11,7 @@ use crate::credit::WaitError;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::key::Key;
+use crate::key::{Key, OrderKey};
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
@@ -50,8 +50,8 @@ impl<T: Payload> Queue<T> {
         }
         // a slot may be taken under our hands; as many tries as a publish has
         (0..=self.lane_count()).find_map(|_| {
-            let evicted = self.evict_for(lane, &publisher.accounts, &publisher.ledger, now);
-            evicted.then(|| self.credits.acquire(&self.slab, &publisher.accounts, lane)).flatten()
+            self.evict_for(lane, &publisher.accounts, &publisher.ledger, now)?.run(self);
+            self.credits.acquire(&self.slab, &publisher.accounts, lane)
         })
     }
 
@@ -79,11 +79,11 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        let (ttl, visibility, key, order) = (job.ttl, job.visibility, job.key, job.order);
+        let keys = (job.key, job.order);
         let id = self.next_id(publisher);
         self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
-            return self.take_back(id, |payload, lane| Job { payload, lane, ttl, visibility, key, order });
+            return self.take_back(id, keys, now);
         }
         Ok(id)
     }
@@ -106,10 +106,7 @@ impl<T: Payload> Queue<T> {
     }
 
     #[cold]
-    fn take_back(&self, id: JobId, again: impl FnOnce(T, usize) -> Job<T>) -> Result<JobId, PublishError<T>> {
-        match self.recall(id) {
-            None => Ok(id),
-            Some((payload, lane)) => Err(PublishError::new(again(payload, lane), Refusal::Closed)),
-        }
+    fn take_back(&self, id: JobId, keys: (Key, OrderKey), now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)))
     }
 }

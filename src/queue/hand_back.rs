@@ -13,6 +13,7 @@ use crate::slab::{Dispose, Fate, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::full_fence;
 use std::fmt;
+use std::time::Duration;
 
 /// Where an undone job was when it was handed back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct Undone<T> {
     pub published: Timestamp,
     /// Where it was.
     pub origin: Origin,
+    /// When its time to live ends.
+    pub(super) expires: Timestamp,
+    /// Its own visibility timeout.
+    pub(super) visibility: Option<Duration>,
 }
 
 impl<T> fmt::Debug for Undone<T> {
@@ -214,6 +219,8 @@ impl<T> Queue<T> {
                 deaths: Vec::new(),
                 published: Timestamp::ZERO,
                 origin: Origin::Waiting,
+                expires: Timestamp::MAX,
+                visibility: job.visibility,
             });
             self.count_house(Count::Accepted);
             self.count_house(Count::HandedBack);

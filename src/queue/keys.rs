@@ -4,30 +4,64 @@
 
 use super::{Publisher, Queue};
 use crate::clock::Timestamp;
-use crate::config::Dedupe;
-use crate::dedupe::{Denied, Name, Names, Table};
+use crate::config::{Dedupe, QueueConfig};
+use crate::dead_letter::Labels;
+use crate::dedupe::{Denied, Name, Names, Table, Waiting};
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::key::Key;
+use std::sync::Arc;
+
+/// What some queues know of their jobs beside the slots.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// Of a queue that dedupes.
+    deduped: Option<Deduped>,
+    /// The routing keys that jobs came by, where dead letters need them.
+    labels: Option<Labels>,
+}
 
 /// What a queue that dedupes knows of keys.
 #[derive(Debug)]
-pub(super) struct Keys {
+struct Deduped {
     table: Table,
     /// The keys of the jobs in the slots.
     names: Names,
     /// An ended job's key is free. Otherwise it is free when its window has ended.
     until_the_end: bool,
+    /// Jobs with a key wait for others: their key is free when they become ready.
+    waiting: Option<Waiting>,
 }
 
 impl Keys {
-    pub(super) fn new(mode: Dedupe, bound: usize, capacity: u32) -> Self {
-        let window = match mode {
-            Dedupe::WhileLive => None,
-            Dedupe::Window(window) => Some(window),
+    pub(super) fn of(config: &QueueConfig) -> Option<Self> {
+        let capacity = config.capacity as u32;
+        let deduped = config.dedupe.map(|(mode, bound)| Deduped::new(mode, bound as usize, capacity));
+        let labels = config.dead_letters.needs_routing_keys().then(|| Labels::new(capacity));
+        (deduped.is_some() || labels.is_some()).then_some(Keys { deduped, labels })
+    }
+
+    /// The job in the slot came by what its publisher was told. The caller owns `index`.
+    fn label(&self, publisher: &Publisher, index: u32, job: JobId) {
+        if let Some(labels) = &self.labels {
+            let key = publisher.came_by.borrow();
+            if !key.is_empty() {
+                labels.set(index, job, &key);
+            }
+        }
+    }
+}
+
+impl Deduped {
+    fn new(mode: Dedupe, bound: usize, capacity: u32) -> Self {
+        let (window, waiting) = match mode {
+            Dedupe::WhileLive => (None, None),
+            Dedupe::Window(window) => (Some(window), None),
+            Dedupe::Debounce(length) => (None, Some(Waiting { length, postpones: true })),
+            Dedupe::KeepLast(length) => (None, Some(Waiting { length, postpones: false })),
         };
-        Keys { table: Table::new(bound, window), names: Names::new(capacity), until_the_end: window.is_none() }
+        Deduped { table: Table::new(bound, window), names: Names::new(capacity), until_the_end: window.is_none(), waiting }
     }
 
     fn refusal(&self, denied: Denied) -> Refusal {
@@ -45,16 +79,59 @@ impl Keys {
 }
 
 impl<T> Queue<T> {
+    #[inline]
+    fn deduped(&self) -> Option<&Deduped> {
+        self.keys.as_ref()?.deduped.as_ref()
+    }
+
     /// True when `job` may be a duplicate.
     #[inline]
     pub(super) fn dedupes(&self, job: &Job<T>) -> bool {
-        self.keys.is_some() && job.key.is_some()
+        self.deduped().is_some() && job.key.is_some()
+    }
+
+    /// How a job with this key waits for others, if it does.
+    #[inline]
+    pub(super) fn window_of(&self, key: Key) -> Option<Waiting> {
+        self.deduped()?.waiting.filter(|_| key.is_some())
+    }
+
+    /// `job`, which has claimed `key` and waits out its window, is in slot `index`.
+    pub(super) fn keep_place(&self, key: Key, job: JobId, index: u32) {
+        if let Some(keys) = self.deduped() {
+            keys.table.keep_place(key, job, index);
+        }
+    }
+
+    /// The job that waits out the window of `key`, and its slot.
+    pub(super) fn waits_in(&self, key: Key) -> Option<(JobId, u32)> {
+        self.deduped()?.table.place(key)
+    }
+
+    /// The window of the job in the slot ends, if it has one: it is about to be ready. For the timer, under its lock.
+    pub(super) fn end_window(&self, index: u32) {
+        if let Some(keys) = self.deduped()
+            && keys.waiting.is_some()
+        {
+            keys.job_ended(keys.names.get(index));
+        }
+    }
+
+    /// True when it remembers the routing keys that jobs came by.
+    #[inline]
+    pub fn keeps_routing_keys(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.labels.is_some())
+    }
+
+    /// The routing key that the job in the slot came by, if it came by one and that was kept. The caller owns `index`.
+    pub(super) fn routing_key_of(&self, index: u32, job: JobId) -> Option<Arc<str>> {
+        self.keys.as_ref()?.labels.as_ref()?.get(index, job)
     }
 
     /// The first question: refuses what is a duplicate already, before it costs anything.
     #[inline(never)]
     pub(super) fn check_key(&self, key: Key, now: Timestamp) -> Result<(), Refusal> {
-        let Some(keys) = &self.keys else { return Ok(()) };
+        let Some(keys) = self.deduped() else { return Ok(()) };
         if let Some(bytes) = key.fault() {
             return Err(Refusal::BadKey { bytes });
         }
@@ -72,6 +149,9 @@ impl<T> Queue<T> {
     pub(super) fn name_job(&self, publisher: &Publisher, index: u32, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
         let job = self.next_id(publisher);
         self.name_job_as(job, index, key, now)?;
+        if let Some(keys) = &self.keys {
+            keys.label(publisher, index, job);
+        }
         Ok(job)
     }
 
@@ -80,7 +160,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As there.
     pub(super) fn name_job_as(&self, job: JobId, index: u32, key: Key, now: Timestamp) -> Result<(), Refusal> {
-        let Some(keys) = &self.keys else { return Ok(()) };
+        let Some(keys) = self.deduped() else { return Ok(()) };
         if key.is_some() {
             keys.table.claim(key, job, now).map_err(|denied| keys.refusal(denied))?;
         }
@@ -101,7 +181,7 @@ impl<T> Queue<T> {
         why: impl FnOnce(Refusal) -> E,
         more: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(keys) = &self.keys else { return more() };
+        let Some(keys) = self.deduped() else { return more() };
         let job = self.next_id(publisher);
         keys.table.claim_with(key, job, now, |denied| why(keys.refusal(denied)), more)?;
         keys.names.set(slot, Name { key, job });
@@ -111,14 +191,17 @@ impl<T> Queue<T> {
     /// The id of a copy that goes into `slot`: the one that has claimed its key, if it has one. The caller owns `slot`.
     #[inline]
     pub(super) fn id_of_copy(&self, publisher: &Publisher, slot: u32, key: Key) -> JobId {
-        match &self.keys {
-            Some(keys) if key.is_some() => keys.names.get(slot).job,
+        let Some(keys) = &self.keys else { return self.next_id(publisher) };
+        let job = match &keys.deduped {
+            Some(deduped) if key.is_some() => deduped.names.get(slot).job,
             _ => {
                 let job = self.next_id(publisher);
                 self.set_nameless(slot, job);
                 job
             }
-        }
+        };
+        keys.label(publisher, slot, job);
+        job
     }
 
     /// Names a redriven job: it is live again, and needs its key if keys are for the living.
@@ -126,8 +209,8 @@ impl<T> Queue<T> {
     /// # Errors
     /// When another job has the key, or too many are taken.
     pub(super) fn name_again(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
-        match &self.keys {
-            Some(keys) if keys.until_the_end && name.key.is_some() => {
+        match self.deduped() {
+            Some(keys) if keys.until_the_end && keys.waiting.is_none() && name.key.is_some() => {
                 keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied))
             }
             _ => Ok(()),
@@ -136,7 +219,7 @@ impl<T> Queue<T> {
 
     /// The slot's job is `name`. The caller owns `index`.
     pub(super) fn set_name(&self, index: u32, name: Name) {
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.deduped() {
             keys.names.set(index, name);
         }
     }
@@ -152,20 +235,20 @@ impl<T> Queue<T> {
     /// The job in the slot and its key, for a caller who is about to end it and will not own the slot then. `None` where keys are of no account.
     #[inline]
     pub(super) fn name_of(&self, index: u32) -> Option<Name> {
-        self.keys.as_ref().map(|keys| keys.names.get(index))
+        self.deduped().map(|keys| keys.names.get(index))
     }
 
     /// The job in the slot ends. The caller owns `index`.
     #[inline]
     pub(super) fn forget_key(&self, index: u32) {
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.deduped() {
             keys.job_ended(keys.names.get(index));
         }
     }
 
     /// A job has ended whose slot the caller does not own.
     pub(super) fn forget_name(&self, name: Option<Name>) {
-        if let (Some(keys), Some(name)) = (&self.keys, name) {
+        if let (Some(keys), Some(name)) = (self.deduped(), name) {
             keys.job_ended(name);
         }
     }
@@ -176,7 +259,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// When another job has the key, or too many are taken.
     pub(super) fn claim_slotless(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
-        match &self.keys {
+        match self.deduped() {
             Some(keys) if name.key.is_some() => keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied)),
             _ => Ok(()),
         }
@@ -184,7 +267,7 @@ impl<T> Queue<T> {
 
     /// That job has ended, or was not accepted after all.
     pub(super) fn end_slotless(&self, name: Name, accepted: bool) {
-        if let Some(keys) = &self.keys
+        if let Some(keys) = self.deduped()
             && name.key.is_some()
             && (keys.until_the_end || !accepted)
         {
@@ -194,13 +277,13 @@ impl<T> Queue<T> {
 
     /// Clears away windows that have ended. For the timer.
     pub(super) fn sweep_keys(&self, now: Timestamp) {
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.deduped() {
             keys.table.sweep(now);
         }
     }
 
     /// How many keys are taken.
     pub(super) fn keys_taken(&self) -> usize {
-        self.keys.as_ref().map_or(0, |keys| keys.table.len())
+        self.deduped().map_or(0, |keys| keys.table.len())
     }
 }

@@ -12,7 +12,7 @@ use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Epoch, Fate};
+use crate::slab::{Dispose, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::contain;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl<T> Queue<T> {
             letter
         };
         self.settle_held(now);
-        letter.map(|(_, letter)| letter)
+        letter
     }
 
     /// Drops every dead letter that is there now. Says how many.
@@ -68,33 +68,19 @@ impl<T> Queue<T> {
             free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
             return Err(refusal);
         }
-        let (_, letter) = dead.remove(name.job).expect("found above, under the same lock");
+        let letter = dead.remove(name.job).expect("found above, under the same lock");
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
         let (index, told) = match free {
             Some(index) => (index, Aftermath::Nothing),
             None => self.bury_held(&house, &mut dead, now).expect("the letter has just made room for a held job"),
         };
         dead.redriven += 1;
-        let DeadLetter { payload, job, lane, visibility, fencing, key: _, order, record } = letter;
-        self.set_name(index, name);
-        self.slab.slot(index).describe(job, now, Timestamp::MAX);
-        if let Some(visibility) = visibility {
-            self.slab.set_visibility(index, visibility.max(self.settings.tick));
-        }
-        // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
-        unsafe { self.slab.write(index, payload) };
-        self.histories.restore(index, job, record.last_error, record.deaths);
-        self.slab.state(index).fill_beyond(lane as u8, Epoch::from_raw(fencing));
-        self.line_up(index, lane, order);
-        house.block.bump(Count::Accepted);
+        self.revive(&house, index, name, letter, Timestamp::MAX, now);
         drop(dead);
         drop(house);
         told.run(self);
         self.settle_held(now);
-        self.ring_bell(1);
-        if self.is_stopped() {
-            self.recall_all();
-        }
+        self.revived();
         Ok(true)
     }
 
@@ -136,8 +122,9 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Drops the dead letters that have reached their age.
+    /// Moves on the dead letters that are due, or drops those that have reached their age.
     pub fn retire_letters(&self, now: Timestamp) {
+        self.move_letters(now);
         let old = self.dead.lock().retire(now);
         for letter in old {
             Aftermath::Evicted(letter).run(self);
@@ -187,7 +174,7 @@ impl<T: Payload> Queue<T> {
     fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
         let lane = job.lane.min(self.lanes.len() - 1);
         let id = JobId(self.reserve_ids(1));
-        match self.bury_new(id, Job { lane, ..job }, DeathReason::Rejected, now, &publisher.ledger) {
+        match self.bury_new(id, Job { lane, ..job }, DeathReason::Rejected, now, publisher) {
             Ok(aftermath) => {
                 publisher.ledger.bump(Count::Accepted);
                 aftermath.run(self);

@@ -23,7 +23,7 @@ impl<T: Payload> Queue<T> {
         let Some(wanted) = job.take() else { return Poll::Pending };
         let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
-            Err(refusal) => Err(PublishError::new(wanted, refusal)),
+            Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), Some(When::Now), clock.stamp()).map(Some),
             Ok(()) => match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
                 Poll::Pending => {
                     *job = Some(wanted);

@@ -7,6 +7,7 @@
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `keys` | a job's key is claimed, and forgotten when the job ends |
 //! | `order` | a job with a partition key waits for those before it, and lets the next one go when it ends |
+//! | `window` | a job waits for others with its key, and takes the payload of the last |
 //! | `fan_out` | a copy takes a slot first, and enters a lane when its siblings have slots too |
 //! | `claim` | a worker or consumer takes jobs out of the lanes and starts one |
 //! | `settle` | a delivery ends: the job is over, comes back, or waits |
@@ -14,6 +15,7 @@
 //! | `end` | a job is over: its payload goes, its slot is free again |
 //! | `follow` | somebody wants to know how a job ends |
 //! | `letters` | dead letters by hand: list, redrive, purge |
+//! | `onward` | dead letters move on to another queue |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
 //! A queue is passive. It has no threads and no clock: the time is an argument, waiting is left to the layer above, and user code runs only where the caller
@@ -37,11 +39,13 @@ mod keys;
 mod lease;
 mod letters;
 mod line;
+mod onward;
 mod order;
 mod publish;
 mod settle;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod window;
 
 pub use accounts::Accounts;
 #[doc(hidden)]
@@ -53,6 +57,7 @@ pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
 pub use lease::Lease;
+pub use onward::{Onward, Way};
 pub use order::Spread;
 pub use publish::{Publisher, Watch, When};
 pub use settle::Plan;
@@ -124,11 +129,11 @@ pub struct Queue<T> {
     slab: Slab<T>,
     lanes: Box<[IndexRing]>,
     credits: Credits,
-    /// Whose key is taken; `None`: keys are nothing to this queue.
+    /// Whose key is taken, and the routing keys that jobs came by; `None`: neither is anything to this queue.
     keys: Option<Box<keys::Keys>>,
     /// Where jobs with a partition key wait; `None`: partition keys are nothing to this queue.
     order: Option<Box<order::Order>>,
-    /// It has one of these two, so a job may ask for more than a slot and a lane.
+    /// It has one of these two (`keys`, `order`), so a job may ask for more than a slot and a lane.
     tracks: bool,
     inbox: Inbox,
     /// The promises of watched jobs.
@@ -145,6 +150,14 @@ pub struct Queue<T> {
     dead: Mutex<DeadLetters<T>>,
     dead_overflow: DeadLetterOverflow,
     letter_callback: Mutex<Option<LetterCallback<T>>>,
+    /// Dead letters do not stay here.
+    moves_on: bool,
+    /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
+    onward: Mutex<Option<Arc<dyn Onward<T>>>>,
+    /// When a letter that found its target full is tried again, in nanoseconds. Written by whoever moves letters, read and reset by the timer.
+    letters_again: AtomicU64,
+    /// How long a job waits here that came as a dead letter.
+    retention: Option<Duration>,
     pressure_callback: Mutex<Option<PressureCallback>>,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
@@ -226,9 +239,9 @@ impl<T> Queue<T> {
             },
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
-            keys: config.dedupe.map(|(mode, bound)| Box::new(keys::Keys::new(mode, bound as usize, capacity))),
+            keys: keys::Keys::of(config).map(Box::new),
             order: order::Order::new(config),
-            tracks: config.dedupe.is_some() || config.partitions.is_some(),
+            tracks: config.dedupe.is_some() || config.dead_letters.needs_routing_keys() || config.partitions.is_some(),
             inbox: Inbox::new(capacity),
             watched: Watched::new(),
             records: config.completed.map(|(count, age)| Mutex::new(Records::new(count as usize, age))),
@@ -239,6 +252,10 @@ impl<T> Queue<T> {
             dead: Mutex::new(DeadLetters::new(config.dead_letters.clone())),
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
+            moves_on: config.dead_letters.moves_on(),
+            onward: Mutex::new(None),
+            letters_again: AtomicU64::new(u64::MAX),
+            retention: config.retention,
             pressure_callback: Mutex::new(None),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
@@ -375,6 +392,8 @@ impl<T> Queue<T> {
             letters_dropped_by_age: dead.dropped_by_age,
             letters_purged: dead.purged,
             letters_redriven: dead.redriven,
+            letters_moved: dead.moved,
+            letters_unroutable: dead.unroutable,
             publishers_waiting: self.credits.waiting(),
             keys: self.keys_taken(),
             partitions: self.spread(),
@@ -451,6 +470,10 @@ pub struct Gauges {
     pub letters_purged: u64,
     /// Letters published again.
     pub letters_redriven: u64,
+    /// Letters that moved on.
+    pub letters_moved: u64,
+    /// Letters that had no way on.
+    pub letters_unroutable: u64,
     /// Publishers that wait for a slot.
     pub publishers_waiting: usize,
     /// Keys that are taken.

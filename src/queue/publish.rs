@@ -13,12 +13,13 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::inbox::Flag;
 use crate::job::{Job, Payload};
+use crate::key::{Key, OrderKey};
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
 use crate::slab::Phase;
 
 use crate::sync::atomic::Ordering::Relaxed;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,9 +67,18 @@ pub struct Publisher {
     pub(super) ledger: Arc<Block>,
     /// The next job id and the end of the block of ids.
     ids: Cell<(u64, u64)>,
+    /// The routing key that the next job is published by; empty: none.
+    pub(super) came_by: RefCell<String>,
 }
 
 impl Publisher {
+    /// What is published from here on comes by this routing key. For queues that [keep](Queue::keeps_routing_keys) them.
+    pub fn set_routing_key(&self, key: &str) {
+        let mut came_by = self.came_by.borrow_mut();
+        came_by.clear();
+        came_by.push_str(key);
+    }
+
     /// Counts a refusal that its publisher is told of.
     pub fn count_refusal(&self, refusal: &Refusal) {
         count_refusal(&self.ledger, refusal);
@@ -82,7 +92,7 @@ impl<T: Payload> Queue<T> {
     /// A new publisher, or `None` when the queue has as many handles as it can have.
     pub fn open_publisher(&self) -> Option<Publisher> {
         let accounts = self.credits.open(&self.slab)?;
-        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)) })
+        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)), came_by: RefCell::default() })
     }
 
     /// Gives back what a publisher holds.
@@ -95,7 +105,21 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.attempt(publisher, job, when, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
+        let mut result = self.attempt(publisher, job, when, now);
+        if result.is_err() {
+            self.refused(publisher, &mut result, when, now);
+        }
+        result
+    }
+
+    /// A publish was refused. If it may yet take the place of a job that waits, it does; otherwise the refusal is counted.
+    // by reference, and never inlined: a job that is passed on here would have to lie in memory on every way
+    #[cold]
+    #[inline(never)]
+    pub fn refused(&self, publisher: &Publisher, result: &mut Result<JobId, PublishError<T>>, when: When<'_>, now: Timestamp) {
+        if let Err(error) = std::mem::replace(result, Ok(JobId(0))) {
+            *result = self.replace(publisher, error, Some(when), now).inspect_err(|error| publisher.count_refusal(error.refusal()));
+        }
     }
 
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
@@ -121,7 +145,7 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        let published = match self.check(&job, || clock.stamp()) {
+        let mut published = match self.check(&job, || clock.stamp()) {
             Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
@@ -129,7 +153,10 @@ impl<T: Payload> Queue<T> {
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
-        published.inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+        if published.is_err() {
+            self.refused(publisher, &mut published, when, clock.stamp());
+        }
+        published
     }
 
     /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
@@ -176,8 +203,14 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
             if let Err(refusal) = self.check(&job, || clock.stamp()) {
-                count_refusal(&publisher.ledger, &refusal);
-                return (accepted, Some(PublishError::new(job, refusal)));
+                match self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), clock.stamp()) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => {
+                        count_refusal(&publisher.ledger, error.refusal());
+                        return (accepted, Some(error));
+                    }
+                }
+                continue;
             }
             if self.goes_alone(&job) {
                 // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
@@ -258,7 +291,7 @@ impl<T: Payload> Queue<T> {
             Ok(()) => self.admit(publisher, index, job, When::Now, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                Err(PublishError::new(job, refusal))
+                self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), now)
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
@@ -300,7 +333,7 @@ impl<T: Payload> Queue<T> {
         if self.tracks { self.check_keys(job, now()) } else { Ok(()) }
     }
 
-    /// Fills the slot and sends it on its way.
+    /// Names the job, fills the slot and sends it on its way.
     #[inline]
     pub(super) fn admit(
         &self,
@@ -310,14 +343,46 @@ impl<T: Payload> Queue<T> {
         when: When<'_>,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
-        let Job { ttl, visibility, key, order, .. } = job;
-        let id = match &self.keys {
-            None => self.next_id(publisher),
-            Some(_) => match self.name_job(publisher, index, key, now) {
-                Ok(id) => id,
-                Err(refusal) => return Err(self.turn_away(publisher, index, job, refusal)),
-            },
-        };
+        if self.keys.is_some() {
+            return self.admit_named(publisher, index, Some(job), when, now);
+        }
+        let id = self.next_id(publisher);
+        self.set_off(publisher, index, id, job, when, now)
+    }
+
+    /// As [`admit`](Self::admit), where more is kept of a job than lies in its slot. (It comes in an `Option` so that the other way need not have it in memory.)
+    #[inline(never)]
+    fn admit_named(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        job: Option<Job<T>>,
+        when: When<'_>,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
+        let job = job.expect("it is there");
+        if let Some(window) = self.window_of(job.key) {
+            return self.open_window(publisher, index, job, when, window, now);
+        }
+        match self.name_job(publisher, index, job.key, now) {
+            Ok(id) => self.set_off(publisher, index, id, job, when, now),
+            Err(refusal) => Err(self.turn_away(publisher, index, job, refusal)),
+        }
+    }
+
+    /// Fills the slot and sends it on its way.
+    #[inline(always)]
+    fn set_off(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        id: JobId,
+        job: Job<T>,
+        when: When<'_>,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
+        // (what else is needed of a job that comes back is read from its slot: copies that nobody looks at cost as much as the rest)
+        let keys = (job.key, job.order);
         match when {
             When::Now => self.send(publisher, index, id, job, now),
             when => self.send_otherwise(publisher, index, id, job, when, now),
@@ -325,10 +390,8 @@ impl<T: Payload> Queue<T> {
         // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
         // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
         if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            return self.recall(id).map_or(Ok(id), |(payload, lane)| {
-                // it was counted as accepted and handed back: it was
-                Err(PublishError::new(Job { payload, lane, ttl, visibility, key, order }, Refusal::Closed))
-            });
+            // it was counted as accepted and handed back: it was
+            return self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)));
         }
         Ok(id)
     }
@@ -366,12 +429,28 @@ impl<T: Payload> Queue<T> {
 
     /// As [`send`](Self::send), for a job that is ready later, or whose end somebody waits for.
     #[cold]
-    fn send_otherwise(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, when: When<'_>, now: Timestamp) {
+    pub(super) fn send_otherwise(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, when: When<'_>, now: Timestamp) {
+        self.send_later_than(publisher, index, id, job, when, None, now);
+    }
+
+    /// As there, not before the window of its key has ended, if it opens one.
+    #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
+    pub(super) fn send_later_than(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        id: JobId,
+        job: Job<T>,
+        when: When<'_>,
+        window: Option<Timestamp>,
+        now: Timestamp,
+    ) {
         let (watch, due) = match when {
             When::Now => (None, None),
             When::At(due) => (None, Some(due)),
             When::Watched(watch) => (Some(watch), watch.due),
         };
+        let due = due.max(window);
         let promise = watch.map(|watch| &watch.promise);
         if let Some(promise) = promise {
             promise.set_slot(index);
@@ -432,9 +511,8 @@ impl<T: Payload> Queue<T> {
             Overflow::DropOldest => {
                 // a victim may be claimed under our hands; as many tries as there are lanes to look at, then give up
                 for _ in 0..=self.lanes.len() {
-                    if !self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) {
-                        break;
-                    }
+                    let Some(aftermath) = self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) else { break };
+                    aftermath.run(self);
                     if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
                         return self.admit(publisher, index, job, when, now);
                     }
@@ -447,7 +525,7 @@ impl<T: Payload> Queue<T> {
                 if let Err(refusal) = self.claim_slotless(name, now) {
                     return Err(PublishError::new(job, refusal));
                 }
-                let buried = self.bury_new(name.job, job, DeathReason::OverLength, now, &publisher.ledger);
+                let buried = self.bury_new(name.job, job, DeathReason::OverLength, now, publisher);
                 self.end_slotless(name, buried.is_ok());
                 match buried {
                     Ok(aftermath) => {
@@ -475,9 +553,11 @@ impl<T: Payload> Queue<T> {
     ///
     /// `None`: a worker or the hand-back had it first.
     #[cold]
-    pub(super) fn recall(&self, id: JobId) -> Option<(T, usize)> {
+    pub(super) fn recall(&self, id: JobId, (key, order): (Key, OrderKey), published: Timestamp) -> Option<Job<T>> {
         self.recall_all();
-        self.take_stray(id).map(|Undone { payload, lane, .. }| (payload, lane))
+        let Undone { payload, lane, expires, visibility, .. } = self.take_stray(id)?;
+        let ttl = (expires != Timestamp::MAX).then(|| expires.since(published));
+        Some(Job { payload, lane, ttl, visibility, key, order })
     }
 }
 

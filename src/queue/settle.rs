@@ -240,8 +240,8 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let (lane, order) = (next.lane, next.order);
         let id = JobId(queue.reserve_ids(1));
-        if queue.name_job_as(id, index, next.key, now).is_err() {
-            // another job has its key
+        if queue.window_of(next.key).is_some() || queue.name_job_as(id, index, next.key, now).is_err() {
+            // another job has its key, or it has to wait for others
             queue.credits.release(&queue.slab, &self.accounts, index);
             return Ok((aftermath, Some(next)));
         }
@@ -405,9 +405,11 @@ impl<T> Queue<T> {
             failures: word.failures(),
             expiries: word.expiries(),
             last_error: history.last_error,
-            deaths: history.deaths,
+            deaths: history.past.map(|past| past.deaths).unwrap_or_default(),
             published: slot.published(),
             origin,
+            expires: slot.expires(),
+            visibility: self.slab.visibility(index),
         }
     }
 }

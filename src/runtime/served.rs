@@ -33,6 +33,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn totals(&self) -> Totals;
     fn pressure(&self) -> Pressure;
     fn is_paused(&self) -> bool;
+    /// Dead letters do not move on any more.
+    fn keep_letters(&self);
 }
 
 /// A worker's seat at one queue.
@@ -138,6 +140,10 @@ macro_rules! delegate_served {
 
         fn is_paused(&self) -> bool {
             self.$queue.is_paused()
+        }
+
+        fn keep_letters(&self) {
+            self.$queue.set_onward(None);
         }
     };
 }

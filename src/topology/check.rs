@@ -2,13 +2,12 @@
 
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
-use super::read::listed;
 use super::words::nearest;
-use crate::config::POOL_DEFAULT;
+use crate::config::{POOL_DEFAULT, QueueConfig};
 use crate::error::ConfigError;
 use crate::exchange::ExchangeKind;
 use crate::limits::BINDINGS_MAX;
-use crate::routing::{BindingKey, RoutingKey};
+use crate::routing::BindingKey;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -26,7 +25,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    fn key(&self, keys: &'static [&'static str]) -> Site {
+    pub(super) fn key(&self, keys: &'static [&'static str]) -> Site {
         Site { keys, ..self.clone() }
     }
 }
@@ -112,6 +111,7 @@ pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
             check.setting(&site, &error);
         }
     }
+    check.circles();
     (check.found, check.more)
 }
 
@@ -126,13 +126,13 @@ fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T) -> &str + 
     })
 }
 
-struct Check<'t> {
-    topology: &'t Topology,
+pub(super) struct Check<'t> {
+    pub(super) topology: &'t Topology,
     found: Vec<(Site, Fault)>,
     more: usize,
-    exchanges: HashMap<&'t str, &'t ExchangeSpec>,
-    queues: HashMap<&'t str, &'t QueueSpec>,
-    letter_queues: HashSet<&'t str>,
+    pub(super) exchanges: HashMap<&'t str, &'t ExchangeSpec>,
+    pub(super) queues: HashMap<&'t str, &'t QueueSpec>,
+    pub(super) letter_queues: HashSet<&'t str>,
     pools: HashSet<&'t str>,
     /// The first queue that each dead-letter queue serves.
     served: HashMap<&'t str, &'t str>,
@@ -142,7 +142,7 @@ struct Check<'t> {
 const ALTERNATES_MAX: usize = 64;
 
 impl Check<'_> {
-    fn report(&mut self, site: Site, fault: Fault) {
+    pub(super) fn report(&mut self, site: Site, fault: Fault) {
         match self.found.len() {
             FAULTS_MAX.. => self.more += 1,
             _ => self.found.push((site, fault)),
@@ -165,6 +165,16 @@ impl Check<'_> {
         }
     }
 
+    /// Everything that `validate` knows. Where dead letters go is [looked at](Self::onward) with the other names.
+    fn settings(&mut self, site: &Site, config: &QueueConfig) {
+        let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
+        if let Err(error) = config.validate()
+            && !moved.contains(&error.field())
+        {
+            self.setting(site, &error);
+        }
+    }
+
     /// A setting that `validate` refuses.
     fn setting(&mut self, site: &Site, error: &ConfigError) {
         let keys: &'static [&'static str] = match error.field() {
@@ -172,6 +182,8 @@ impl Check<'_> {
             "lanes" | "lane weight" | "lane reserves (sum)" => &["lanes"],
             "max_lease" => &["max_lease", "visibility"],
             "watermarks" => &["watermarks"],
+            "retention" => &["retention"],
+            "dead_letters.capacity" => &["dead_letters", "max_length"],
             "weight" => &["weight"],
             "workers" => &["workers"],
             "spares" => &["spares"],
@@ -181,7 +193,7 @@ impl Check<'_> {
         self.report(site.key(keys), Fault::new(message).value(error.value()));
     }
 
-    fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) {
+    pub(super) fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) {
         if self.found.len() >= FAULTS_MAX {
             self.more += 1;
             return;
@@ -281,8 +293,9 @@ impl Check<'_> {
 
     fn queue(&mut self, site: &Site, queue: &QueueSpec) {
         self.durable(site, queue.durable);
-        if let Err(error) = queue.config.validate() {
-            self.setting(site, &error);
+        self.settings(site, &queue.config);
+        if queue.dlq.is_none() {
+            self.onward(site, &queue.config.dead_letters);
         }
         let pool = &queue.config.pool;
         if !self.pools.contains(pool.as_str()) {
@@ -302,49 +315,11 @@ impl Check<'_> {
     fn dead_letter_queue(&mut self, site: &Site, queue: &DeadLetterQueueSpec) {
         self.durable(site, queue.durable);
         // its settings are tried as those of a queue's dead letters
-        let tried = crate::config::QueueConfig::new(queue.name.as_str()).dead_letters(queue.config.clone());
-        if let Err(error) = tried.validate() {
-            self.setting(site, &error);
-        }
+        self.settings(site, &QueueConfig::new(queue.name.as_str()).dead_letters(queue.config.clone()));
         if !self.served.contains_key(queue.name.as_str()) && !self.topology.queues.is_empty() {
             let fault = Fault::new(format!("no queue has `{}` as its `dlq`", queue.name.escape_debug()));
             self.report(site.key(&["name"]), fault.value(queue.name.as_str()));
         }
-        let text = queue.dead_letter_routing_key.as_deref();
-        let key = match text.map(RoutingKey::new).transpose() {
-            Ok(key) => key,
-            Err(error) => {
-                return self.report(site.key(&["dead_letter_routing_key"]), Fault::new(error.to_string()).value(text.unwrap_or_default()));
-            }
-        };
-        match &queue.dead_letter_exchange {
-            None if text.is_some() => {
-                let fault = Fault::new("`dead_letter_routing_key` without a `dead_letter_exchange`");
-                self.report(site.key(&["dead_letter_routing_key"]), fault.value(text.unwrap_or_default()));
-            }
-            None => {}
-            Some(name) if !self.exchanges.contains_key(name.as_str()) => {
-                self.undeclared(site.key(&["dead_letter_exchange"]), "exchanges", name, Some("direct"));
-            }
-            Some(name) => self.moves_on(site, queue, name, key),
-        }
-    }
-
-    /// Dead letters that an exchange would route: nothing moves them yet. One that routes them nowhere has them dropped, as they are.
-    fn moves_on(&mut self, site: &Site, queue: &DeadLetterQueueSpec, exchange: &str, key: Option<RoutingKey<'_>>) {
-        let reached = self.topology.reached(exchange, key);
-        if reached.is_empty() {
-            return;
-        }
-        let back = self.topology.queues.iter().find(|source| source.dlq.as_deref() == Some(&queue.name) && reached.contains(source.name()));
-        let message = match back {
-            Some(source) => {
-                format!("dead letters would go in a circle: {0} -> {1} -> {exchange} -> {0}", source.name(), queue.name)
-            }
-            None => format!("`{}` would move dead letters on to {}", exchange.escape_debug(), listed(reached)),
-        };
-        let fault = Fault::new(message).value(exchange);
-        let help = "the runtime keeps dead letters until they are redriven or reach their age; it does not publish them to an exchange yet";
-        self.report(site.key(&["dead_letter_exchange"]), fault.help(help));
+        self.onward(site, &queue.config);
     }
 }

@@ -129,20 +129,15 @@ impl QueueSpec {
 pub struct DeadLetterQueueSpec {
     /// The name.
     pub name: String,
-    /// How many letters it keeps, for how long, and what happens when it is full.
+    /// How many letters it keeps, for how long, what happens when it is full, and where they move on to.
     pub config: DeadLetterConfig,
     /// Whether it should outlive the process. That needs a journal, which there is not yet: [`Topology::validate`] refuses it.
     pub durable: bool,
-    /// The exchange that takes letters which have reached their age. It must lead nowhere, as nothing moves dead letters on yet: they are dropped and counted
-    /// then, which is what becomes of a letter that an exchange cannot route.
-    pub dead_letter_exchange: Option<String>,
-    /// The routing key such letters go by; without it the keys they were published under.
-    pub dead_letter_routing_key: Option<String>,
 }
 
 impl DeadLetterQueueSpec {
     /// One that keeps letters as `config` says.
     pub fn new(name: impl Into<String>, config: DeadLetterConfig) -> Self {
-        DeadLetterQueueSpec { name: name.into(), config, durable: false, dead_letter_exchange: None, dead_letter_routing_key: None }
+        DeadLetterQueueSpec { name: name.into(), config, durable: false }
     }
 }

@@ -45,10 +45,14 @@ impl Topology {
                 line(format_args!("{} -> {} [style=dashed, label=\"dead\"]", id("queue", queue.name()), id("queue", dlq)));
             }
         }
-        for queue in &self.dead_letter_queues {
-            if let Some(exchange) = &queue.dead_letter_exchange {
-                let label = quoted(queue.dead_letter_routing_key.as_deref().unwrap_or_default());
-                line(format_args!("{} -> {} [style=dashed, label={label}]", id("queue", &queue.name), id("exchange", exchange)));
+        for (keeper, letters) in self.letters() {
+            let from = id("queue", keeper);
+            if let Some(exchange) = &letters.exchange {
+                let label = quoted(letters.routing_key.as_deref().unwrap_or_default());
+                line(format_args!("{from} -> {} [style=dashed, label={label}]", id("exchange", exchange)));
+            }
+            if let Some(queue) = &letters.queue {
+                line(format_args!("{from} -> {} [style=dashed, label=\"dead\"]", id("queue", queue)));
             }
         }
         dot.push_str("}\n");

@@ -18,13 +18,14 @@ const KINDS: [(&str, ExchangeKind); 3] =
     [("direct", ExchangeKind::Direct), ("topic", ExchangeKind::Topic), ("fanout", ExchangeKind::Fanout)];
 
 /// Keys of other systems and of the code, and what they are called here.
-const SYNONYMS: [(&str, &str); 10] = [
+const SYNONYMS: [(&str, &str); 11] = [
     ("capacity", "max_length"),
     ("kind", "type"),
     ("binding_key", "routing_key"),
     ("pattern", "routing_key"),
     ("key", "routing_key"),
     ("dead_letter_queue", "dlq"),
+    ("dead_letter_to", "dead_letter_target"),
     ("visibility_timeout", "visibility"),
     ("alternate_exchange", "alternate"),
     ("threads", "workers"),
@@ -280,10 +281,9 @@ impl Reader<'_> {
     fn dead_letter_queue(&mut self, node: &Node) -> Option<DeadLetterQueueSpec> {
         let node = self.dead_letter_queue_table(node)?;
         let name = self.name(node, "a queue").unwrap_or_default();
-        let mut queue = DeadLetterQueueSpec::new(name, self.dead_letter_settings(node));
+        let letters = self.dead_letter_settings(node);
+        let mut queue = DeadLetterQueueSpec::new(name, self.letters_onward(node, letters));
         queue.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
-        queue.dead_letter_exchange = self.text(node.get("dead_letter_exchange"), "`dead_letter_exchange`");
-        queue.dead_letter_routing_key = self.text(node.get("dead_letter_routing_key"), "`dead_letter_routing_key`");
         Some(queue)
     }
 }

@@ -10,7 +10,7 @@ use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 18] = [
+const QUEUE: [&str; 22] = [
     "name",
     "durable",
     "max_length",
@@ -25,13 +25,19 @@ const QUEUE: [&str; 18] = [
     "dlq",
     "dead_letters",
     "completed",
+    "dead_letter_exchange",
+    "dead_letter_routing_key",
+    "dead_letter_target",
+    "retention",
     "watermarks",
     "prefetch",
     "pool",
     "weight",
 ];
-const DEAD_LETTER_QUEUE: [&str; 7] =
-    ["name", "durable", "max_length", "overflow", "retention", "dead_letter_exchange", "dead_letter_routing_key"];
+const DEAD_LETTER_QUEUE: [&str; 8] =
+    ["name", "durable", "max_length", "overflow", "retention", "dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
+/// What says where dead letters move on to.
+const ONWARD: [&str; 3] = ["dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
 const LANE: [&str; 3] = ["name", "weight", "reserve"];
 const RETRY: [&str; 3] = ["max_attempts", "max_expiries", "backoff"];
 const BACKOFF: [&str; 4] = ["base", "factor", "cap", "jitter"];
@@ -97,8 +103,9 @@ impl Reader<'_> {
         let Some(next) = node.get("dlq") else { return };
         let to = next.word().unwrap_or_default().to_owned();
         let fault = Fault::new(format!("`{name}` is the `dlq` of a queue and has a `dlq` itself, `{}`", to.escape_debug()));
-        let fault =
-            fault.value(to).help("dead letters stay where they are: two queues that dead-letter into each other would go in a circle");
+        let fault = fault
+            .value(to)
+            .help("a dead-letter queue is a list: its letters move on by a `dead_letter_exchange` or a `dead_letter_target`");
         self.fault(&next.span, fault);
     }
 
@@ -156,6 +163,18 @@ impl Reader<'_> {
         }
         if let Some(at) = node.get("completed") {
             config = self.completed(config, at);
+        }
+        let moves = self.letters_onward(node, config.dead_letters.clone());
+        config = config.dead_letters(moves);
+        if let Some((dlq, entry)) = node.get("dlq").zip(ONWARD.iter().find_map(|key| node.entry(key))) {
+            let fault = Fault::new(format!("`{}` beside a `dlq`", entry.key)).value(entry.key.as_str());
+            self.fault(
+                &entry.key_span,
+                fault.help(format!("it is a setting of `{}`, which keeps the dead letters", dlq.word().unwrap_or_default())),
+            );
+        }
+        if let (Some(at), Some(age)) = (node.get("retention"), self.duration(node.get("retention"), "`retention`")) {
+            config = self.set(config, at, "`retention`", |config| config.retention(age));
         }
         if let Some(marks) = node.get("watermarks") {
             let percent: Vec<Option<u32>> =
@@ -322,6 +341,14 @@ impl Reader<'_> {
             let set = |config: QueueConfig| config.dead_letters(DeadLetterConfig::new().retention(age));
             letters.retention = self.set(QueueConfig::new("q"), at, "`retention`", set).dead_letters.retention;
         }
+        letters
+    }
+
+    /// Where dead letters move on to.
+    pub(super) fn letters_onward(&mut self, node: &Node, mut letters: DeadLetterConfig) -> DeadLetterConfig {
+        letters.exchange = self.text(node.get("dead_letter_exchange"), "`dead_letter_exchange`");
+        letters.routing_key = self.text(node.get("dead_letter_routing_key"), "`dead_letter_routing_key`");
+        letters.queue = self.text(node.get("dead_letter_target"), "`dead_letter_target`");
         letters
     }
 

@@ -62,7 +62,7 @@ impl Topology {
 
     /// Every box in its place.
     fn boxes(&self) -> BTreeMap<Id, Placed> {
-        let last: BTreeSet<&str> = self.dead_letter_queues.iter().filter_map(|queue| queue.dead_letter_exchange.as_deref()).collect();
+        let last: BTreeSet<&str> = self.dead_letter_exchanges().collect();
         let mut boxes = BTreeMap::new();
         let mut next = [MARGIN; 4];
         let mut place = |id: Id, column: u32, look: Look, lines: Vec<String>| {
@@ -110,9 +110,14 @@ impl Topology {
         for (queue, dlq) in self.queues.iter().filter_map(|queue| Some((queue, queue.dlq.as_ref()?))) {
             edge((Kind::Queue, queue.name().to_owned()), (Kind::Queue, dlq.clone()), "dead".to_owned(), true);
         }
-        for (queue, exchange) in self.dead_letter_queues.iter().filter_map(|queue| Some((queue, queue.dead_letter_exchange.as_ref()?))) {
-            let label = queue.dead_letter_routing_key.clone().unwrap_or_default();
-            edge((Kind::Queue, queue.name.clone()), (Kind::Exchange, exchange.clone()), label, true);
+        for (keeper, letters) in self.letters() {
+            let from = (Kind::Queue, keeper.to_owned());
+            if let Some(exchange) = &letters.exchange {
+                edge(from.clone(), (Kind::Exchange, exchange.clone()), letters.routing_key.clone().unwrap_or_default(), true);
+            }
+            if let Some(queue) = &letters.queue {
+                edge(from, (Kind::Queue, queue.clone()), "dead".to_owned(), true);
+            }
         }
         edges.into_iter().map(|((from, to, dashed), labels)| Edge { from, to, labels, dashed }).collect()
     }

@@ -48,11 +48,13 @@ queues:
     prefetch: 4
     pool: fast
     weight: 3
-  - { name: dead, max_length: 10, overflow: drop-oldest, retention: 7d }
+  - { name: dead, max_length: 10, overflow: drop-oldest, retention: 7d, dead_letter_exchange: rest, dead_letter_routing_key: was.dead }
   - name: other
     overflow: drop-new
     retry: { backoff: [10ms, 1s] }
     dead_letters: { max_length: 5, retention: 1d }
+    dead_letter_target: work
+    retention: 30d
 pools:
   - { name: fast, workers: 2, placement: "cores 0-1", on_pin_failure: ignore, idle: adaptive, spin: 50us, spares: 2 }
   - { name: default, workers: 1, placement: none, idle: park }
@@ -99,11 +101,15 @@ name = "dead"
 max_length = 10
 overflow = "drop-oldest"
 retention = "7d"
+dead_letter_exchange = "rest"
+dead_letter_routing_key = "was.dead"
 [[queues]]
 name = "other"
 overflow = "drop-new"
 retry.backoff = ["10ms", "1s"]
 dead_letters = { max_length = 5, retention = "1d" }
+dead_letter_target = "work"
+retention = "30d"
 
 [[pools]]
 name = "fast"
@@ -150,9 +156,15 @@ fn full() -> Topology {
     let other = QueueConfig::new("other")
         .overflow(Overflow::DropNew)
         .retry(RetryPolicy::new().backoff(Backoff::List(vec![ms(10), secs(1)])))
-        .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)));
+        .retention(secs(30 * 86_400))
+        .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)).queue("work"));
     topology.queues = vec![work, QueueSpec::new(other)];
-    let dead = DeadLetterConfig::new().capacity(10).overflow(DeadLetterOverflow::DropOldest).retention(secs(7 * 86_400));
+    let dead = DeadLetterConfig::new()
+        .capacity(10)
+        .overflow(DeadLetterOverflow::DropOldest)
+        .retention(secs(7 * 86_400))
+        .exchange("rest")
+        .routing_key("was.dead");
     topology.dead_letter_queues = vec![DeadLetterQueueSpec::new("dead", dead)];
     let fast = PoolConfig::new("fast").workers(2).placement(Placement::Cores(vec![0, 1].into())).on_pin_failure(OnPinFailure::Ignore);
     topology.pools = vec![

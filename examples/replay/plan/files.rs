@@ -51,8 +51,7 @@ impl Plan {
 
 fn is_led_to(topology: &Topology, name: &str) -> bool {
     let alternates = topology.exchanges.iter().filter_map(|exchange| exchange.alternate.as_deref());
-    let after_death = topology.dead_letter_queues.iter().filter_map(|queue| queue.dead_letter_exchange.as_deref());
-    alternates.chain(after_death).any(|led| led == name)
+    alternates.chain(topology.dead_letter_exchanges()).any(|led| led == name)
 }
 
 /// Validates a file, says what is in it, and draws it.

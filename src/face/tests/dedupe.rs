@@ -207,6 +207,8 @@ fn settings_and_keys_that_cannot_be_are_named() {
     assert_eq!(refused(Dedupe::Window(Duration::ZERO), 1), "queue `q`: dedupe: Window is 0ns, allowed is 1ms to 31536000s");
     let decade = secs(10 * 365 * 24 * 3600);
     assert_eq!(refused(Dedupe::Window(decade), 1), "queue `q`: dedupe: Window is 315360000s, allowed is 1ms to 31536000s");
+    assert_eq!(refused(Dedupe::Debounce(Duration::ZERO), 1), "queue `q`: dedupe: Debounce is 0ns, allowed is 1ms to 31536000s");
+    assert_eq!(refused(Dedupe::KeepLast(decade), 1), "queue `q`: dedupe: KeepLast is 315360000s, allowed is 1ms to 31536000s");
 
     let pull = Pull::<&'static str>::new(while_live(8));
     for (key, bytes) in [("".to_owned(), 0), ("x".repeat(1025), 1025)] {
@@ -391,4 +393,198 @@ fn a_fan_out_of_a_job_with_a_key_goes_everywhere_or_nowhere() {
     assert_eq!((partial.copies, partial.missed.len()), (2, 1));
     assert_eq!(seen(), [(1, 1, 1), (1, 1, 2), (0, 2, 0)]);
     adds_up(&runtime);
+}
+
+// ---- windows in which jobs wait for others ----
+
+fn waiting(capacity: u64, mode: Dedupe) -> QueueConfig {
+    q(capacity).dedupe(mode, 100)
+}
+
+fn debounce(millis: u64) -> Dedupe {
+    Dedupe::Debounce(ms(millis))
+}
+
+fn keep_last(millis: u64) -> Dedupe {
+    Dedupe::KeepLast(ms(millis))
+}
+
+fn text(pull: &Pull<&'static str>, payload: &'static str) -> JobId {
+    pull.producer.publish(Job::new(payload).key("k")).unwrap()
+}
+
+fn next(pull: &Pull<&'static str>) -> Option<&'static str> {
+    pull.get().map(|delivery| {
+        let text = *delivery;
+        delivery.ack().unwrap();
+        text
+    })
+}
+
+#[test]
+fn a_debounced_job_is_put_off_by_every_publish_and_has_the_last_payload() {
+    let pull = Pull::<&'static str>::new(waiting(4, debounce(100)));
+    let first = text(&pull, "one");
+    pull.advance(ms(90));
+    assert_eq!((text(&pull, "two"), next(&pull)), (first, None), "the same job");
+    pull.advance(ms(90));
+    assert_eq!((text(&pull, "three"), next(&pull)), (first, None));
+    pull.advance(ms(99));
+    assert_eq!(next(&pull), None);
+    pull.advance(ms(2));
+    let delivery = pull.get().unwrap();
+    assert_eq!((delivery.job_id(), *delivery, delivery.attempt()), (first, "three", 1));
+    // it runs: another window
+    let second = text(&pull, "four");
+    assert_ne!(second, first);
+    delivery.ack().unwrap();
+    pull.advance(ms(101));
+    assert_eq!((next(&pull), next(&pull)), (Some("four"), None));
+    let counts = pull.settled();
+    assert_eq!((counts.accepted, counts.acked, counts.replaced, counts.rejected_duplicate), (2, 2, 2, 0));
+    assert_eq!(pull.seen().keys, 0);
+}
+
+#[test]
+fn keep_last_runs_the_newest_so_long_after_the_first() {
+    let pull = Pull::<&'static str>::new(waiting(4, keep_last(100)));
+    let first = text(&pull, "one");
+    pull.advance(ms(60));
+    assert_eq!(text(&pull, "two"), first);
+    pull.advance(ms(39));
+    assert_eq!((text(&pull, "three"), next(&pull)), (first, None));
+    pull.advance(ms(2));
+    text(&pull, "four");
+    assert_eq!((next(&pull), next(&pull)), (Some("three"), None), "not put off");
+    pull.advance(ms(99));
+    assert_eq!(next(&pull), None);
+    pull.advance(ms(2));
+    assert_eq!(next(&pull), Some("four"));
+    assert_eq!((pull.settled().replaced, pull.settled().acked), (2, 2));
+}
+
+#[test]
+fn replacing_needs_no_slot_drops_the_old_payload_and_takes_the_new_limits() {
+    let census = Census::default();
+    let pull = Pull::<Counted>::new(waiting(1, debounce(50)).visibility(secs(30)));
+    let publish = |number| pull.producer.try_publish(Job::new(census.born(number)).key("k").visibility(secs(2)).ttl(secs(1)));
+    for number in 0..10 {
+        publish(number).unwrap();
+    }
+    assert_eq!((census.alive(), pull.queue.depth()), (1, 1));
+    assert!(pull.producer.try_publish(Job::new(census.born(99)).key("other")).unwrap_err().is_full());
+    assert!(pull.producer.try_publish(census.born(u32::MAX)).is_err(), "invalid");
+    assert_eq!(pull.producer.publish_batch(&mut (10..13).map(|n| Job::new(census.born(n)).key("k"))).accepted, 3);
+    pull.advance(ms(60));
+    let delivery = pull.get().unwrap();
+    assert_eq!(delivery.number, 12);
+    delivery.reject("no").unwrap();
+    assert_eq!(pull.queue.dead_letters().redrive(), Ok(true), "a redriven job waits for nobody");
+    let delivery = pull.get().unwrap();
+    assert_eq!((delivery.number, pull.seen().keys), (12, 0));
+    delivery.ack().unwrap();
+    assert_eq!((census.alive(), pull.settled().replaced), (0, 12));
+}
+
+#[test]
+fn a_window_ends_with_its_job_however_that_ends() {
+    let pull = Pull::<&'static str>::new(waiting(4, debounce(50)));
+    let first = text(&pull, "one");
+    assert!(pull.queue.cancel(first));
+    // cancelled and not yet gone: its key is still its own
+    assert!(pull.producer.publish(Job::new("two").key("k")).unwrap_err().is_duplicate());
+    pull.advance(ms(1));
+    assert_eq!(next(&pull), None);
+    assert_ne!(text(&pull, "three"), first);
+    pull.advance(ms(51));
+    assert_eq!(next(&pull), Some("three"));
+    // what fails is retried without a window, and keeps nobody else from one
+    text(&pull, "four");
+    pull.advance(ms(51));
+    pull.get().unwrap().retry("no").unwrap();
+    text(&pull, "five");
+    pull.advance(secs(60));
+    assert_eq!((next(&pull), next(&pull)), (Some("four"), Some("five")));
+    // and later is later
+    pull.producer.publish_after(Job::new("six").key("k"), secs(10)).unwrap();
+    pull.advance(ms(60));
+    assert_eq!(next(&pull), None);
+    pull.advance(secs(10));
+    assert_eq!(next(&pull), Some("six"));
+    // at shutdown
+    text(&pull, "seven");
+    text(&pull, "eight");
+    let Pull { runtime, queue, .. } = pull;
+    let undone = runtime.shutdown(at_once()).take_undone(&queue);
+    assert_eq!(undone.iter().map(|job| job.payload).collect::<Vec<_>>(), ["eight"]);
+    assert!(queue.snapshot().ledger_balances());
+}
+
+#[test]
+fn of_64_threads_with_one_key_one_opens_the_window_and_the_last_payload_runs() {
+    for mode in [debounce(300), keep_last(2_000)] {
+        watched(move || {
+            let census = Census::default();
+            let mut builder = Runtime::builder();
+            let (sent, seen) = mpsc::channel();
+            let sent = std::sync::Mutex::new(sent);
+            let queue =
+                builder.queue(waiting(128, mode), move |job: &Counted, _: &_| sent.lock().unwrap().send(job.number).unwrap()).unwrap();
+            let runtime = builder.build().unwrap();
+            let start = Arc::new(std::sync::Barrier::new(64));
+            let ids: std::collections::HashSet<JobId> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..64u32)
+                    .map(|n| {
+                        let (queue, start, census) = (&queue, &start, &census);
+                        scope.spawn(move || {
+                            let producer = queue.producer().unwrap();
+                            start.wait();
+                            producer.publish(Job::new(census.born(n)).key("the same")).unwrap()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let counts = queue.counts();
+            assert_eq!((ids.len(), counts.accepted, counts.replaced), (1, 1, 63));
+            queue.producer().unwrap().publish(Job::new(census.born(64)).key("the same")).unwrap();
+            assert_eq!(seen.recv_timeout(secs(20)).unwrap(), 64);
+            runtime.shutdown(ShutdownOptions::default());
+            assert_eq!((queue.counts().acked, census.alive()), (1, 0));
+            assert!(queue.snapshot().ledger_balances());
+        });
+    }
+}
+
+/// Publishers that keep replacing, a timer that keeps firing, somebody who keeps cancelling: each payload is dropped once, each job ends once.
+#[test]
+fn windows_that_open_and_end_under_load_lose_nothing() {
+    watched(|| {
+        let census = Census::default();
+        let mut builder = Runtime::builder();
+        let queue = builder.queue(waiting(16, keep_last(1)), |_: &Counted, _: &_| ()).unwrap();
+        let runtime = builder.build().unwrap();
+        let published = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..3u32 {
+                let (queue, census, published) = (&queue, &census, &published);
+                scope.spawn(move || {
+                    let producer = queue.producer().unwrap();
+                    for n in 0..4_000 {
+                        if let Ok(id) = producer.publish(Job::new(census.born(n)).key([(n % 3) as u8])) {
+                            published.fetch_add(1, SeqCst);
+                            if thread == 0 && n % 7 == 0 {
+                                queue.cancel(id);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        runtime.shutdown(ShutdownOptions::default());
+        let counts = queue.counts();
+        assert_eq!(counts.accepted + counts.replaced, published.into_inner());
+        assert_eq!((census.alive(), counts.accepted), (0, counts.ended()));
+        assert_eq!(queue.snapshot().keys, 0);
+    });
 }

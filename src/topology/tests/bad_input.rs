@@ -148,7 +148,7 @@ fn settings_that_need_or_exclude_each_other() {
     setting("block_timeout: 1s", "`block_timeout` is for `overflow: block`", 3);
     setting("discipline: strict", "`discipline` is `strict`, and there is no `max_wait`", 15);
     setting("max_wait: 1s", "`max_wait` is for `discipline: strict`", 3);
-    setting("retention: 7d", "`retention` is a setting of dead-letter queues, and no queue has `q` as its `dlq`", 3);
+    setting("retention: 7d", "`retention` of `q` is for dead letters of other queues, and none go to `q`", 14);
     setting("durable: true", "`durable` needs a journal, and there is none: `q` lives in memory", 12);
     setting("durable: yes", "`durable` is `yes`, expected `true` or `false`", 12);
     setting(
@@ -256,7 +256,7 @@ fn dead_letters_go_in_no_circle() {
             ("`b` is the `dlq` of a queue and has a `dlq` itself, `a`", (3, 19), Some("a"), None),
         ],
     );
-    assert!(error.to_string().contains("would go in a circle"));
+    assert!(error.to_string().contains("a dead-letter queue is a list"));
     refused("queues: [{ name: a, dlq: a }]", &[("`a` is the `dlq` of a queue and has a `dlq` itself, `a`", (1, 26), Some("a"), None)]);
     let text = "
 exchanges: [{ name: x, type: topic, bindings: [{ routing_key: 'a.#', queue: q }, { routing_key: b, queue: r }] }]
@@ -265,16 +265,70 @@ queues:
 - { name: d, dead_letter_exchange: x, dead_letter_routing_key: KEY }
 - { name: r }";
     let at = (5, 36);
-    refused(&text.replace("KEY", "a.b"), &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)]);
-    refused(
-        &text.replace(", dead_letter_routing_key: KEY", ""),
-        &[("dead letters would go in a circle: q -> d -> x -> q", at, Some("x"), None)],
+    let circle = "dead letters would go in a circle by themselves: q -> d -> x -> q";
+    refused(&text.replace("KEY", "a.b"), &[(circle, at, Some("d"), None)]);
+    for good in [
+        text.replace("KEY", "a.b").replace("dead_letter_exchange", "retention: 7d, dead_letter_exchange"),
+        text.replace(", dead_letter_routing_key: KEY", ""),
+        text.replace("KEY", "b"),
+        text.replace("KEY", "c"),
+    ] {
+        yaml(&good).unwrap_or_else(|error| panic!("{error}"));
+    }
+    // whatever the key was, if nothing but full queues is on the way
+    let dropping = text.replace("{ name: q,", "{ name: q, overflow: drop-oldest,").replace(", dead_letter_routing_key: KEY", "");
+    refused(&dropping, &[(circle, at, Some("d"), None)]);
+    let text = "
+queues:
+- { name: a, overflow: drop-oldest, dead_letter_target: b }
+- { name: b, retention: 1m, dead_letter_target: c, dead_letters: { retention: 1d } }
+- { name: c, overflow: drop-oldest, dead_letter_target: b }
+- { name: d, dead_letter_target: d }
+- { name: e, dead_letter_target: a, retention: 1m }
+";
+    let error = refused(
+        text,
+        &[
+            ("dead letters would go in a circle by themselves: b -> c -> b", (4, 49), Some("c"), None),
+            ("dead letters would go in a circle by themselves: d -> d", (6, 34), Some("d"), None),
+            ("`retention` of `e` is for dead letters of other queues, and none go to `e`", (7, 48), None, None),
+        ],
     );
-    let error = refused(&text.replace("KEY", "b"), &[("`x` would move dead letters on to `r`", at, Some("x"), None)]);
-    assert!(error.to_string().contains("it does not publish them to an exchange yet"), "{error}");
-    assert!(yaml(&text.replace("KEY", "c")).is_ok());
+    assert!(error.to_string().contains("in a circle at least one queue must neither drop its oldest"), "{error}");
+}
+
+#[test]
+fn dead_letters_that_lead_nowhere() {
+    let text = "
+exchanges: [{ name: x, type: fanout, bindings: [{ queue: q }, { queue: r }] }]
+queues:
+- { name: q, dead_letter_target: rr }
+- { name: r, dead_letter_exchange: y, dead_letter_routing_key: k }
+- { name: s, dlq: d, dead_letter_target: q }
+- { name: d, dead_letter_exchange: x, dead_letter_routing_key: k }
+- { name: t, dead_letter_target: d }
+- { name: u, dead_letter_target: q, dead_letter_exchange: x }
+- { name: v, dead_letter_routing_key: k }
+- { name: w, dead_letter_target: q, dead_letters: { max_length: 0, overflow: drop-oldest } }
+- { name: z, dead_letter_exchange: x, dead_letter_routing_key: a..b }
+";
     refused(
-        "queues: [{ name: q, dlq: d }, { name: r, dlq: d }, { name: d, dead_letter_routing_key: 'a.*' }]",
+        text,
+        &[
+            ("queue `rr` is not declared", (4, 34), Some("rr"), Some("r")),
+            ("exchange `y` is not declared", (5, 36), Some("y"), Some("x")),
+            ("`dead_letter_target` beside a `dlq`", (6, 22), Some("dead_letter_target"), None),
+            ("`x` leads dead letters to `q`, `r`", (7, 36), Some("x"), None),
+            ("`d` keeps dead letters and cannot be published to", (8, 34), Some("d"), None),
+            ("dead letters have a `dead_letter_target` or a `dead_letter_exchange`, not both", (9, 34), Some("q"), None),
+            ("`dead_letter_routing_key` without a `dead_letter_exchange`", (10, 39), Some("k"), None),
+            ("dead_letters.capacity is 0, allowed is 1..=16777215", (11, 51), Some("0"), None),
+            ("routing key `a..b`, byte 2: a word is missing; words are split by single dots", (12, 64), Some("a..b"), None),
+        ],
+    );
+    let text = "queues: [{ name: q, dlq: d }, { name: r, dlq: d }, { name: d, dead_letter_routing_key: 'a.*' }]";
+    refused(
+        text,
         &[
             ("`d` is the `dlq` of `q` already", (1, 47), Some("d"), None),
             ("routing key `a.*`, byte 2: `*` is for binding keys", (1, 88), Some("a.*"), None),

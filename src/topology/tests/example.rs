@@ -82,6 +82,39 @@ fn completed_it_loads_and_routes() {
     drop(runtime);
 }
 
+/// The exchange of the example leads nowhere: after seven days the letter is gone, and counted.
+#[test]
+fn its_dead_letters_are_gone_after_seven_days_and_move_on_where_there_is_a_way() {
+    let parked = COMPLETED
+        .replace("{ name: dlx, type: direct }", "{ name: dlx, type: direct, bindings: [{ routing_key: billing.failed, queue: parked }] }");
+    for (text, gone, moved) in [(COMPLETED.to_owned(), 1, 0), (parked + "  - { name: parked }\n", 0, 1)] {
+        let topology = Topology::from_yaml(&text, "payments.yaml").unwrap();
+        let clock = std::sync::Arc::new(crate::clock::ManualClock::new());
+        let mut builder = Runtime::builder().manual(clock.clone());
+        let declared = topology
+            .declare(&mut builder, |_| Some(|_: &&str, _: &crate::Context<&str>| Err::<(), _>(crate::JobError::fatal("no"))))
+            .unwrap();
+        let runtime = builder.build().unwrap();
+        declared.exchange("task_exchange").unwrap().publisher().publish("billing.x", "bill").unwrap();
+        let day = Duration::from_secs(86_400);
+        runtime.turn();
+        clock.advance(7 * day - Duration::from_secs(2));
+        runtime.advance(&clock, Duration::from_secs(1));
+        assert_eq!(declared.queue("billing_tasks").unwrap().dead_letters().len(), 1);
+        runtime.advance(&clock, Duration::from_secs(2));
+        let seen = declared.queue("billing_tasks").unwrap().snapshot();
+        assert_eq!((seen.dead_letters, seen.letters_dropped_by_age, seen.letters_unroutable, seen.letters_moved), (0, gone, gone, moved));
+        if let Some(parked) = declared.queue("parked") {
+            let letter = parked.dead_letters().take().unwrap();
+            let deaths = letter.record().deaths.iter().map(|death| (&*death.queue, death.reason.to_string())).collect::<Vec<_>>();
+            let was = |queue, reason: &str| (queue, reason.to_owned());
+            assert_eq!(deaths, [was("parked", "rejected"), was("billing_tasks", "aged"), was("billing_tasks", "rejected")]);
+            assert_eq!(letter.routing_key(), Some("billing.failed"));
+        }
+        drop(runtime);
+    }
+}
+
 #[test]
 fn in_toml_the_completion_is_toml() {
     let text = "queues = [{ name = 'q' }]\nexchanges = [{ name = 'x', type = 'topic', alternate = 'rest' }]";

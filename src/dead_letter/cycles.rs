@@ -1,0 +1,148 @@
+//! Dead-lettering that would go in a circle by itself.
+//!
+//! A queue passes dead letters on. That goes *by itself* if a letter which came there may die without a handler having had a say: because it is evicted for
+//! another (the queue is full and drops its oldest), or because it was not started in time (the queue has a retention). Two further kinds of death need no handler, and start no
+//! circle: a job's own time to live, which a dead letter has not any more; and being dropped as new, which befalls publishes only: a letter that finds no room
+//! waits where it is. Whether letters are kept for a time before they move on makes the round longer, not another one.
+//!
+//! So a circle of dead-lettering is refused if every queue in it passes letters on by itself: nothing would ever end it. One with a queue in which only handlers end
+//! jobs (by rejecting them, failing too often, or never coming back) is a retry, and allowed; but for the shortest, a queue straight back to itself and at
+//! once, which would run a bad job for ever without a pause.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// A queue whose dead letters move on.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Letters that came here may die without a handler.
+    pub by_itself: bool,
+    /// Letters are not kept for a time.
+    pub at_once: bool,
+    /// Where letters may go.
+    pub ways: Vec<Way>,
+}
+
+/// A way to another queue.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// What lies between: a dead-letter queue, an exchange.
+    pub through: Vec<String>,
+    /// The queue.
+    pub to: String,
+    /// Every letter goes that way.
+    pub certain: bool,
+}
+
+/// A circle that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// What it goes through; the first is the last, and a queue.
+    pub path: Vec<String>,
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path.join(" -> "))
+    }
+}
+
+/// Whether a node was visited: not yet, on the way, with all that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+/// The first circle that must not be, if there is one.
+///
+/// # Complexity
+/// O(nodes + ways).
+pub fn find(nodes: &[Node]) -> Option<Cycle> {
+    for node in nodes.iter().filter(|node| node.at_once) {
+        if let Some(way) = node.ways.iter().find(|way| way.certain && way.to == node.name) {
+            return Some(Cycle { path: path([(node, way)]) });
+        }
+    }
+    let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
+    let mut marks = vec![Mark::New; nodes.len()];
+    for start in 0..nodes.len() {
+        // the nodes on the way, each with the number of the way that is to be tried next
+        let mut trail = vec![(start, 0)];
+        while let Some((at, next)) = trail.last_mut() {
+            let (at, way) = (*at, nodes[*at].ways.get(*next));
+            *next += 1;
+            if !nodes[at].by_itself || marks[at] == Mark::Done {
+                trail.pop();
+                continue;
+            }
+            marks[at] = Mark::Open;
+            let Some(way) = way else {
+                marks[at] = Mark::Done;
+                trail.pop();
+                continue;
+            };
+            let Some(&to) = places.get(way.to.as_str()) else { continue };
+            if marks[to] == Mark::Open {
+                let from = trail.iter().position(|(on, _)| *on == to).unwrap_or(0);
+                return Some(Cycle { path: path(trail[from..].iter().map(|&(on, next)| (&nodes[on], &nodes[on].ways[next - 1]))) });
+            }
+            trail.push((to, 0));
+        }
+    }
+    None
+}
+
+fn path<'n>(steps: impl IntoIterator<Item = (&'n Node, &'n Way)>) -> Vec<String> {
+    let mut path = Vec::new();
+    for (node, way) in steps {
+        path.push(node.name.clone());
+        path.extend(way.through.iter().cloned());
+    }
+    path.extend(path.first().cloned());
+    path
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, by_itself: bool, to: &[&str]) -> Node {
+        let ways = to.iter().map(|to| Way { through: Vec::new(), to: (*to).to_owned(), certain: true }).collect();
+        Node { name: name.to_owned(), by_itself, at_once: true, ways }
+    }
+
+    fn found(nodes: &[Node]) -> Option<String> {
+        find(nodes).map(|cycle| cycle.to_string())
+    }
+
+    #[test]
+    fn a_circle_is_found_if_no_handler_is_in_it() {
+        let round =
+            |second| [node("a", true, &["x", "b"]), node("b", second, &["c"]), node("c", true, &["d", "a"]), node("d", true, &["b"])];
+        assert_eq!(found(&round(true)).as_deref(), Some("b -> c -> d -> b"));
+        assert_eq!(found(&round(false)), None);
+        assert_eq!(found(&[node("a", true, &["b", "c"]), node("b", true, &["d"]), node("c", true, &["d"]), node("d", true, &[])]), None);
+    }
+
+    #[test]
+    fn straight_back_and_at_once_is_a_circle_whoever_rejects() {
+        assert_eq!(found(&[node("a", false, &["a"])]).as_deref(), Some("a -> a"));
+        let mut later = node("a", false, &["a"]);
+        later.at_once = false;
+        assert_eq!(found(&[later.clone()]), None);
+        later.by_itself = true;
+        assert_eq!(found(&[later]).as_deref(), Some("a -> a"));
+    }
+
+    #[test]
+    fn long_ways_take_no_stack() {
+        let mut nodes: Vec<Node> = (0..100_000).map(|n| node(&n.to_string(), true, &[&(n + 1).to_string()])).collect();
+        assert_eq!(found(&nodes), None);
+        nodes.push(node("100000", true, &["50000"]));
+        assert_eq!(find(&nodes).map(|cycle| cycle.path.len()), Some(50_002));
+    }
+}

@@ -1,0 +1,239 @@
+//! The bounded queue of the dead.
+
+use super::record::DeadLetter;
+use crate::clock::Timestamp;
+use crate::config::{DeadLetterConfig, DeadLetterOverflow};
+use crate::id::JobId;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What became of a letter that was offered.
+#[derive(Debug)]
+pub enum Stored<T> {
+    /// It is in the queue; an old one may have had to go.
+    Kept {
+        /// The letter that made room, to be dropped outside the lock.
+        evicted: Option<DeadLetter<T>>,
+    },
+    /// The queue is full and keeps to `Hold`.
+    NoRoom(DeadLetter<T>),
+}
+
+/// A letter, and its place in the line.
+#[derive(Debug)]
+pub struct Kept<T> {
+    /// Grows along the line.
+    pub place: u64,
+    /// Since when it is kept.
+    pub since: Timestamp,
+    /// The letter.
+    pub letter: DeadLetter<T>,
+    /// It was found unroutable, under bindings of this version.
+    pub unroutable: Option<u64>,
+}
+
+/// Whether letters are being moved on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moving {
+    No,
+    /// Somebody goes through them.
+    Yes,
+    /// And has to do so again: others have come since.
+    Again,
+}
+
+/// The bounded queue of the dead, and the slots that wait for room in it. Passive: time is an argument, payloads are returned, never dropped.
+///
+/// # Moving on
+/// One thread at a time goes through the letters that are due ([`begin_moving`](Self::begin_moving)). It takes one [in hand](Self::take_due), without any lock looks for
+/// its way and a slot there, and then has [moved](Self::has_moved) it or [puts it back](Self::put_back) where it was. A letter in hand counts: to put it back cannot fail
+/// for want of room.
+#[derive(Debug)]
+pub struct DeadLetters<T> {
+    config: DeadLetterConfig,
+    letters: VecDeque<Kept<T>>,
+    /// Slots of dead jobs that wait for room, oldest first.
+    held: VecDeque<u32>,
+    moving: Moving,
+    /// Letters in the mover's hand: 0 or 1.
+    in_hand: usize,
+    /// How long one that found its target full is left alone.
+    pause: Duration,
+    /// The place of the next letter.
+    next_place: u64,
+    /// Letters dropped to make room.
+    pub dropped_oldest: u64,
+    /// Letters dropped because of their age.
+    pub dropped_by_age: u64,
+    /// Letters dropped by `purge`.
+    pub purged: u64,
+    /// Letters published again.
+    pub redriven: u64,
+    /// Letters that moved on to another queue.
+    pub moved: u64,
+    /// Letters that were found to have no way on, or more than one.
+    pub unroutable: u64,
+}
+
+impl<T> DeadLetters<T> {
+    /// An empty dead-letter queue.
+    pub fn new(config: DeadLetterConfig) -> Self {
+        DeadLetters {
+            config,
+            letters: VecDeque::new(),
+            held: VecDeque::new(),
+            moving: Moving::No,
+            in_hand: 0,
+            pause: Duration::ZERO,
+            next_place: 1,
+            dropped_oldest: 0,
+            dropped_by_age: 0,
+            purged: 0,
+            redriven: 0,
+            moved: 0,
+            unroutable: 0,
+        }
+    }
+
+    /// How many letters there are.
+    pub fn len(&self) -> usize {
+        self.letters.len() + self.in_hand
+    }
+
+    /// How many there are, those included that are held for want of room.
+    pub fn len_with_held(&self) -> usize {
+        self.len() + self.held.len()
+    }
+
+    /// True when another letter would have to be held.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.config.capacity as usize
+    }
+
+    /// Takes a letter in.
+    pub fn store(&mut self, letter: DeadLetter<T>, now: Timestamp) -> Stored<T> {
+        let full = self.is_full();
+        if full && self.config.overflow == DeadLetterOverflow::Hold {
+            return Stored::NoRoom(letter);
+        }
+        self.letters.push_back(Kept { place: self.next_place, since: now, letter, unroutable: None });
+        self.next_place += 1;
+        self.dropped_oldest += u64::from(full);
+        // (with no room but for the one in hand, the new one goes)
+        Stored::Kept { evicted: if full { self.pop() } else { None } }
+    }
+
+    /// Remembers a slot whose job waits for room.
+    pub fn hold(&mut self, index: u32) {
+        self.held.push_back(index);
+    }
+
+    /// The longest-waiting held slot.
+    pub fn first_held(&self) -> Option<u32> {
+        self.held.front().copied()
+    }
+
+    /// Takes out the longest-waiting held slot, if there is room for it now.
+    pub fn next_held(&mut self) -> Option<u32> {
+        if self.is_full() { None } else { self.held.pop_front() }
+    }
+
+    /// Every held slot, at shutdown.
+    pub fn take_held(&mut self) -> VecDeque<u32> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// The letters, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &DeadLetter<T>> {
+        self.letters.iter().map(|kept| &kept.letter)
+    }
+
+    /// Takes out the letter of `job`.
+    pub fn remove(&mut self, job: JobId) -> Option<DeadLetter<T>> {
+        let at = self.letters.iter().position(|kept| kept.letter.job == job)?;
+        self.letters.remove(at).map(|kept| kept.letter)
+    }
+
+    /// Takes out the oldest letter.
+    pub fn pop(&mut self) -> Option<DeadLetter<T>> {
+        self.letters.pop_front().map(|kept| kept.letter)
+    }
+
+    /// True when a letter has reached its age that is to be dropped then.
+    pub fn has_aged(&self, now: Timestamp) -> bool {
+        let aged = |kept: &Kept<T>| self.config.retention.is_some_and(|age| kept.since + age <= now);
+        !self.config.moves_on() && self.letters.front().is_some_and(aged)
+    }
+
+    /// Takes out the letters that are older than the retention, to be dropped outside the lock.
+    pub fn retire(&mut self, now: Timestamp) -> Vec<DeadLetter<T>> {
+        let mut old = Vec::new();
+        while self.has_aged(now) {
+            self.dropped_by_age += 1;
+            old.extend(self.pop());
+        }
+        old
+    }
+
+    // ---- moving on ----
+
+    /// True when letters do not stay for any time.
+    pub fn moves_on_at_once(&self) -> bool {
+        self.config.moves_on_at_once()
+    }
+
+    /// True when letters move on that have been kept for a time.
+    pub fn moves_on_aged(&self) -> bool {
+        self.config.moves_on() && self.config.retention.is_some()
+    }
+
+    fn is_due(&self, kept: &Kept<T>, now: Timestamp, version: u64) -> bool {
+        self.config.moves_on() && kept.unroutable != Some(version) && self.config.retention.is_none_or(|age| kept.since + age <= now)
+    }
+
+    /// True when a letter would move on, by bindings of this `version`, and nobody is at it.
+    pub fn has_due(&self, now: Timestamp, version: u64) -> bool {
+        self.moving == Moving::No && self.letters.iter().any(|kept| self.is_due(kept, now, version))
+    }
+
+    /// The caller goes through the letters from here on; unless somebody else does, who will see that there is more.
+    pub fn begin_moving(&mut self) -> bool {
+        let begins = self.moving == Moving::No;
+        self.moving = if begins { Moving::Yes } else { Moving::Again };
+        begins
+    }
+
+    /// The caller has gone through them. False when it has to do so again.
+    pub fn end_moving(&mut self) -> bool {
+        let ends = self.moving == Moving::Yes;
+        self.moving = if ends { Moving::No } else { Moving::Yes };
+        ends
+    }
+
+    /// Takes in hand the first letter behind the place `after` that is due.
+    pub fn take_due(&mut self, after: u64, now: Timestamp, version: u64) -> Option<Kept<T>> {
+        let from = self.letters.partition_point(|kept| kept.place <= after);
+        let at = from + self.letters.range(from..).position(|kept| self.is_due(kept, now, version))?;
+        self.in_hand = 1;
+        self.letters.remove(at)
+    }
+
+    /// The letter in hand found its target full: how long to leave it alone, longer each time in a row, between these two.
+    pub fn pause(&mut self, least: Duration, most: Duration) -> Duration {
+        self.pause = (2 * self.pause).clamp(least, most);
+        self.pause
+    }
+
+    /// The letter in hand goes back to its place.
+    pub fn put_back(&mut self, kept: Kept<T>) {
+        self.in_hand = 0;
+        let at = self.letters.partition_point(|other| other.place < kept.place);
+        self.letters.insert(at, kept);
+    }
+
+    /// The letter in hand has moved on, or was dropped.
+    pub fn has_moved(&mut self) {
+        self.in_hand = 0;
+        self.pause = Duration::ZERO;
+    }
+}

@@ -1,0 +1,252 @@
+//! The ways of dead letters: what the settings name, found, checked and connected.
+
+use super::exchange::{Exchange, QueueTable};
+use super::handle::QueueHandle;
+use super::snapshot::{Exchanges, Watched};
+use crate::config::{DeadLetterConfig, Overflow, QueueConfig};
+use crate::dead_letter::DeadLetter;
+use crate::dead_letter::cycles::{self, Node};
+use crate::error::ConfigError;
+use crate::exchange::Finder;
+use crate::job::Payload;
+use crate::queue::{Onward, Queue, Way};
+use crate::routing::RoutingKey;
+use crate::sync::{Mutex, contain};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+/// To another queue.
+struct ToQueue<T: Payload>(Arc<Queue<T>>);
+
+impl<T: Payload> Onward<T> for ToQueue<T> {
+    fn version(&self) -> u64 {
+        0
+    }
+
+    fn way(&self, _letter: &DeadLetter<T>) -> Option<Way<T>> {
+        Some(Way { queue: Arc::clone(&self.0), lane: None, key: None })
+    }
+}
+
+/// To where an exchange leads.
+struct ToExchange<T: Payload> {
+    exchange: Exchange<T>,
+    /// By this key; `None`: by the one that each letter came by.
+    key: Option<Arc<str>>,
+    /// By its name go those that came by none.
+    source: Arc<str>,
+}
+
+impl<T: Payload> ToExchange<T> {
+    fn exchanges(&self) -> impl Iterator<Item = &Exchange<T>> {
+        std::iter::successors(Some(&self.exchange), |exchange| exchange.alternate())
+    }
+}
+
+impl<T: Payload> Onward<T> for ToExchange<T> {
+    fn version(&self) -> u64 {
+        // each only grows
+        self.exchanges().map(|exchange| exchange.inner.current.version()).sum()
+    }
+
+    fn way(&self, letter: &DeadLetter<T>) -> Option<Way<T>> {
+        let text = self.key.as_deref().or(letter.routing_key()).unwrap_or(&self.source);
+        let key = RoutingKey::new(text).ok()?;
+        let mut finder = Finder::new();
+        for exchange in self.exchanges() {
+            let (_, table) = exchange.inner.current.load();
+            // a predicate that panics does not hold
+            table.find(key, &mut finder, |guard| contain(|| guard(&key, letter.payload())).unwrap_or(false));
+            match finder.hops() {
+                [] => {}
+                [hop] => {
+                    let queue = Arc::clone(&table.targets()[hop.target as usize].queue);
+                    return Some(Way { queue, lane: Some(usize::from(hop.lane)), key: Some(Arc::from(text)) });
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+/// The queues that an exchange's own bindings may lead a key to.
+pub(super) struct Wanted {
+    queues: BTreeSet<String>,
+    /// To how many of them in any case: no predicate has a say.
+    surely: usize,
+}
+
+impl Wanted {
+    /// By `key`, or by any.
+    pub(super) fn by<T: Payload>(table: &QueueTable<T>, key: Option<RoutingKey<'_>>) -> Self {
+        let matching = || table.bindings().iter().filter(|bound| key.is_none_or(|key| bound.key.matches(key)));
+        let surely = matching()
+            .filter(|bound| key.is_some() && bound.guard.is_none())
+            .map(|bound| bound.target.name())
+            .collect::<BTreeSet<_>>()
+            .len();
+        Wanted { queues: matching().map(|bound| bound.target.name().to_owned()).collect(), surely }
+    }
+}
+
+/// What dead letters need to know of a queue.
+#[derive(Debug, Clone)]
+struct Source {
+    name: String,
+    by_itself: bool,
+    letters: DeadLetterConfig,
+}
+
+/// Everything that was declared, by name, whatever its payload.
+#[derive(Default)]
+struct Known {
+    queues: Things,
+    exchanges: Things,
+}
+
+/// Handles.
+type Things = BTreeMap<String, Box<dyn Any + Send + Sync>>;
+
+type Connect = Box<dyn FnOnce(&Known) -> Result<(), ConfigError> + Send + Sync>;
+
+/// The ways of the dead letters of a runtime in the making.
+#[derive(Default)]
+pub(super) struct LetterWays {
+    known: Known,
+    sources: Vec<Source>,
+    connects: Vec<Connect>,
+    pub(super) map: Arc<LetterMap>,
+}
+
+impl LetterWays {
+    pub(super) fn add_exchange<T: Payload>(&mut self, exchange: &Exchange<T>) {
+        self.known.exchanges.insert(exchange.name().to_owned(), Box::new(exchange.clone()));
+    }
+
+    pub(super) fn add_queue<T: Payload>(&mut self, handle: &QueueHandle<T>, config: &QueueConfig) {
+        self.known.queues.insert(handle.name().to_owned(), Box::new(handle.clone()));
+        if !config.dead_letters.moves_on() {
+            return;
+        }
+        let letters = config.dead_letters.clone();
+        let by_itself = config.overflow == Overflow::DropOldest || config.retention.is_some();
+        self.sources.push(Source { name: handle.name().to_owned(), by_itself, letters: letters.clone() });
+        let queue = Arc::clone(&handle.queue);
+        self.connects.push(Box::new(move |known| connect(&queue, &letters, known)));
+    }
+
+    /// Finds and connects what was named, and watches over it from here on.
+    ///
+    /// # Errors
+    /// A name that nothing has, or something of another payload; a routing key that leads to several queues; a circle.
+    pub(super) fn connect(self, exchanges: &Exchanges) -> Result<(), ConfigError> {
+        let LetterWays { known, sources, connects, map } = self;
+        connects.into_iter().try_for_each(|connect| connect(&known))?;
+        let built = Built { sources, exchanges: exchanges.iter().map(Arc::downgrade).collect() };
+        let mut current = map.built.lock();
+        built.check(None)?;
+        *current = Some(built);
+        Ok(())
+    }
+}
+
+fn connect<T: Payload>(queue: &Arc<Queue<T>>, letters: &DeadLetterConfig, known: &Known) -> Result<(), ConfigError> {
+    let source = &queue.settings.name;
+    let onward: Arc<dyn Onward<T>> = if let Some(name) = &letters.exchange {
+        let exchange: &Exchange<T> = find(source, "exchange", name, &known.exchanges)?;
+        let key = letters.routing_key.as_deref().map(Arc::from);
+        Arc::new(ToExchange { exchange: exchange.clone(), key, source: Arc::clone(source) })
+    } else {
+        let name = letters.queue.as_deref().unwrap_or_default();
+        let target: &QueueHandle<T> = find(source, "queue", name, &known.queues)?;
+        Arc::new(ToQueue(Arc::clone(&target.queue)))
+    };
+    queue.set_onward(Some(onward));
+    Ok(())
+}
+
+/// What the dead letters of `source` name: it has to be there, and of the same payload.
+fn find<'k, X: 'static>(source: &str, field: &str, name: &str, things: &'k Things) -> Result<&'k X, ConfigError> {
+    let refuse = |why: &str, allowed: String| {
+        ConfigError::new(format!("queue `{source}`"), format!("dead_letters.{field}"), format_args!("`{name}`, {why}"), allowed)
+    };
+    match things.get(name) {
+        None => Err(refuse("which was not declared", things.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+        Some(thing) => thing.downcast_ref().ok_or_else(|| refuse("of another payload", format!("one whose payload is that of `{source}`"))),
+    }
+}
+
+/// Where dead letters go in a runtime: bindings are checked against it before they change.
+#[derive(Default)]
+pub(super) struct LetterMap {
+    /// `None` until the runtime is built: then everything is checked at once.
+    built: Mutex<Option<Built>>,
+}
+
+struct Built {
+    sources: Vec<Source>,
+    exchanges: Vec<Weak<dyn Watched>>,
+}
+
+impl LetterMap {
+    /// Changes the bindings of an exchange, if `change` finds that the check which it is given says so. One change in a runtime at a time.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&dyn Fn(Candidate<'_>) -> Result<(), ConfigError>) -> R) -> R {
+        let built = self.built.lock();
+        change(&|candidate| built.as_ref().map_or(Ok(()), |built| built.check(Some(candidate))))
+    }
+}
+
+/// An exchange as it would be: its name, and where its bindings would lead.
+pub(super) type Candidate<'a> = (&'a str, &'a dyn Fn(Option<RoutingKey<'_>>) -> Wanted);
+
+impl Built {
+    fn check(&self, candidate: Option<Candidate<'_>>) -> Result<(), ConfigError> {
+        let nodes = self.sources.iter().map(|source| self.node(source, candidate)).collect::<Result<Vec<_>, _>>()?;
+        match cycles::find(&nodes) {
+            None => Ok(()),
+            Some(cycle) => {
+                let value = format_args!("`{cycle}`, a circle that goes on by itself").to_string();
+                let allowed = "a way that ends, or one with a queue in it whose letters die by a handler only";
+                Err(ConfigError::new(format!("queue `{}`", cycle.path[0]), "dead_letters", value, allowed))
+            }
+        }
+    }
+
+    fn node(&self, source: &Source, candidate: Option<Candidate<'_>>) -> Result<Node, ConfigError> {
+        let Source { name, by_itself, letters } = source;
+        let mut node = Node { name: name.clone(), by_itself: *by_itself, at_once: letters.retention.is_none(), ways: Vec::new() };
+        let way = |through, to: &String, certain| cycles::Way { through, to: to.clone(), certain };
+        if let Some(queue) = &letters.queue {
+            node.ways.push(way(Vec::new(), queue, true));
+        }
+        let key = letters.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok());
+        let (mut next, mut through) = (letters.exchange.clone(), Vec::new());
+        while let Some(exchange) = next {
+            through.push(exchange.clone());
+            let Some(watched) = self.exchanges.iter().filter_map(Weak::upgrade).find(|watched| watched.name() == exchange) else { break };
+            let wanted = match candidate {
+                Some((name, wanted)) if name == exchange => wanted(key),
+                _ => watched.wanted(key),
+            };
+            if wanted.surely > 1 && candidate.is_none() {
+                let queues = wanted.queues.iter().map(|queue| format!("`{queue}`")).collect::<Vec<_>>().join(", ");
+                let value = format!("`{}`, which leads to {queues}", letters.routing_key.as_deref().unwrap_or_default());
+                let allowed = "a key that leads to one queue: a letter is moved, not copied";
+                return Err(ConfigError::new(format!("queue `{name}`"), "dead_letters.routing_key", value, allowed));
+            }
+            let certain = wanted.surely == 1 && wanted.queues.len() == 1;
+            node.ways.extend(wanted.queues.iter().map(|queue| way(through.clone(), queue, certain)));
+            next = if wanted.surely > 0 { None } else { watched.alternate() };
+        }
+        Ok(node)
+    }
+}
+
+impl fmt::Debug for LetterWays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LetterWays").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
