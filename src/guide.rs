@@ -49,3 +49,6 @@ pub mod prefetch {}
 
 #[doc = include_str!("../docs/guide/idempotent.md")]
 pub mod idempotent_handlers {}
+
+#[doc = include_str!("../docs/guide/model-checking.md")]
+pub mod model_checking {}

@@ -246,10 +246,13 @@ impl<T: Payload> Consumer<T> {
     /// Starts a job that is ready, or that another consumer has claimed and not started. Gives also the user code that is left to run.
     fn take(&self, look: Look) -> (Option<Delivery<T>>, Vec<Aftermath<T>>) {
         let mut claimer = self.shared.lock();
-        if !(claimer.look(look) || look == Look::Strict && claimer.steal()) {
-            return (None, Vec::new());
+        let mut lease = None;
+        // twice: what it has claimed may have been taken back, which shows when it is started, and a colleague may have a job all the same
+        for _ in 0..2 {
+            if lease.is_none() && (claimer.look(look) || look == Look::Strict && claimer.steal()) {
+                lease = claimer.next(look, self.handle.clock.now());
+            }
         }
-        let lease = claimer.next(look, self.handle.clock.now());
         let left = claimer.take_left();
         drop(claimer);
         (lease.map(|lease| self.delivery(lease)), left)

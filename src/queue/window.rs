@@ -92,7 +92,12 @@ impl<T: Payload> Queue<T> {
         // SAFETY: under the timer's lock nobody else has the payload of a job that waits out its window, see above
         let before = unsafe { self.slab.take(index) };
         let due = if window.postpones { now + window.length } else { self.slab.due(index) };
+        let is_keyed = self.slab.slot(index).is_keyed();
         self.write_job(index, id, job, due, now);
+        if is_keyed {
+            // its partition key is still the first one's
+            self.slab.slot(index).set_keyed();
+        }
         if window.postpones {
             self.slab.set_due(index, due);
             if side.owns(index) {

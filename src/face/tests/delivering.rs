@@ -173,6 +173,22 @@ fn a_claimed_job_that_nobody_starts_is_not_redelivered_but_passed_on() {
 }
 
 #[test]
+fn a_consumer_whose_claims_were_taken_back_finds_what_a_colleague_has_claimed() {
+    let pull = Pull::<u32>::new(q(64).prefetch(8).visibility(ms(100)));
+    pull.producer.publish_batch(&mut (0..3));
+    let mut running = pull.get().unwrap();
+    // this consumer looks no more: its two claims go back to the lane, and a colleague claims both and starts one
+    let colleague = pull.queue.consumer().unwrap();
+    for _ in 0..20 {
+        pull.advance(ms(20));
+        running.extend(ms(100)).unwrap();
+    }
+    let started = colleague.try_recv().unwrap();
+    assert_eq!(*started, 1);
+    assert_eq!(pull.get().as_deref(), Some(&2), "one of its colleague's claims is nobody's yet");
+}
+
+#[test]
 fn a_consumer_that_goes_gives_back_what_it_has_claimed() {
     let pull = Pull::<u32>::new(q(64).prefetch(8));
     pull.producer.publish_batch(&mut (0..8));

@@ -17,6 +17,7 @@ mod publishing;
 mod settling;
 mod shutdown;
 mod timing;
+mod together;
 
 use crate::clock::ManualClock;
 use crate::{
