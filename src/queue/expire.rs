@@ -209,17 +209,13 @@ impl<T> Queue<T> {
             match side.watches.remove(&index) {
                 None => {
                     self.end_window(index);
-                    match self.slab.state(index).fire() {
-                        Fire::Ready(word) => {
-                            self.watch_again(side, index);
-                            self.line_up_due(index, word);
-                            self.ring_bell(1);
-                        }
-                        Fire::Doomed(word) => {
-                            self.line_up_due(index, word);
-                            self.ring_bell(1);
-                        }
+                    let fired = self.slab.state(index).fire();
+                    if let Fire::Ready(_) = fired {
+                        self.watch_again(side, index);
                     }
+                    let (Fire::Ready(word) | Fire::Doomed(word)) = fired;
+                    self.line_up_due(index, word);
+                    self.ring_bell(1);
                 }
                 Some(Watch::Lease { epoch, until }) if side.lease_now < until => {
                     // the process was frozen: the lease has time left

@@ -3,7 +3,6 @@
 //! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with its siblings.
 
 use super::Queue;
-use super::bent::{Bend, is_bent};
 use super::publish::Publisher;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
@@ -11,7 +10,7 @@ use crate::credit::WaitError;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::key::{Key, OrderKey};
+use crate::key::Key;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
@@ -97,16 +96,5 @@ impl<T: Payload> Queue<T> {
         if self.met_the_stop() {
             self.recall_all();
         }
-    }
-
-    /// The second look, as in `admit`: the bell has fenced between our push and this load.
-    #[inline]
-    fn met_the_stop(&self) -> bool {
-        self.is_stopped() && !is_bent(Bend::NoSecondLook)
-    }
-
-    #[cold]
-    fn take_back(&self, id: JobId, keys: (Key, OrderKey), now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)))
     }
 }

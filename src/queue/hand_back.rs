@@ -5,7 +5,10 @@ use super::end::ends_at_once;
 use super::{Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
+use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
+use crate::job::Job;
+use crate::key::{Key, OrderKey};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
@@ -261,5 +264,30 @@ impl<T> Queue<T> {
             left.push(Aftermath::Nothing.and_tell(self.news_of(index, word.with_fate(Fate::HandedBack), None, now)));
             self.credits.release(&self.slab, &house.accounts, index);
         }
+    }
+
+    /// The second look. The bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
+    /// if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves.
+    #[inline]
+    pub(super) fn met_the_stop(&self) -> bool {
+        self.is_stopped() && !is_bent(Bend::NoSecondLook)
+    }
+
+    /// It was counted as accepted and handed back: it was.
+    #[cold]
+    pub(super) fn take_back(&self, id: JobId, keys: (Key, OrderKey), now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)))
+    }
+
+    /// The queue stopped while this job was on its way in. Whatever lies in the lanes now is nobody's: it becomes undone, and if this publisher's job is
+    /// among it, the publisher gets it back.
+    ///
+    /// `None`: a worker or the hand-back had it first.
+    #[cold]
+    fn recall(&self, id: JobId, (key, order): (Key, OrderKey), published: Timestamp) -> Option<Job<T>> {
+        self.recall_all();
+        let Undone { payload, lane, expires, visibility, .. } = self.take_stray(id)?;
+        let ttl = (expires != Timestamp::MAX).then(|| expires.since(published));
+        Some(Job { payload, lane, ttl, visibility, key, order })
     }
 }

@@ -223,6 +223,8 @@ impl<T> Queue<T> {
         let jobs = |percent: u32| (u64::from(capacity) * u64::from(percent) / 100) as u32;
         let low = jobs(config.watermarks.0);
         let watermarks = (low, jobs(config.watermarks.1).max(low + 1));
+        let (keys, order) = (keys::Keys::of(config).map(Box::new), order::Order::new(config));
+        let tracks = keys.is_some() || order.is_some();
         Ok(Queue {
             settings: Settings {
                 name: config.name.as_str().into(),
@@ -239,9 +241,9 @@ impl<T> Queue<T> {
             },
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
-            keys: keys::Keys::of(config).map(Box::new),
-            order: order::Order::new(config),
-            tracks: config.dedupe.is_some() || config.dead_letters.needs_routing_keys() || config.partitions.is_some(),
+            keys,
+            order,
+            tracks,
             inbox: Inbox::new(capacity),
             watched: Watched::new(),
             records: config.completed.map(|(count, age)| Mutex::new(Records::new(count as usize, age))),

@@ -1,7 +1,7 @@
 //! A job is taken in: a credit, a slot, a lane.
 
 use super::bent::{Bend, is_bent};
-use super::{Accounts, Queue, Undone};
+use super::{Accounts, Queue};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{End, Kept, Promise};
@@ -13,7 +13,6 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::inbox::Flag;
 use crate::job::{Job, Payload};
-use crate::key::{Key, OrderKey};
 use crate::ledger::{Block, Count};
 use crate::limits::CHAIN_MAX;
 use crate::slab::Phase;
@@ -385,13 +384,10 @@ impl<T: Payload> Queue<T> {
         let keys = (job.key, job.order);
         match when {
             When::Now => self.send(publisher, index, id, job, now),
-            when => self.send_otherwise(publisher, index, id, job, when, now),
+            when => self.send_otherwise(publisher, index, id, job, when, None, now),
         };
-        // the bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
-        // if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves
-        if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            // it was counted as accepted and handed back: it was
-            return self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)));
+        if self.met_the_stop() {
+            return self.take_back(id, keys, now);
         }
         Ok(id)
     }
@@ -428,14 +424,10 @@ impl<T: Payload> Queue<T> {
     }
 
     /// As [`send`](Self::send), for a job that is ready later, or whose end somebody waits for.
+    /// If it opens a `window`, it is ready when that has ended at the earliest.
     #[cold]
-    pub(super) fn send_otherwise(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, when: When<'_>, now: Timestamp) {
-        self.send_later_than(publisher, index, id, job, when, None, now);
-    }
-
-    /// As there, not before the window of its key has ended, if it opens one.
     #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
-    pub(super) fn send_later_than(
+    pub(super) fn send_otherwise(
         &self,
         publisher: &Publisher,
         index: u32,
@@ -546,18 +538,6 @@ impl<T: Payload> Queue<T> {
         // relaxed: a hint
         let gap = self.settle_gap.load(Relaxed);
         Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }
-    }
-
-    /// The queue stopped while this job was on its way in. Whatever lies in the lanes now is nobody's: it becomes undone, and if this publisher's job is
-    /// among it, the publisher gets it back.
-    ///
-    /// `None`: a worker or the hand-back had it first.
-    #[cold]
-    pub(super) fn recall(&self, id: JobId, (key, order): (Key, OrderKey), published: Timestamp) -> Option<Job<T>> {
-        self.recall_all();
-        let Undone { payload, lane, expires, visibility, .. } = self.take_stray(id)?;
-        let ttl = (expires != Timestamp::MAX).then(|| expires.since(published));
-        Some(Job { payload, lane, ttl, visibility, key, order })
     }
 }
 

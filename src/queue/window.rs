@@ -7,12 +7,11 @@
 //! **Invariant.** Under that lock, a key is taken if and only if its job waits out its window, or was cancelled and has not ended yet: the key is claimed together with
 //! the job's filling, and forgotten together with its firing.
 
-use super::bent::{Bend, is_bent};
 use super::publish::Publisher;
 use super::{Queue, When};
 use crate::clock::Timestamp;
 use crate::dedupe::Waiting;
-use crate::error::{PublishError, Refusal};
+use crate::error::PublishError;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
@@ -44,11 +43,10 @@ impl<T: Payload> Queue<T> {
             }
         };
         self.keep_place(key, id, index);
-        self.send_later_than(publisher, index, id, job, when, Some(now + window.length), now);
+        self.send_otherwise(publisher, index, id, job, when, Some(now + window.length), now);
         drop(side);
-        // as in `admit`
-        if self.is_stopped() && !is_bent(Bend::NoSecondLook) {
-            return self.recall(id, keys, now).map_or(Ok(id), |job| Err(PublishError::new(job, Refusal::Closed)));
+        if self.met_the_stop() {
+            return self.take_back(id, keys, now);
         }
         Ok(id)
     }

@@ -132,7 +132,7 @@ fn workers_from_1_to_48_also_more_than_cores() {
         let runtime = builder.build().unwrap();
         queue.producer().unwrap().publish_batch(&mut (0..1_000));
         let report = runtime.shutdown(ShutdownOptions::default());
-        assert!(report.is_clean());
+        assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.queue("q").unwrap().counts.acked, 1_000);
     });
 }
