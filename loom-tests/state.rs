@@ -107,24 +107,26 @@ model! {
 
 // ---- M8: ack, expiry, redelivery ----
 
+/// The timer finds the lease of `epoch` overdue. Says whether it was.
+fn expiring<P: Protocol>(table: &Arc<Table<P>>, epoch: Epoch) -> thread::JoinHandle<bool> {
+    spawn(table, move |table| {
+        let expired = matches!(P::expire(&table.state, epoch, 5), Expire::Ready(_));
+        if expired {
+            table.push();
+        }
+        expired
+    })
+}
+
 fn ack_expire_redelivery<P: Protocol>() {
     let (table, lease) = Table::<P>::started();
-    let expired = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let timer = spawn(&table, {
-        let expired = Arc::clone(&expired);
-        move |table| {
-            if let Expire::Ready(_) = P::expire(&table.state, lease, 5) {
-                expired.store(true, std::sync::atomic::Ordering::Relaxed);
-                table.push();
-            }
-        }
-    });
+    let timer = expiring(&table, lease);
     let second = spawn(&table, |table| table.run_lane());
     assert_eq!(table.read(), 1);
     let acked = table.ack(lease, 1);
-    timer.join().unwrap();
+    let expired = timer.join().unwrap();
     second.join().unwrap();
-    assert_ne!(acked, expired.load(std::sync::atomic::Ordering::Relaxed), "the lease ended twice, or never");
+    assert_ne!(acked, expired, "the lease ended twice, or never");
     table.run_lane();
     table.assert_over();
 }
@@ -142,16 +144,7 @@ model! {
 fn plain_ack_expire_redelivery<P: Protocol>() {
     let table = Table::<P>::new();
     let Start::Running(running) = P::start(&table.state, table.fill(1)) else { panic!("nobody else knows it") };
-    let expired = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let timer = spawn(&table, {
-        let expired = Arc::clone(&expired);
-        move |table| {
-            if let Expire::Ready(_) = P::expire(&table.state, running.epoch(), 5) {
-                expired.store(true, std::sync::atomic::Ordering::Relaxed);
-                table.push();
-            }
-        }
-    });
+    let timer = expiring(&table, running.epoch());
     let second = spawn(&table, |table| {
         if let Some(claim) = table.pop()
             && let Start::Running(running) = P::start(&table.state, claim)
@@ -162,9 +155,9 @@ fn plain_ack_expire_redelivery<P: Protocol>() {
     });
     assert_eq!(table.read(), 1);
     let acked = table.plain_ack(running, 1);
-    timer.join().unwrap();
+    let expired = timer.join().unwrap();
     second.join().unwrap();
-    assert_ne!(acked, expired.load(std::sync::atomic::Ordering::Relaxed), "the lease ended twice, or never");
+    assert_ne!(acked, expired, "the lease ended twice, or never");
     table.run_lane();
     table.assert_over();
 }

@@ -210,7 +210,10 @@ impl<P: Protocol> Table<P> {
     }
 }
 
-pub(super) fn spawn<P: Protocol>(table: &Arc<Table<P>>, body: impl FnOnce(&Table<P>) + Send + 'static) -> thread::JoinHandle<()> {
+pub(super) fn spawn<P: Protocol, R: Send + 'static>(
+    table: &Arc<Table<P>>,
+    body: impl FnOnce(&Table<P>) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
     let table = Arc::clone(table);
     thread::spawn(move || body(&table))
 }

@@ -349,10 +349,8 @@ impl<T> Claimer<T> {
 
     #[cold]
     fn dispose(&mut self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) {
-        let aftermath = match disposed {
-            Dispose::Owner(word) => self.queue.finish(&self.accounts, &self.ledger, index, word, now, false),
-            Dispose::Left(word) => self.queue.count_left(&self.ledger, parting, word, now),
-            Dispose::Moved => return self.ledger.bump(Count::TakenBack),
+        let Some(aftermath) = self.queue.dispose(&self.accounts, &self.ledger, index, parting, disposed, now) else {
+            return self.ledger.bump(Count::TakenBack);
         };
         if !matches!(aftermath, Aftermath::Nothing) {
             self.left.push(aftermath);

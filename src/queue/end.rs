@@ -10,7 +10,7 @@ use crate::id::JobId;
 use crate::job::Job;
 use crate::key::{Key, OrderKey};
 use crate::ledger::{Block, Count};
-use crate::slab::{Fate, Word};
+use crate::slab::{Dispose, Fate, Word};
 use crate::sync::contain;
 use std::fmt;
 use std::sync::Arc;
@@ -134,6 +134,23 @@ impl<T> Queue<T> {
         count_end(ledger, word.fate());
         ledger.bump(Count::Lingering);
         Aftermath::Nothing.and_tell(self.news_of_left(parting, word, now))
+    }
+
+    /// A job that nobody had started was ended, or given up, as `disposed` says. `parting` is what [`parting`](Self::parting) said before. `None`: somebody else had it.
+    pub(super) fn dispose(
+        &self,
+        accounts: &Accounts,
+        ledger: &Block,
+        index: u32,
+        parting: Parting,
+        disposed: Dispose,
+        now: Timestamp,
+    ) -> Option<Aftermath<T>> {
+        match disposed {
+            Dispose::Owner(word) => Some(self.finish(accounts, ledger, index, word, now, false)),
+            Dispose::Left(word) => Some(self.count_left(ledger, parting, word, now)),
+            Dispose::Moved => None,
+        }
     }
 
     /// A job has ended as `word` says, and its slot is the caller's: counts that, and does what [`end`](Self::end) does.

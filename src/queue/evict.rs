@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::ledger::Block;
 use crate::limits::LANES_MAX;
 use crate::ring::{IndexRing, Pop, PopResult, Popped};
-use crate::slab::{Dispose, Fate};
+use crate::slab::Fate;
 
 impl<T> Queue<T> {
     /// Ends the oldest waiting job of the lowest lane where that helps a publisher to `lane`. `None` when it would help nowhere.
@@ -16,11 +16,8 @@ impl<T> Queue<T> {
     pub(super) fn evict_for(&self, lane: usize, accounts: &Accounts, ledger: &Block, now: Timestamp) -> Option<Aftermath<T>> {
         let index = self.pop_victim(lane)?;
         let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
-        Some(match self.slab.state(index).end_claimed(epoch, Fate::OverLength) {
-            Dispose::Owner(word) => self.finish(accounts, ledger, index, word, now, false),
-            Dispose::Left(word) => self.count_left(ledger, parting, word, now),
-            Dispose::Moved => Aftermath::Nothing,
-        })
+        let disposed = self.slab.state(index).end_claimed(epoch, Fate::OverLength);
+        Some(self.dispose(accounts, ledger, index, parting, disposed, now).unwrap_or(Aftermath::Nothing))
     }
 
     /// The index of such a job, in the caller's hand.

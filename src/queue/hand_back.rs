@@ -199,13 +199,11 @@ impl<T> Queue<T> {
                 left.push(Aftermath::Nothing.and_tell(self.news_of(index, word, None, now)));
                 self.credits.release(&self.slab, &house.accounts, index);
             }
-            Dispose::Owner(word) => {
-                // it had been cancelled or had expired before
+            // it had been cancelled or had expired before, or somebody else has it
+            disposed => {
                 let house = self.house.lock();
-                left.push(self.finish(&house.accounts, &house.block, index, word, now, false));
+                left.extend(self.dispose(&house.accounts, &house.block, index, parting, disposed, now));
             }
-            Dispose::Left(word) => left.push(self.count_left(&self.house.lock().block, parting, word, now)),
-            Dispose::Moved => {}
         }
     }
 

@@ -112,14 +112,9 @@ impl<T> Queue<T> {
     fn dispose_by_house(&self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) -> bool {
         let aftermath = {
             let house = self.house.lock();
-            match disposed {
-                Dispose::Owner(word) => self.finish(&house.accounts, &house.block, index, word, now, false),
-                Dispose::Left(word) => self.count_left(&house.block, parting, word, now),
-                Dispose::Moved => return false,
-            }
+            self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
         };
-        aftermath.run(self);
-        true
+        aftermath.map(|aftermath| aftermath.run(self)).is_some()
     }
 
     /// Moves on the dead letters that are due, or drops those that have reached their age.

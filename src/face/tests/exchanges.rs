@@ -604,11 +604,7 @@ fn rebinding_under_load_sends_each_job_by_one_table() {
         let (stop, exchange) = (Arc::clone(&stop), exchange.clone());
         let (published, swapped) = (Arc::clone(&published), Arc::clone(&swapped));
         let [a, b, c, d] = queues.clone();
-        let wait_for = move |jobs: u64| {
-            while published.load(SeqCst) < jobs {
-                std::thread::yield_now();
-            }
-        };
+        let wait_for = move |jobs: u64| eventually("so many are published", || published.load(SeqCst) >= jobs);
         std::thread::spawn(move || {
             let mut swaps = 0;
             wait_for(JOBS);
