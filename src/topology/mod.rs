@@ -24,6 +24,7 @@ mod data;
 mod declare;
 mod dot;
 mod fault;
+mod keyed;
 mod letters;
 mod load;
 mod node;

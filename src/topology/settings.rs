@@ -10,7 +10,7 @@ use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 22] = [
+const QUEUE: [&str; 24] = [
     "name",
     "durable",
     "max_length",
@@ -25,6 +25,8 @@ const QUEUE: [&str; 22] = [
     "dlq",
     "dead_letters",
     "completed",
+    "dedupe",
+    "partitions",
     "dead_letter_exchange",
     "dead_letter_routing_key",
     "dead_letter_target",
@@ -66,7 +68,7 @@ fn widest() -> QueueConfig {
 
 impl Reader<'_> {
     /// Sets one setting, if it may have that value.
-    fn set(&mut self, config: QueueConfig, node: &Node, what: &str, set: impl Fn(QueueConfig) -> QueueConfig) -> QueueConfig {
+    pub(super) fn set(&mut self, config: QueueConfig, node: &Node, what: &str, set: impl Fn(QueueConfig) -> QueueConfig) -> QueueConfig {
         match set(widest()).validate() {
             Ok(()) => set(config),
             Err(error) => {
@@ -163,6 +165,12 @@ impl Reader<'_> {
         }
         if let Some(at) = node.get("completed") {
             config = self.completed(config, at);
+        }
+        if let Some(at) = node.get("dedupe") {
+            config = self.dedupe(config, at);
+        }
+        if let Some(at) = node.get("partitions") {
+            config = self.partitions(config, at);
         }
         let moves = self.letters_onward(node, config.dead_letters.clone());
         config = config.dead_letters(moves);

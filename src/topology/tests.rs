@@ -1,7 +1,9 @@
 //! Files as people write them, and as they should not.
 
 use super::*;
-use crate::config::{DeadLetterConfig, DeadLetterOverflow, Discipline, LaneConfig, Overflow, QueueConfig, RetryPolicy};
+use crate::config::{
+    DeadLetterConfig, DeadLetterOverflow, Dedupe, Discipline, LaneConfig, OrderPolicy, Overflow, QueueConfig, RetryPolicy,
+};
 use crate::exchange::ExchangeKind;
 use crate::face::Runtime;
 use crate::retry::{Backoff, Jitter};
@@ -44,6 +46,8 @@ queues:
     retry: { max_attempts: 7, max_expiries: 1, backoff: { base: 10ms, factor: 3, cap: 1s, jitter: equal } }
     dlq: dead
     completed: { count: 5000, age: 1h }
+    dedupe: { mode: window, window: 10m, bound: 2_000 }
+    partitions: { count: 64, order: skip, redeliver_overrun: true }
     watermarks: [50, 90]
     prefetch: 4
     pool: fast
@@ -54,6 +58,8 @@ queues:
     retry: { backoff: [10ms, 1s] }
     dead_letters: { max_length: 5, retention: 1d }
     dead_letter_target: work
+    dedupe: { mode: while-live, bound: 65536 }
+    partitions: 8
     retention: 30d
 pools:
   - { name: fast, workers: 2, placement: "cores 0-1", on_pin_failure: ignore, idle: adaptive, spin: 50us, spares: 2 }
@@ -88,6 +94,8 @@ visibility = "20m"
 max_lease = "1h"
 dlq = "dead"
 completed = { count = 5000, age = "1h" }
+dedupe = { mode = "window", window = "10m", bound = 2_000 }
+partitions = { count = 64, order = "skip", redeliver_overrun = true }
 watermarks = [50, 90]
 prefetch = 0x4
 pool = "fast"
@@ -109,6 +117,8 @@ overflow = "drop-new"
 retry.backoff = ["10ms", "1s"]
 dead_letters = { max_length = 5, retention = "1d" }
 dead_letter_target = "work"
+dedupe = { mode = "while-live", bound = 65536 }
+partitions = 8
 retention = "30d"
 
 [[pools]]
@@ -147,6 +157,10 @@ fn full() -> Topology {
             .max_lease(secs(3600))
             .retry(RetryPolicy::new().max_attempts(7).max_expiries(1).backoff(backoff))
             .completed_records(5000, secs(3600))
+            .dedupe(Dedupe::Window(secs(600)), 2_000)
+            .partitions(64)
+            .order(OrderPolicy::Skip)
+            .redeliver_overrun(true)
             .watermarks(50, 90)
             .prefetch(4)
             .pool("fast")
@@ -157,6 +171,8 @@ fn full() -> Topology {
         .overflow(Overflow::DropNew)
         .retry(RetryPolicy::new().backoff(Backoff::List(vec![ms(10), secs(1)])))
         .retention(secs(30 * 86_400))
+        .dedupe(Dedupe::WhileLive, 65_536)
+        .partitions(8)
         .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)).queue("work"));
     topology.queues = vec![work, QueueSpec::new(other)];
     let dead = DeadLetterConfig::new()

@@ -143,6 +143,70 @@ fn numbers_out_of_range_say_what_is_allowed() {
 }
 
 #[test]
+fn windows_bounds_and_modes_of_dedupe() {
+    let range = "allowed is 1ms to 31536000s";
+    for mode in ["window", "debounce", "keep-last"] {
+        let column = "  dedupe: { mode: , bound: 9, window: x".len() + mode.len();
+        for window in ["0s", "0w", "999us", "3650d", "10000w"] {
+            let line = format!("dedupe: {{ mode: {mode}, bound: 9, window: {window} }}");
+            setting(&line, &format!("`window` is {window}, {range}"), column);
+        }
+        setting(&format!("dedupe: {{ mode: {mode}, bound: 9 }}"), &format!("`mode` is `{mode}`, and there is no `window`"), 19);
+    }
+    setting("dedupe: { mode: window, window: -1s, bound: 9 }", "`window` is `-1s`, which is no duration", 35);
+    setting("dedupe: { mode: while-live, window: 1s, bound: 9 }", "`window` is for the modes `window`, `debounce` and `keep-last`", 31);
+    setting("dedupe: { mode: while-live, bound: 0 }", "`bound` is 0, allowed is 1..=16777215", 38);
+    setting("dedupe: { mode: while-live, bound: 16777216 }", "`bound` is 16777216, allowed is 1..=16777215", 38);
+    setting("dedupe: { mode: while-live, bound: many }", "`bound` is `many`, expected a whole number", 38);
+    setting("dedupe: { mode: while-live }", "`dedupe` has no `bound`", 11);
+    setting("dedupe: { bound: 9 }", "`dedupe` has no `mode`", 11);
+    setting("dedupe: while-live", "`dedupe` is a single value, expected a table", 11);
+    refused(
+        "queues: [{ name: q, dedupe: { mode: windw, bund: 9, bound: 0 } }]",
+        &[
+            ("`mode` is `windw`, expected `while-live`, `window`, `debounce` or `keep-last`", (1, 37), Some("windw"), Some("window")),
+            ("`dedupe` has no key `bund`", (1, 44), Some("bund"), Some("bound")),
+            ("`bound` is 0, allowed is 1..=16777215", (1, 60), Some("0"), None),
+        ],
+    );
+    let error = toml("[[queues]]\nname = 'q'\ndedupe = { mode = 'window', window = '3650d', bound = 9 }\n").unwrap_err();
+    assert_eq!(found(&error), [("`window` is 3650d, allowed is 1ms to 31536000s", (3, 38), Some("3650d"), None)]);
+}
+
+#[test]
+fn counts_and_orders_of_partitions() {
+    for count in ["0", "3", "1048576", "8192"] {
+        let message = |what: &str| format!("`{what}` is {count}, allowed is a power of two, 1..=4096");
+        setting(&format!("partitions: {count}"), &message("partitions"), 15);
+        setting(&format!("partitions: {{ count: {count} }}"), &message("count"), 24);
+    }
+    setting("partitions: 4294967296", "`partitions` is 4294967296, which is larger than any number here", 15);
+    setting("partitions: -1", "`partitions` is -1, expected a number that is not negative", 15);
+    setting("partitions: some", "`partitions` is `some`, expected a whole number", 15);
+    setting("partitions: [8]", "`partitions` is a list, expected a whole number", 15);
+    setting("partitions: { order: skip }", "`partitions` has no `count`", 15);
+    refused(
+        "queues: [{ name: q, partitions: { count: 8, order: blok-key, redeliver_overrun: 1, on_expiry: x } }]",
+        &[
+            ("`order` is `blok-key`, expected `block-key` or `skip`", (1, 52), Some("blok-key"), Some("block-key")),
+            ("`redeliver_overrun` is `1`, expected `true` or `false`", (1, 81), Some("1"), None),
+            ("`partitions` has no key `on_expiry`", (1, 84), Some("on_expiry"), None),
+        ],
+    );
+    refused(
+        "queues: [{ name: q, overflow: caller-runs, partitions: 8 }]",
+        &[(
+            "overflow is CallerRuns, allowed is any other: a queue with partitions keeps an order that its publishers would break",
+            (1, 31),
+            Some("CallerRuns"),
+            None,
+        )],
+    );
+    let error = toml("[[queues]]\nname = 'q'\n[queues.partitions]\ncount = 3\n").unwrap_err();
+    assert_eq!(found(&error), [("`count` is 3, allowed is a power of two, 1..=4096", (4, 9), Some("3"), None)]);
+}
+
+#[test]
 fn settings_that_need_or_exclude_each_other() {
     setting("overflow: block", "`overflow` is `block`, and there is no `block_timeout`", 13);
     setting("block_timeout: 1s", "`block_timeout` is for `overflow: block`", 3);
