@@ -6,20 +6,9 @@ use ringmill::routing::{BindingKey, Hop, RoutingKey, TopicTable, Walk};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Word by word, every way that `#` can go.
-fn fits(pattern: &[&str], words: &[&str]) -> bool {
-    match (pattern, words) {
-        ([], []) => true,
-        (["#", rest @ ..], _) => fits(rest, words) || (!words.is_empty() && fits(pattern, &words[1..])),
-        (["*", rest @ ..], [_, words @ ..]) => fits(rest, words),
-        ([word, rest @ ..], [first, words @ ..]) => word == first && fits(rest, words),
-        _ => false,
-    }
-}
+mod naive;
 
-fn naive(binding: &str, key: &str) -> bool {
-    fits(&binding.split('.').collect::<Vec<_>>(), &key.split('.').collect::<Vec<_>>())
-}
+use naive::naive;
 
 /// Few words, so that things match.
 fn word() -> impl Strategy<Value = &'static str> {
