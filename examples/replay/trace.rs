@@ -71,8 +71,7 @@ pub fn read(path: &Path, format: Format) -> Result<Trace, TraceError> {
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(TraceError::Directory(path.to_path_buf()));
     }
-    let mut records = Vec::new();
-    collect(BufReader::new(file), format, &mut records).map_err(failed)?;
+    let records = records(BufReader::new(file), format).map_err(failed)?;
     match records.len() as u64 {
         0 => Err(TraceError::Empty(path.to_path_buf())),
         1..=RECORDS_MAX => Ok(arrange(path.display().to_string(), records)),
@@ -92,7 +91,9 @@ pub fn arrange(name: String, mut records: Vec<Record>) -> Trace {
     Trace { name, records: records.into_iter().map(Arc::new).collect() }
 }
 
-fn collect(mut input: impl BufRead, format: Format, records: &mut Vec<Record>) -> io::Result<()> {
+/// The records of a whole input, line by line; one more than [`RECORDS_MAX`] at most.
+pub fn records(mut input: impl BufRead, format: Format) -> io::Result<Vec<Record>> {
+    let mut records = Vec::new();
     let mut names = Names::default();
     let mut bytes = Vec::new();
     let mut latest = Duration::ZERO;
@@ -109,7 +110,7 @@ fn collect(mut input: impl BufRead, format: Format, records: &mut Vec<Record>) -
             break;
         }
     }
-    Ok(())
+    Ok(records)
 }
 
 /// Reads one line without its end into `bytes`, at most [`LINE_MAX`] of it; the rest of a longer one is passed over. `None` at the end

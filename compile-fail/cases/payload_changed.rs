@@ -1,0 +1,9 @@
+//! ... nor changes it.
+
+use ringmill::Delivery;
+
+fn change(mut delivery: Delivery<String>) {
+    delivery.push('!');
+}
+
+fn main() {}

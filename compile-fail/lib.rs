@@ -1,0 +1,1 @@
+//! Misuse that does not compile: `tests/refused.rs` has the compiler try each program of `cases/`.
