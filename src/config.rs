@@ -14,6 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The shortest tick, lease and period there is.
+///
+/// ```
+/// use ringmill::{QueueConfig, TICK};
+///
+/// assert!(QueueConfig::new("q").visibility(TICK).validate().is_ok());
+/// assert!(QueueConfig::new("q").visibility(TICK / 2).validate().is_err());
+/// ```
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// What happens to a publish when every slot is occupied.
@@ -132,6 +139,29 @@ impl RetryPolicy {
     }
 
     /// Replaces the backoff by a function, called once per failure that leaves attempts over, with n = 0, 1, 2...
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{JobError, QueueConfig, RetryDecision, RetryPolicy, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let decide = |n: u32, error: &JobError| match (n, error.reason()) {
+    ///     (_, "gone") => RetryDecision::Discard,
+    ///     (0 | 1, _) => RetryDecision::After(Duration::from_secs(1 << n)),
+    ///     _ => RetryDecision::Reject,
+    /// };
+    /// let retry = RetryPolicy::new().max_attempts(10).max_expiries(0).decide(decide);
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let calls = builder.queue(QueueConfig::new("calls").retry(retry), |what: &String, _: &_| Err::<(), _>(what.clone()))?;
+    /// let runtime = builder.build()?;
+    /// calls.producer()?.publish_batch(&mut ["busy", "gone"].map(String::from).into_iter());
+    /// runtime.advance(&clock, Duration::from_secs(4));
+    /// let counts = calls.counts();
+    /// assert_eq!((counts.started, counts.retried, counts.dropped_discarded, counts.dead_lettered), (4, 2, 1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn decide(mut self, decide: impl Fn(u32, &JobError) -> RetryDecision + Send + Sync + 'static) -> Self {
         self.decide = Some(Arc::new(decide));
@@ -305,6 +335,28 @@ impl QueueConfig {
     }
 
     /// How workers choose among the lanes.
+    ///
+    /// ```
+    /// use ringmill::{Discipline, LaneConfig, QueueConfig, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let lanes = [LaneConfig::new("urgent"), LaneConfig::new("bulk")];
+    /// let strict = Discipline::Strict { max_wait: Duration::from_secs(60) };
+    /// let mut builder = Runtime::builder();
+    /// let mails = builder.pull_queue::<u32>(QueueConfig::new("mails").lanes(lanes).discipline(strict))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (mails.producer()?, mails.consumer()?);
+    /// for n in 0..6 {
+    ///     producer.publish(ringmill::Job::new(n).lane(n as usize % 2))?;
+    /// }
+    /// for n in [0, 2, 4, 1, 3, 5] { // all that is urgent first
+    ///     let delivery = consumer.recv()?;
+    ///     assert_eq!(*delivery, n);
+    ///     delivery.ack()?;
+    /// }
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn discipline(mut self, discipline: Discipline) -> Self {
         self.discipline = discipline;
@@ -421,6 +473,28 @@ impl QueueConfig {
 
     /// Delivers a job with a partition key again when its lease has run out, as other jobs are: the handler that overran it may then be at work beside the next
     /// one. What they write can be told apart by [`Context::fencing`](crate::Context::fencing).
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{Job, QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// for redeliver in [false, true] {
+    ///     let clock = Arc::new(ManualClock::new());
+    ///     let mut builder = Runtime::builder().manual(clock.clone());
+    ///     let config = QueueConfig::new("orders").partitions(8).visibility(Duration::from_secs(10)).redeliver_overrun(redeliver);
+    ///     let orders = builder.pull_queue::<&str>(config)?;
+    ///     let runtime = builder.build()?;
+    ///     orders.producer()?.publish(Job::new("paid").partition_key("order-42"))?;
+    ///     let consumer = orders.consumer()?;
+    ///     let overrun = consumer.recv()?;
+    ///     runtime.advance(&clock, Duration::from_secs(20));
+    ///     assert_eq!(consumer.try_recv().is_ok(), redeliver);
+    ///     drop(overrun);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn redeliver_overrun(mut self, redeliver: bool) -> Self {
         self.redeliver_overrun = redeliver;
@@ -536,6 +610,17 @@ impl QueueConfig {
 }
 
 /// The pool that serves queues which name none.
+///
+/// ```
+/// use ringmill::{POOL_DEFAULT, PoolConfig, QueueConfig, Runtime};
+///
+/// let mut builder = Runtime::builder();
+/// builder.pool(PoolConfig::new(POOL_DEFAULT).workers(2))?;
+/// builder.queue(QueueConfig::new("words"), |_: &&str, _: &_| ())?;
+/// let runtime = builder.build()?;
+/// assert_eq!(runtime.snapshot().pools[0].name, POOL_DEFAULT);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const POOL_DEFAULT: &str = "default";
 
 /// The longest lease, wait and period: a year of 365 days.

@@ -12,6 +12,7 @@ use std::time::Duration;
 ///
 /// let error = QueueConfig::new("mail").capacity(0).validate().unwrap_err();
 /// assert_eq!(error.to_string(), "queue `mail`: capacity is 0, allowed is 1..=16777215");
+/// assert_eq!((error.field(), error.value(), error.allowed()), ("capacity", "0", "1..=16777215"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {

@@ -125,6 +125,7 @@ impl fmt::Debug for Histogram {
 /// assert_eq!((all.count(), all.max()), (100, 1_000_000));
 /// assert_eq!(all.quantile(0.5), 51); // 50, rounded up to the end of its bucket
 /// assert_eq!(all.quantile(0.99), 1_000_000);
+/// assert_eq!((all.sum(), all.mean()), (10_004_095, 100_040.95));
 /// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct HistogramSnapshot {

@@ -126,6 +126,17 @@ impl<K: Hash + Eq + Clone, R> IdempotencyGuard<K, R> {
     }
 
     /// Forgets an id that is done. False when there is none, or it is in flight.
+    ///
+    /// ```
+    /// use ringmill::{Begin, IdempotencyGuard};
+    ///
+    /// let guard: IdempotencyGuard<u32, &str> = IdempotencyGuard::new(10)?;
+    /// let Ok(Begin::Fresh(permit)) = guard.begin(7) else { unreachable!("nobody has begun") };
+    /// assert!(!guard.forget(&7)); // in flight
+    /// permit.finish("done");
+    /// assert!(guard.forget(&7) && !guard.forget(&7));
+    /// # Ok::<(), ringmill::ConfigError>(())
+    /// ```
     pub fn forget(&self, id: &K) -> bool {
         let mut known = self.known.lock();
         let Some(State::Done(_)) = known.ids.get(id) else { return false };

@@ -33,6 +33,27 @@ pub trait Payload: Send + Sync + 'static {
 }
 
 /// Why a payload was refused.
+///
+/// ```
+/// use ringmill::{Invalid, Payload, QueueConfig, Refusal, Runtime};
+///
+/// #[derive(Debug)]
+/// struct Resize(u32);
+///
+/// impl Payload for Resize {
+///     fn validate(&self) -> Result<(), Invalid> {
+///         if self.0 == 0 { Err(Invalid::new("the width is 0")) } else { Ok(()) }
+///     }
+/// }
+///
+/// assert_eq!(Resize(0).validate().unwrap_err().reason(), "the width is 0");
+/// let mut builder = Runtime::builder();
+/// let images = builder.pull_queue::<Resize>(QueueConfig::new("images"))?;
+/// let error = images.producer()?.publish(Resize(0)).unwrap_err();
+/// assert_eq!(error.refusal(), &Refusal::Invalid { reason: "the width is 0".into() });
+/// assert_eq!(error.into_inner().0, 0); // it comes back
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     reason: String,

@@ -1,4 +1,27 @@
 //! Every bound of the crate, with the relations between them checked at compile time.
+//!
+//! ```
+//! use ringmill::limits::*;
+//! use ringmill::{LaneConfig, QueueConfig, RetryPolicy, RoutingKey};
+//!
+//! let lanes = |count: usize| (0..count).map(|n| LaneConfig::new(n.to_string()).weight(1));
+//! let largest = QueueConfig::new("q")
+//!     .capacity(CAPACITY_MAX.into())
+//!     .lanes(lanes(LANES_MAX))
+//!     .weight(WEIGHT_MAX)
+//!     .prefetch(PREFETCH_MAX)
+//!     .retry(RetryPolicy::new().max_attempts(ATTEMPTS_MAX).max_expiries(EXPIRIES_MAX))
+//!     .partitions(PARTITIONS_MAX);
+//! assert!(largest.validate().is_ok());
+//! assert!(largest.clone().capacity(u64::from(CAPACITY_MAX) + 1).validate().is_err());
+//! assert!(largest.clone().lanes(lanes(LANES_MAX + 1)).validate().is_err());
+//! assert!(largest.clone().prefetch(PREFETCH_MAX + 1).validate().is_err());
+//! assert!(largest.partitions(PARTITIONS_MAX * 2).validate().is_err());
+//! assert!(RoutingKey::new(&"x".repeat(KEY_BYTES_MAX)).is_ok() && RoutingKey::new(&"x".repeat(KEY_BYTES_MAX + 1)).is_err());
+//! assert!(RoutingKey::new(&vec!["x"; KEY_WORDS_MAX].join(".")).is_ok() && RoutingKey::new(&vec!["x"; KEY_WORDS_MAX + 1].join(".")).is_err());
+//! assert!(CAPACITY_DEFAULT <= CAPACITY_MAX && CHAIN_MAX <= PREFETCH_MAX && LANES_MAX <= SOURCES_MAX);
+//! assert_eq!((SLEEPERS_MAX, ACCOUNTS_MAX, JOB_KEY_BYTES_MAX, KIND_BYTES_MAX, BINDINGS_MAX), (56, 1024, 1024, 255, 1 << 20));
+//! ```
 
 /// The most slots a queue can have: 2^24 - 1, so that an index and "none" fit 24 bits.
 pub const CAPACITY_MAX: u32 = (1 << INDEX_BITS) - 1;

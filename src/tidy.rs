@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+mod examples;
 mod source;
 
 use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};

@@ -133,6 +133,22 @@ impl DeadLetterConfig {
 
     /// Keeps the routing key that each job was published by, for its [record](crate::DeathRecord): 272 bytes per slot, reserved at once, and a copy of the key per
     /// publish. Kept in any case where letters go [through an exchange](Self::exchange) by the key they came by.
+    ///
+    /// ```
+    /// use ringmill::{Binding, DeadLetterConfig, ExchangeConfig, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let letters = DeadLetterConfig::new().keep_routing_keys();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words").dead_letters(letters))?;
+    /// let tasks = builder.exchange(ExchangeConfig::topic("tasks"))?;
+    /// tasks.bind(Binding::new("#", &words))?;
+    /// let runtime = builder.build()?;
+    /// tasks.publisher().publish("greetings.en", "hello")?;
+    /// words.consumer()?.recv()?.reject("no")?;
+    /// assert_eq!(words.dead_letters().take().unwrap().routing_key(), Some("greetings.en"));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn keep_routing_keys(mut self) -> Self {
         self.keeps_routing_keys = true;

@@ -113,6 +113,19 @@ impl RuntimeBuilder {
     }
 
     /// A gap between two looks of the timer that is longer than this counts as a frozen process (suspended, stopped), in which leases do not age. 1 s unless set.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// // half a second without a look of the timer is a pause of the machine; and jitter that is the same in every run
+    /// let mut builder = Runtime::builder().freeze_after(Duration::from_millis(500)).seed(7);
+    /// let words = builder.queue(QueueConfig::new("words"), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish("hello")?;
+    /// assert!(runtime.shutdown(Default::default()).is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn freeze_after(mut self, gap: Duration) -> Self {
         self.freeze_after = gap;

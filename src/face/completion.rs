@@ -126,6 +126,26 @@ impl<A: 'static> Completion<A> {
     /// Waits for the job's end for at most `timeout`; `Duration::MAX` waits for as long as it takes. In a handler of the same runtime too: its worker does nothing
     /// else meanwhile, and what it has claimed ahead goes to others.
     ///
+    /// ```
+    /// use ringmill::{End, QueueConfig, Runtime, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// let mut end = producer.watched().publish_timeout("hello", Duration::from_secs(1))?;
+    /// assert_eq!(end.wait_timeout(Duration::from_millis(5)).unwrap_err(), WaitError::TimedOut);
+    /// let delivery = consumer.recv()?;
+    /// assert_eq!((delivery.job_id(), end.is_over()), (end.job_id(), false));
+    /// delivery.ack()?;
+    /// assert_eq!(end.wait_timeout(Duration::from_secs(9))?.end, End::Acked);
+    /// assert!(end.is_over());
+    /// let later = producer.watched().publish_at("world", runtime.now() + Duration::from_secs(3600))?;
+    /// assert!(later.cancel());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WaitError::TimedOut`]: the job goes on, and can be waited for again. Otherwise as [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Completed<A>, WaitError> {

@@ -73,6 +73,23 @@ impl<T: Payload> Consumer<T> {
 
     /// Another consumer of the same queue, for another thread.
     ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish_batch(&mut ["hello", "world"].into_iter());
+    /// let consumer = words.consumer()?;
+    /// let other = consumer.try_clone()?;
+    /// let there = std::thread::spawn(move || other.recv().unwrap().ack().is_ok());
+    /// consumer.recv()?.ack()?;
+    /// assert!(there.join().unwrap());
+    /// assert_eq!(words.counts().acked, 2);
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the queue has as many consumers or handles as it can have.
     pub fn try_clone(&self) -> Result<Self, HandleError> {
@@ -126,6 +143,20 @@ impl<T: Payload> Consumer<T> {
     }
 
     /// The next job, waiting for it for at most `timeout`.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, RecvError, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let consumer = words.consumer()?;
+    /// assert_eq!(consumer.recv_timeout(Duration::from_millis(5)).unwrap_err(), RecvError::TimedOut);
+    /// drop(runtime);
+    /// assert_eq!(consumer.recv_timeout(Duration::MAX).unwrap_err(), RecvError::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RecvError::TimedOut`], and as [`recv`](Self::recv).
@@ -306,6 +337,43 @@ struct Parts<T> {
 ///
 /// Settling consumes it, so nothing can be settled twice. Dropped unsettled, it counts as a failed attempt; forgotten, its lease runs out. It may be settled in
 /// another thread, and after the runtime was shut down.
+///
+/// ```
+/// use ringmill::clock::ManualClock;
+/// use ringmill::{Became, QueueConfig, Runtime, Verdict};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let clock = Arc::new(ManualClock::new());
+/// let mut builder = Runtime::builder().manual(clock.clone());
+/// let words = builder.pull_queue::<&str>(QueueConfig::new("words").visibility(Duration::from_secs(10)))?;
+/// let runtime = builder.build()?;
+/// let (producer, consumer) = (words.producer()?, words.consumer()?);
+/// let job = producer.publish("hello")?;
+///
+/// let first = consumer.try_recv()?;
+/// assert_eq!((first.job_id(), first.payload(), first.attempt()), (job, &"hello", 1));
+/// assert_eq!(job.get(), 1);
+/// let fencing = first.fencing();
+/// first.snooze(Duration::from_secs(5))?; // not now
+/// assert!(consumer.try_recv().is_err());
+/// runtime.advance(&clock, Duration::from_secs(6));
+///
+/// let second = consumer.try_recv()?;
+/// assert_eq!((second.attempt(), second.failures(), second.is_cancelled()), (2, 0, false));
+/// assert!(second.fencing() > fencing);
+/// runtime.advance(&clock, Duration::from_secs(12)); // its lease runs out
+/// assert!(!second.is_current());
+/// assert_eq!(second.ack().unwrap_err().became(), Became::Waiting);
+///
+/// let third = consumer.try_recv()?;
+/// third.complete_with("world").unwrap(); // a follow-up in the same slot
+/// let fourth = consumer.try_recv()?;
+/// assert!(words.cancel(fourth.job_id()) && fourth.is_cancelled());
+/// fourth.settle(Verdict::Discard)?;
+/// assert_eq!(words.depth(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a delivery that is dropped unsettled counts as a failed attempt"]
 pub struct Delivery<T: Payload> {
     parts: Parts<T>,

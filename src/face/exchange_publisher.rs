@@ -94,6 +94,28 @@ impl<T: Payload> ExchangePublisher<T> {
     /// Publishes a job that may go to one queue only: for payloads that are not to be cloned. What happens when that queue is full is its
     /// [`Overflow`](crate::Overflow) policy.
     ///
+    /// ```
+    /// use ringmill::{Binding, ExchangeConfig, Payload, QueueConfig, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Debug)]
+    /// struct Unique(u32); // cannot be cloned
+    /// impl Payload for Unique {}
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let ones = builder.pull_queue::<Unique>(QueueConfig::new("ones"))?;
+    /// let tasks = builder.exchange(ExchangeConfig::direct("tasks"))?;
+    /// tasks.bind(Binding::new("one", &ones))?;
+    /// let runtime = builder.build()?;
+    /// let mut publisher = tasks.publisher();
+    /// assert_eq!(publisher.publish_one("one", Unique(1))?.copies, 1);
+    /// assert!(publisher.try_publish_one("two", Unique(2)).is_err()); // no binding wants it
+    /// assert!(tasks.unbind("one", &ones));
+    /// assert!(publisher.try_publish_one("one", Unique(3)).is_err());
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The job comes back: no routing key, unroutable, routed to several queues, or refused as by [`Producer::publish`].
     ///
@@ -143,6 +165,23 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     }
 
     /// As [`publish`](Self::publish), waiting for room for at most `timeout`, whatever the queues' policies. `Duration::MAX` waits for ever.
+    ///
+    /// ```
+    /// use ringmill::{Binding, ExchangeConfig, QueueConfig, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let ones = builder.pull_queue::<u32>(QueueConfig::new("ones").capacity(1))?;
+    /// let tasks = builder.exchange(ExchangeConfig::fanout("tasks"))?;
+    /// tasks.bind(Binding::all(&ones))?;
+    /// let runtime = builder.build()?;
+    /// let mut publisher = tasks.publisher();
+    /// publisher.publish_timeout("a", 1, Duration::from_secs(1))?;
+    /// assert!(publisher.publish_timeout("a", 2, Duration::from_millis(5)).unwrap_err().is_full());
+    /// drop(runtime);
+    /// assert!(publisher.publish_timeout("a", 3, Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`] in a handler of the same runtime that would have to wait.

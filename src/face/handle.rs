@@ -112,6 +112,24 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// Starts no job until [`resume`](Self::resume). Running handlers go on; publishes are accepted.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// words.pause();
+    /// producer.publish("hello")?; // publishing goes on
+    /// assert!(consumer.try_recv().is_err());
+    /// words.resume();
+    /// let delivery = consumer.try_recv()?;
+    /// assert_eq!(*delivery, "hello");
+    /// delivery.ack()?;
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pause(&self) {
         self.queue.set_paused(true);
     }
@@ -122,6 +140,22 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// Drops every job that waits now (not the running and delayed ones), and says how many; what is published meanwhile stays. Their drops run in the caller's thread.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// producer.publish_batch(&mut ["hello", "old", "world"].into_iter());
+    /// let running = consumer.try_recv()?;
+    /// assert_eq!(words.purge(), 2);
+    /// running.ack()?; // what runs is left alone
+    /// assert_eq!((words.depth(), words.counts().dropped()), (0, 2));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn purge(&self) -> usize {
         self.queue.purge(self.clock.now())
     }
@@ -132,11 +166,57 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread.
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{Pressure, QueueConfig, Runtime};
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let words = builder.queue(QueueConfig::new("words").capacity(10).watermarks(20, 50), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// let heard = Arc::new(Mutex::new(Vec::new()));
+    /// let log = heard.clone();
+    /// words.on_pressure(move |pressure| log.lock().unwrap().push(pressure));
+    /// words.pause();
+    /// words.producer()?.publish_batch(&mut ["word"; 8].into_iter());
+    /// runtime.advance(&clock, Duration::from_secs(1));
+    /// assert_eq!(words.pressure(), Pressure::High);
+    /// words.resume();
+    /// runtime.advance(&clock, Duration::from_secs(1));
+    /// assert_eq!(words.pressure(), Pressure::Low);
+    /// assert_eq!(*heard.lock().unwrap(), [Pressure::High, Pressure::Low]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_pressure(&self, callback: impl Fn(Pressure) + Send + Sync + 'static) {
         self.queue.on_pressure(Arc::new(callback));
     }
 
     /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.
+    ///
+    /// ```
+    /// use ringmill::{DeadLetterConfig, QueueConfig, Runtime};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let letters = DeadLetterConfig::new().capacity(1);
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words").dead_letters(letters))?;
+    /// let runtime = builder.build()?;
+    /// let elsewhere = Arc::new(Mutex::new(Vec::new()));
+    /// let log = elsewhere.clone();
+    /// words.on_dead_letter_overflow(move |letter| log.lock().unwrap().push(letter.into_payload()));
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// for word in ["first", "second"] {
+    ///     producer.publish(word)?;
+    ///     consumer.recv()?.reject("no such word")?;
+    /// }
+    /// assert_eq!(words.dead_letters().len(), 1);
+    /// assert_eq!(*elsewhere.lock().unwrap(), ["second"]);
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_dead_letter_overflow(&self, callback: impl Fn(DeadLetter<T>) + Send + Sync + 'static) {
         self.queue.on_dead_letter(Arc::new(callback));
     }
@@ -184,6 +264,23 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// After shutdown: jobs that have come back since, by value: running ones that asked for another attempt, and publishes that met the shutdown.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime, ShutdownOptions};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish("hello")?;
+    /// let delivery = words.consumer()?.try_recv()?;
+    /// let report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::ZERO));
+    /// assert_eq!(report.running().len(), 1);
+    /// assert_eq!((report.undone_count(), words.reclaim().len()), (0, 0)); // somebody has it in hand
+    /// delivery.retry("not today")?;
+    /// assert_eq!(words.reclaim()[0].payload, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reclaim(&self) -> Vec<Undone<T>> {
         if self.queue.is_stopped() { self.queue.hand_back() } else { Vec::new() }
     }

@@ -65,6 +65,34 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     }
 
     /// Takes out that of `job`.
+    ///
+    /// ```
+    /// use ringmill::{DeathReason, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// let jobs = ["a", "b", "c"].map(|word| producer.publish(word).unwrap());
+    /// for _ in jobs {
+    ///     consumer.recv()?.reject("no")?;
+    /// }
+    /// let letters = words.dead_letters();
+    /// let letter = letters.take_job(jobs[1]).unwrap();
+    /// assert_eq!((letter.job_id(), letter.reason(), *letter.payload()), (jobs[1], DeathReason::Rejected, "b"));
+    /// assert!(letters.take_job(jobs[1]).is_none());
+    /// assert_eq!(letters.redrive_job(jobs[2]), Ok(true)); // that one first
+    /// assert_eq!(letters.redrive(), Ok(true)); // then the oldest
+    /// assert_eq!(letters.redrive(), Ok(false));
+    /// for word in ["c", "a"] {
+    ///     let delivery = consumer.recv()?;
+    ///     assert_eq!(*delivery, word);
+    ///     delivery.ack()?;
+    /// }
+    /// assert_eq!((letters.redrive_all(), letters.purge()), (0, 0));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_job(&self, job: JobId) -> Option<DeadLetter<T>> {
         self.handle.queue.take_letter(Some(job), self.handle.clock.now())
     }

@@ -41,6 +41,21 @@ impl<T: Payload> Producer<T> {
 
     /// Another producer of the same queue, for another thread.
     ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let producer = words.producer()?;
+    /// let other = producer.try_clone()?;
+    /// std::thread::spawn(move || other.publish("from there").is_ok()).join().unwrap();
+    /// producer.publish("from here")?;
+    /// assert_eq!(words.depth(), 2);
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the queue has as many handles as it can have.
     pub fn try_clone(&self) -> Result<Self, HandleError> {
@@ -93,6 +108,23 @@ impl<T: Payload> Producer<T> {
     }
 
     /// Publishes, waiting for a slot for at most `timeout`, first come, first served. `Duration::MAX` waits for ever.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words").capacity(1))?;
+    /// let runtime = builder.build()?;
+    /// let producer = words.producer()?;
+    /// producer.publish_timeout("hello", Duration::from_secs(1))?;
+    /// let error = producer.publish_timeout("world", Duration::from_millis(5)).unwrap_err();
+    /// assert!(error.is_full());
+    /// assert_eq!(error.into_inner(), "world");
+    /// drop(runtime);
+    /// assert!(producer.publish_timeout("again", Duration::MAX).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`] in a handler of the same runtime that would have to wait.
@@ -168,6 +200,25 @@ impl<T: Payload> Producer<T> {
 
     /// Publishes a job that becomes ready at `due`, on the runtime's clock ([`Runtime::now`](crate::Runtime::now)).
     ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let words = builder.queue(QueueConfig::new("words"), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// let noon = runtime.now() + Duration::from_secs(3600);
+    /// words.producer()?.publish_at("lunch", noon)?;
+    /// runtime.advance(&clock, Duration::from_secs(3599));
+    /// assert_eq!(words.counts().acked, 0);
+    /// runtime.advance(&clock, Duration::from_secs(2));
+    /// assert_eq!(words.counts().acked, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`try_publish`](Self::try_publish).
     pub fn publish_at(&self, job: impl Into<Job<T>>, due: Timestamp) -> Result<JobId, PublishError<T>> {
@@ -222,6 +273,27 @@ impl<T: Payload> Producer<T> {
 
     /// Publishes what `make` returns every `period`, from one period from now on, until the returned guard is stopped or dropped. `make` runs in a worker's or
     /// consumer's thread.
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{MissedPeriods, QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let ticks = builder.queue(QueueConfig::new("ticks"), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// let minute = Duration::from_secs(60);
+    /// let periodic = ticks.producer()?.every(minute, MissedPeriods::Skip, || "tick")?;
+    /// assert_eq!(periodic.period(), minute);
+    /// runtime.advance(&clock, 5 * minute + Duration::from_secs(1));
+    /// assert_eq!(ticks.counts().acked, 5);
+    /// periodic.stop();
+    /// runtime.advance(&clock, 5 * minute);
+    /// assert_eq!(ticks.counts().acked, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// When `period` is shorter than a tick.

@@ -92,6 +92,23 @@ impl Runtime {
     }
 
     /// Waits until somebody calls [`ShutdownHandle::request`].
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime, ShutdownOptions};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// let handle = runtime.shutdown_handle();
+    /// assert!(!handle.is_requested());
+    /// let other = handle.clone();
+    /// std::thread::spawn(move || other.request()); // a signal handler's thread, say
+    /// runtime.wait_for_shutdown_request();
+    /// assert!(handle.is_requested());
+    /// assert!(words.producer()?.publish("late").unwrap_err().is_closed());
+    /// assert!(runtime.shutdown(ShutdownOptions::default()).is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_for_shutdown_request(&self) {
         self.shutdown.wait();
     }

@@ -85,6 +85,21 @@ impl ShutdownReport {
 
     /// The undone jobs of `queue`, by value, with those that have come back since the report was made: a late publish, a running job that asked for another
     /// attempt. Each is given out once; [`QueueHandle::reclaim`](super::QueueHandle::reclaim) has what comes back later.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime, ShutdownOptions};
+    /// use std::time::Duration;
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish("hello")?;
+    /// let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::ZERO));
+    /// assert!(!report.is_clean());
+    /// assert_eq!(report.take_undone(&words)[0].payload, "hello");
+    /// assert_eq!((report.take_undone(&words).len(), report.undone_count()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_undone<T: Payload>(&mut self, queue: &super::QueueHandle<T>) -> Vec<Undone<T>> {
         let mut undone = match self.undone.remove(queue.name()) {
             None => Vec::new(),

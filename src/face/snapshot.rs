@@ -46,6 +46,26 @@ impl Snapshot {
 }
 
 /// What a queue looks like now.
+///
+/// ```
+/// use ringmill::{QueueConfig, Runtime};
+///
+/// let mut builder = Runtime::builder();
+/// let words = builder.pull_queue::<&str>(QueueConfig::new("words").capacity(8).partitions(4))?;
+/// let runtime = builder.build()?;
+/// let (producer, consumer) = (words.producer()?, words.consumer()?);
+/// for word in ["a", "b", "c"] {
+///     producer.publish(ringmill::Job::new(word).partition_key("letters"))?;
+/// }
+/// consumer.recv()?.ack()?;
+/// let snapshot = runtime.snapshot();
+/// let seen = snapshot.queue("words").unwrap();
+/// assert_eq!((seen.free, seen.held(), seen.lingering(), seen.dropped()), (6, 2, 0, 0));
+/// assert_eq!(seen.partitions.unwrap().skew(), 4.0); // one of four partitions has them all
+/// assert!(seen.ledger_balances());
+/// assert_eq!(snapshot.wake_rescued(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct QueueSnapshot {

@@ -101,6 +101,18 @@ pub struct BindingKey {
 }
 
 /// One word of a [`BindingKey`].
+///
+/// ```
+/// use ringmill::{BindingKey, Pattern, RoutingKey};
+///
+/// let key = BindingKey::from_bytes(b"billing.*.#")?;
+/// let words: Vec<Pattern<'_>> = key.patterns().collect();
+/// assert_eq!(words, [Pattern::Word("billing"), Pattern::One, Pattern::Any]);
+/// assert_eq!((key.as_str(), BindingKey::any().as_str()), ("billing.*.#", "#"));
+/// assert!(!key.is_literal() && key.matches(RoutingKey::from_bytes(b"billing.eu")?));
+/// assert!(RoutingKey::from_bytes(b"billing.\xff").is_err());
+/// # Ok::<(), ringmill::KeyError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pattern<'a> {
     /// This word.

@@ -44,6 +44,20 @@ impl PoolConfig {
     }
 
     /// What happens when a worker cannot be pinned.
+    ///
+    /// ```
+    /// use ringmill::{OnPinFailure, Placement, PoolConfig, QueueConfig, Runtime};
+    ///
+    /// // nobody stands in for a stuck worker; one that cannot be pinned works unpinned, and nobody is told
+    /// let pool = PoolConfig::new("default").workers(1).spares(0).placement(Placement::Pack).on_pin_failure(OnPinFailure::Ignore);
+    /// let mut builder = Runtime::builder();
+    /// builder.pool(pool)?;
+    /// let words = builder.queue(QueueConfig::new("words"), |_: &&str, _: &_| ())?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish("hello")?;
+    /// assert!(runtime.shutdown(Default::default()).is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn on_pin_failure(mut self, on_pin_failure: OnPinFailure) -> Self {
         self.on_pin_failure = on_pin_failure;

@@ -73,6 +73,38 @@ pub enum CancelCause {
 }
 
 /// What a handler knows of its delivery, and can do about it.
+///
+/// ```
+/// use ringmill::clock::ManualClock;
+/// use ringmill::{CancelCause, Context, QueueConfig, Runtime, Verdict};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let clock = Arc::new(ManualClock::new());
+/// let hands = clock.clone();
+/// let mut builder = Runtime::builder().manual(clock);
+/// let handler = move |word: &&str, context: &Context<&str>| {
+///     assert!(context.job_id().is_some());
+///     assert_eq!((context.failures(), context.expiries(), context.cancelled()), (0, 0, None));
+///     if *word == "world" {
+///         return Verdict::Ack;
+///     }
+///     assert!(!context.is_late());
+///     hands.advance(Duration::from_secs(9)); // of ten
+///     assert!(context.is_late());
+///     context.extend(Duration::from_secs(10)).unwrap();
+///     assert!(!context.is_late());
+///     context.complete_with("world") // in the same slot
+/// };
+/// let config = QueueConfig::new("words").visibility(Duration::from_secs(10)).max_lease(Duration::from_secs(60));
+/// let words = builder.queue(config, handler)?;
+/// let runtime = builder.build()?;
+/// words.producer()?.publish("hello")?;
+/// runtime.turn();
+/// assert_eq!((words.counts().acked, words.counts().panics), (2, 0));
+/// assert_ne!(CancelCause::LeaseLost, CancelCause::Shutdown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Context<T> {
     queue: Arc<Queue<T>>,
     clock: Arc<dyn Clock>,

@@ -49,6 +49,12 @@ pub enum Idle {
 
 impl Idle {
     /// How long an adaptive worker spins unless told otherwise: about what a park and a wake-up cost.
+    ///
+    /// ```
+    /// use ringmill::Idle;
+    ///
+    /// assert_eq!(Idle::default(), Idle::Adaptive { spin: Idle::SPIN_DEFAULT });
+    /// ```
     pub const SPIN_DEFAULT: Duration = Duration::from_micros(20);
 
     /// False if workers never sleep, so that nobody need wake them.

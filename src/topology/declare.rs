@@ -91,6 +91,26 @@ impl Topology {
 
     /// Declares everything, with every queue to be received from by hand.
     ///
+    /// ```
+    /// use ringmill::topology::Topology;
+    /// use ringmill::{Runtime, ShutdownOptions};
+    ///
+    /// let text = "
+    ///     queues:
+    ///     - { name: mails, dead_letter_exchange: dead }
+    ///     - { name: failed }
+    ///     exchanges:
+    ///     - { name: dead, type: topic, bindings: [{ routing_key: '#', queue: failed }] }";
+    /// let topology = Topology::from_yaml(text, "mails.yaml")?;
+    /// assert_eq!(topology.dead_letter_exchanges().collect::<Vec<_>>(), ["dead"]);
+    /// let mut builder = Runtime::builder();
+    /// let declared = topology.declare_pull::<String>(&mut builder)?;
+    /// let runtime = builder.build()?;
+    /// assert_eq!(declared.queues().map(|queue| queue.name()).collect::<Vec<_>>(), ["failed", "mails"]);
+    /// assert!(runtime.shutdown(ShutdownOptions::default()).is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`declare`](Self::declare).
     pub fn declare_pull<T: Payload>(&self, builder: &mut RuntimeBuilder) -> Result<Declared<T>, TopologyError> {

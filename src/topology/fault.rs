@@ -194,6 +194,18 @@ impl TopologyError {
     }
 
     /// The least that would mend all faults which can be mended by declaring a name or leaving a word away; `None` where there is none of those.
+    ///
+    /// ```
+    /// use ringmill::topology::{DEPTH_MAX, FAULTS_MAX, FILE_MAX, Topology};
+    ///
+    /// let text = "exchanges: [{ name: x, type: topic, bindings: [{ routing_key: a, queue: mails }] }]\nqueues: [{ name: other }]";
+    /// let error = Topology::from_yaml(text, "x.yaml").unwrap_err();
+    /// assert_eq!(error.faults()[0].offending_value(), Some("mails"));
+    /// assert_eq!(error.completion().unwrap(), "add to `queues`:\n    - { name: mails }");
+    /// assert!(error.faults().len() <= FAULTS_MAX);
+    /// let (deep, long) = ("[".repeat(DEPTH_MAX + 1), " ".repeat(FILE_MAX + 1));
+    /// assert!(Topology::from_yaml(&deep, "x.yaml").is_err() && Topology::from_yaml(&long, "x.yaml").is_err());
+    /// ```
     pub fn completion(&self) -> Option<String> {
         let mut lists: Vec<(&str, Vec<String>)> = Vec::new();
         let mut removed = Vec::new();

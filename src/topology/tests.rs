@@ -13,6 +13,7 @@ use std::time::Duration;
 mod bad_input;
 mod drawings;
 mod example;
+mod page;
 
 fn yaml(text: &str) -> Result<Topology, TopologyError> {
     Topology::from_yaml(text, "t.yaml")
