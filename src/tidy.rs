@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+mod bad_input;
 mod examples;
 mod source;
 
@@ -315,7 +316,7 @@ fn every_rule_can_fail() {
 fn the_tests_that_the_docs_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    ["src", "loom-tests", "proptests", "examples"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    ["src", "loom-tests", "proptests", "examples", "compile-fail/tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
     let code: String = files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect();
     for page in ["testing", "guarantees", "adr/0009-the-first-wave-of-retries"] {
         let text = fs::read_to_string(root.join(format!("docs/{page}.md"))).expect("the page is there");

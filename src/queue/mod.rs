@@ -215,6 +215,10 @@ impl<T> Queue<T> {
         let weights: Vec<u32> = config.lanes.iter().map(|lane| lane.weight).collect();
         let schedule = Schedule::weighted(&weights)
             .map_err(|invalid| ConfigError::new(format!("queue `{}`", config.name), invalid.field, invalid.value, invalid.range))?;
+        if !Slab::<T>::fits(capacity) {
+            let allowed = format_args!("what fits into memory at {} bytes each", Slab::<T>::SLOT_BYTES).to_string();
+            return Err(ConfigError::new(format!("queue `{}`", config.name), "capacity", capacity, allowed));
+        }
         let slab = Slab::new(capacity);
         let credits = Credits::new(&slab, capacity, &config.lanes);
         let ledger = Ledger::new(config.lanes.len());

@@ -203,8 +203,8 @@ impl Pool {
         first: impl FnOnce() + Send + 'static,
         retire: impl Fn() -> bool + Send + 'static,
     ) -> Result<(), BuildError> {
-        // 15 bytes are what Linux keeps of a thread's name
-        let name: String = format!("rm-{}-{}", self.config.name, worker.index).chars().take(15).collect();
+        // 15 bytes are what Linux keeps of a thread's name, and a NUL ends it
+        let name: String = format!("rm-{}-{}", self.config.name, worker.index).chars().filter(|c| *c != '\0').take(15).collect();
         *self.shared.alive.lock() += 1;
         let shared = Arc::clone(&self.shared);
         let spawned = thread::spawn_named(name, move || {

@@ -69,6 +69,18 @@ const KEYED: u32 = 1 << 30;
 const FLAGS: u32 = OWN_VISIBILITY | KEYED;
 
 impl<T> Slab<T> {
+    /// The memory of a slot that is not shared with its neighbours, in bytes.
+    pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
+    /// Whether the machine gives memory for `capacity` slots: it is asked for it, and has it back. (A machine that promises more than it has is believed.)
+    pub fn fits(capacity: u32) -> bool {
+        let mut slots = Vec::<Slot<T>>::new();
+        let given = slots.try_reserve_exact(capacity as usize).is_ok();
+        // or the question may be optimised away
+        std::hint::black_box(&slots);
+        given
+    }
+
     /// `capacity` free slots.
     pub fn new(capacity: u32) -> Self {
         let slots = (0..capacity).map(|_| Slot {

@@ -386,6 +386,7 @@ fn payloads_of_every_shape_go_round() {
     goes_round(|_| ());
     goes_round(Aligned);
     goes_round(|n| Big([n; 4096]));
+    goes_round(|n| [n; 1 << 16]);
     goes_round(|n| if n % 2 == 0 { Niche::None } else { Niche::Text(n.to_string().into()) });
     goes_round(|n| (n % 3 != 0).then(|| Box::new(n)));
     goes_round(|n| vec![n; usize::from(n)]);

@@ -11,6 +11,7 @@ mod exchanges;
 mod futures;
 mod handlers;
 mod handles;
+mod misuse;
 mod onward;
 mod partitions;
 mod publishing;
