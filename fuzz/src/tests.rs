@@ -14,13 +14,10 @@ const TARGETS: [Target; 6] = [
     ("word", word::run, noise),
 ];
 
-const TOPOLOGY: [&str; 10] = [
-    "queues:\n",
-    "- { name: q }\n",
-    "- { name: r, max_length: 9, weight: 7 }\n",
-    "exchanges:\n",
-    "- { name: x, type: direct }\n",
-    "- { name: y, type: topic, alternate: x }\n",
+const TOPOLOGY: [&str; 7] = [
+    "queues: [{ name: q }, { name: r, max_length: 9, weight: 7 }]\n",
+    "exchanges: [{ name: x, type: fanout, bindings: [{ queue: q }] }, { name: y, type: topic, alternate: x }]\n",
+    "exchanges: [{ name: y, type: topic, alternate: x }]\n",
     "[[queues]]\n",
     "name = 'q'\n",
     "visibility = '7d'\n",
