@@ -394,6 +394,58 @@ fn a_stopped_thread_does_not_stop_the_stack() {
     }
 }
 
+/// A thread that stops between cutting a credit and granting it keeps that credit, and the first of the line: who came later is served by the next who gives one
+/// back, and the first may run out of patience.
+#[test]
+fn a_granter_that_stops_keeps_the_first_in_line_only() {
+    let (pool, links) = pool(2);
+    let id = pool.open_account().unwrap();
+    let held: Vec<u32> = drain(&pool, &links, &id);
+    assert_eq!(held.len(), 2);
+    let (frozen, go, tired) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let (pool, links, frozen, tired) = (&pool, &links, Arc::new(frozen), &tired);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let id = pool.open_account().unwrap();
+            wait(pool, links, &id, || (!tired.load(SeqCst)).then_some(PARK), || false)
+        });
+        while pool.waiting() < 1 {
+            std::thread::yield_now();
+        }
+        let second = scope.spawn(|| {
+            let id = pool.open_account().unwrap();
+            wait(pool, links, &id, || Some(PARK), || false)
+        });
+        while pool.waiting() < 2 {
+            std::thread::yield_now();
+        }
+        let (at_place, may_go, mine) = (Arc::clone(&frozen), Arc::clone(&go), held[0]);
+        let stopping = scope.spawn(move || {
+            crate::sync::chaos::set_hook(Some(Box::new(move |at| {
+                if at == "credit.grant" && !at_place.swap(true, SeqCst) {
+                    while !may_go.load(SeqCst) {
+                        std::thread::yield_now();
+                    }
+                }
+            })));
+            let id = pool.open_account().unwrap();
+            pool.release(links, &id, mine);
+            crate::sync::chaos::set_hook(None);
+        });
+        while !frozen.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        pool.release(links, &id, held[1]);
+        assert_eq!(second.join().unwrap(), Ok(held[1]));
+        assert!(!first.is_finished());
+        tired.store(true, SeqCst);
+        assert_eq!(first.join().unwrap(), Err(WaitError::TimedOut));
+        go.store(true, SeqCst);
+        stopping.join().unwrap();
+    });
+    assert_eq!((pool.free(), pool.waiting()), (1, 0), "the credit that nobody waits for any more");
+}
+
 /// Two pools as a lane with a reserve sees them: its own first, then the shared one.
 fn reserve_and_shared() -> (CreditPool, CreditPool, LinkArray) {
     let links = LinkArray::new(2);

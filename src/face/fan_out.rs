@@ -199,6 +199,7 @@ impl<T: Payload + Clone> Queues<'_, T> {
             && let Some(payload) = copies.0.pop()
         {
             let producer = self.producer(at);
+            crate::crash_point!("fan_out.copy");
             let copy = Job { payload, lane: self.lane(at), ttl, visibility, key, order };
             producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
         }

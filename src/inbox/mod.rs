@@ -90,6 +90,7 @@ impl Inbox {
         if entry.flags.fetch_or(flag as u32, AcqRel) != 0 {
             return false;
         }
+        crate::crash_point!("inbox.flagged");
         // relaxed: CAS re-checks
         let mut head = self.head.load(Relaxed);
         loop {
@@ -115,6 +116,7 @@ impl Inbox {
         // edge inbox.push, acquire: the links
         let mut index = self.head.swap(INDEX_NONE, Acquire);
         let mut visited = 0;
+        crate::crash_point!("inbox.taken");
         while index != INDEX_NONE {
             let entry = &self.entries[index as usize];
             // edge inbox.link, release: the link was read, a sender may write it
@@ -128,6 +130,7 @@ impl Inbox {
                 next = follow();
             } else {
                 next = follow();
+                crate::crash_point!("inbox.link_read");
                 flags = clear();
             }
             visit(index, flags);

@@ -117,7 +117,10 @@ impl Partition {
             // edge partition.enter, release: link, place and description of the job
             // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.pushed(index).0, R::ENTER, Relaxed) {
-                Ok(_) => return word,
+                Ok(_) => {
+                    crate::crash_point!("partition.entered");
+                    return word;
+                }
                 Err(now) => word = Word(now),
             }
         }

@@ -265,6 +265,7 @@ impl<T> Claimer<T> {
             self.block.set_ahead(0);
             return false;
         }
+        crate::crash_point!("queue.claim.popped");
         // the lines of all of them at once, before the first is waited for
         for chain in self.popped.chains() {
             queue.slab.prefetch(chain.first());
@@ -313,8 +314,10 @@ impl<T> Claimer<T> {
             // the delivery outlives the prefetch entry, so it has one of its own before it starts
             self.block.publish(entry as usize, Claim::new(index, epoch));
         }
+        crate::crash_point!("queue.claim.published");
         match slot.state.start(epoch) {
             Start::Running(word) => {
+                crate::crash_point!("queue.claim.started");
                 let lease = started.insert(Lease {
                     index,
                     snoozes: slot.snoozes(),

@@ -210,6 +210,7 @@ impl<T> Queue<T> {
                 None => {
                     self.end_window(index);
                     let fired = self.slab.state(index).fire();
+                    crate::crash_point!("queue.fire.decided");
                     if let Fire::Ready(_) = fired {
                         self.watch_again(side, index);
                     }
@@ -265,6 +266,7 @@ impl<T> Queue<T> {
         let parting = self.parting(index);
         match self.slab.state(index).expire(epoch, self.settings.retry.max_expiries) {
             Expire::Ready(word) => {
+                crate::crash_point!("queue.expire.decided");
                 side.block.bump(Count::ExpiredLeases);
                 self.watch_again(side, index);
                 self.return_to_lane(index, word);
@@ -365,6 +367,7 @@ impl<T> Queue<T> {
             && now.saturating_sub(seen.stamp) >= nanos(self.patience())
             && (is_bent(Bend::TakeBackUnmarked) || self.slab.state(index).take_back(claim.epoch()).is_some())
         {
+            crate::crash_point!("queue.take_back.decided");
             // the claimer finds the epoch changed and forgets the index
             let word = self.slab.state(index).load();
             self.return_to_lane(index, word);

@@ -364,7 +364,10 @@ impl<T: Payload> Queue<T> {
             return self.open_window(publisher, index, job, when, window, now);
         }
         match self.name_job(publisher, index, job.key, now) {
-            Ok(id) => self.set_off(publisher, index, id, job, when, now),
+            Ok(id) => {
+                crate::crash_point!("queue.publish.named");
+                self.set_off(publisher, index, id, job, when, now)
+            }
             Err(refusal) => Err(self.turn_away(publisher, index, job, refusal)),
         }
     }
@@ -411,7 +414,9 @@ impl<T: Payload> Queue<T> {
         let (lane, ttl, order) = (job.lane, job.ttl, job.order);
         self.write_job(index, id, job, now, now);
         self.slab.state(index).fill_as(Phase::Ready, lane as u8, watched);
+        crate::crash_point!("queue.publish.filled");
         let wakes = self.line_up(index, lane, order);
+        crate::crash_point!("queue.publish.pushed");
         publisher.ledger.bump(Count::Accepted);
         if let Some(ttl) = ttl
             && self.inbox.post(index, Flag::Poke)
@@ -471,7 +476,9 @@ impl<T: Payload> Queue<T> {
         self.slab.set_due(index, due);
         self.slab.state(index).fill_as(Phase::Delayed, lane as u8, watched);
         publisher.ledger.bump(Count::Accepted);
+        crate::crash_point!("queue.publish.filled");
         self.inbox.post(index, Flag::Handover);
+        crate::crash_point!("queue.publish.posted");
         self.wake_timer(due.as_nanos());
     }
 
@@ -598,6 +605,7 @@ impl<T: Payload> Train<'_, T> {
         {
             self.queue.wake_timer((now + ttl).as_nanos());
         }
+        crate::crash_point!("queue.batch.filled");
         self.filled[self.len] = index;
         self.len += 1;
     }
@@ -613,7 +621,9 @@ impl<T: Payload> Drop for Train<'_, T> {
         if self.len > 0 {
             let chain = Chain::link(&self.queue.slab, &self.filled[..self.len]);
             self.queue.slab.note(chain);
+            crate::crash_point!("queue.batch.linked");
             self.queue.lanes[self.lane].push(chain);
+            crate::crash_point!("queue.batch.pushed");
             self.publisher.ledger.add(Count::Accepted, self.len as u64);
             self.queue.ring_bell(self.len);
         }

@@ -119,6 +119,7 @@ impl<T> Claimer<T> {
             Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
             next => next,
         });
+        crate::crash_point!("queue.settle.decided");
         let aftermath = match settled {
             Ok(Settled::Left(word)) if is_bent(Bend::EndUnderReaders) => {
                 queue.end(&self.accounts, &self.ledger, lease.index, word, now, in_place)
@@ -163,6 +164,7 @@ impl<T> Claimer<T> {
         if !queue.slab.state(index).ack(lease.running.get()) {
             return self.ack_unusual(place, now);
         }
+        crate::crash_point!("queue.settle.decided");
         self.clear_delivery(lease);
         *place = None;
         if queue.tracks {
@@ -208,6 +210,7 @@ impl<T> Claimer<T> {
         let state = queue.slab.state(lease.index);
         let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
+        crate::crash_point!("queue.settle.decided");
         let (index, aftermath) = match settled {
             Ok(Settled::Owner(word)) => {
                 queue.count_fate(&self.ledger, lease.index, word.fate());
@@ -319,6 +322,7 @@ impl<T> Queue<T> {
         }
         match state.extend(lease.epoch()) {
             Ok(epoch) => {
+                crate::crash_point!("queue.extend.bumped");
                 self.slab.set_extension(lease.index, epoch.raw(), granted);
                 block.reclaim(lease, epoch);
                 lease.running.set(lease.running.get().with_epoch(epoch));
@@ -380,6 +384,7 @@ impl<T> Queue<T> {
                     return true;
                 }
                 crate::slab::CancelStep::DoomedDelayed => {
+                    crate::crash_point!("queue.cancel.decided");
                     if !is_bent(Bend::CancelUntold) && self.inbox.post(index, Flag::Poke) {
                         self.wake_timer(0);
                     }

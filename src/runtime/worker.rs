@@ -190,6 +190,7 @@ impl Worker {
         match self.shared.bell.sleep_watched(seat, &self.parker, HEARTBEAT, work) {
             Woken::Signalled => self.woken = true,
             Woken::TimedOut => self.stations[0].count_rescued(),
+            Woken::Overdue => {}
         }
     }
 }

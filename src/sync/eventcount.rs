@@ -50,6 +50,9 @@
 //! k + 1 and wakes X, who cannot reach it yet and sleeps again; A publishes k and wakes one worker, for two jobs: only that worker's
 //! `found_work` wakes the second.
 //!
+//! A searcher that is *stopped* keeps that promise late. So nobody sleeps on it for ever: a sleeper that sees work and a searcher at two heartbeats in a row gets up by
+//! itself ([`sleep_watched`](EventCount::sleep_watched)).
+//!
 //! **Not everybody may be relied on.** A worker of the library that was woken looks at once. A program's own thread or task may take its time: a future that was
 //! woken and is not polled would hold up every job that is published meanwhile. An eventcount [for consumers](EventCount::for_consumers) therefore counts nobody:
 //! a seat goes from `Asleep` to `Busy`, every publisher wakes a sleeper of its own for each job, and whoever has been woken and does not look any more, or takes
@@ -162,6 +165,8 @@ pub enum Woken {
     /// Time was up: after [`EventCount::sleep`], any reason or none (work that is found now may be only just published); after
     /// [`EventCount::sleep_watched`], a lost wake-up.
     TimedOut,
+    /// There was work at two heartbeats in a row, and somebody who searched and did not find it: after [`EventCount::sleep_watched`] only.
+    Overdue,
 }
 
 /// The doorbell of a group of workers; see the module's essay.
@@ -442,18 +447,28 @@ impl<R: Rules> EventCount<R> {
     /// A lost wake-up is healed, and told as [`Woken::TimedOut`]: count it, for it must not happen. At every `heartbeat` the sleeper looks whether there is `work` and nobody
     /// searches. That may be so for a moment, while a publisher stands between its publication and its look at the word, or a last searcher before its `more()`; so the
     /// sleeper looks [`SUSPICIONS`] times more, over a second heartbeat, and lets them ring, before it believes it.
+    ///
+    /// While somebody searches, nobody is woken. A searcher that is stopped would keep everybody asleep; so who finds work and a searcher at two heartbeats in a row gets up
+    /// ([`Woken::Overdue`]).
     pub fn sleep_watched(&self, seat: &Seat, parker: &Parker, heartbeat: Duration, mut work: impl FnMut() -> bool) -> Woken {
         debug_assert!(self.woken != 0, "work that lies about is no sign of a lost wake-up where those who were woken may take their time");
-        let mut suspicions = 0;
+        let (mut suspicions, mut vain) = (0, 0);
         while self.is_asleep(seat) {
             let token = parker.park_timeout(if suspicions == 0 { heartbeat } else { heartbeat / SUSPICIONS });
             // a token: woken, or stale
             if token {
                 continue;
             }
+            if !work() {
+                (suspicions, vain) = (0, 0);
+                continue;
+            }
             // relaxed: a hint, looked at again and again
-            if !work() || searching(self.word.load(Ordering::Relaxed)) > 0 {
-                suspicions = 0;
+            if searching(self.word.load(Ordering::Relaxed)) > 0 {
+                (suspicions, vain) = (0, vain + 1);
+                if vain > 1 && self.retract(seat) == Retracted::InTime {
+                    return Woken::Overdue;
+                }
                 continue;
             }
             suspicions += 1;

@@ -17,6 +17,7 @@ mod partitions;
 mod publishing;
 mod settling;
 mod shutdown;
+mod stopped;
 mod timing;
 mod together;
 
