@@ -1,17 +1,18 @@
 //! Who does what in a life: producers, handlers, consumers, the operator. Each has its own dice.
 
-use crate::oracle::{End, Oracle, Parcel, Reading, Trace, chance, roll};
+use crate::oracle::{End, Oracle, Parcel, Reading, Tally, Trace, chance, roll};
 use ringmill::rng::Rng;
+use ringmill::sync::Mutex;
 use ringmill::{
     Consumer, Context, Delivery, Job, JobError, JobId, Producer, PublishError, QueueHandle, RecvError, Runtime, ShutdownOptions,
     ShutdownReport, Verdict,
 };
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed},
 };
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the soak's own panics say.
@@ -19,9 +20,11 @@ pub const CHAOS: &str = "chaos";
 
 /// What the actors of a life share.
 pub struct Stage {
-    pub oracle: Arc<Oracle>,
+    pub oracle: &'static Oracle,
     pub lanes: usize,
     pub visibility: Duration,
+    /// Many jobs in large queues, instead of few in small ones.
+    pub flood: bool,
     /// The life winds down: no new jobs, no pauses.
     pub winding_down: AtomicBool,
     /// A job id lately published, for the operator to cancel.
@@ -31,6 +34,8 @@ pub struct Stage {
     /// A handler takes it and shuts it down.
     pub runtime: Mutex<Option<Runtime>>,
     pub report: Mutex<Option<ShutdownReport>>,
+    /// Deliveries that are never settled while the runtime lives.
+    pub forgotten: Mutex<Vec<Delivery<Parcel>>>,
     seeds: AtomicU64,
     seed: u64,
 }
@@ -40,16 +45,18 @@ thread_local! {
 }
 
 impl Stage {
-    pub fn new(oracle: Arc<Oracle>, lanes: usize, visibility: Duration, seed: u64) -> Arc<Self> {
+    pub fn new(oracle: &'static Oracle, lanes: usize, visibility: Duration, flood: bool, seed: u64) -> Arc<Self> {
         Arc::new(Stage {
             oracle,
             lanes,
             visibility,
+            flood,
             winding_down: AtomicBool::new(false),
             recent: Mutex::new(None),
             producer: Mutex::new(None),
             runtime: Mutex::new(None),
             report: Mutex::new(None),
+            forgotten: Mutex::new(Vec::new()),
             seeds: AtomicU64::new(0),
             seed,
         })
@@ -83,14 +90,16 @@ impl Stage {
 
     fn refused(&self, error: PublishError<Parcel>) -> bool {
         let closed = error.is_closed();
-        self.oracle.refused_closed.fetch_add(u64::from(closed), Relaxed);
+        if closed {
+            self.oracle.tally(Tally::RefusedClosed);
+        }
         error.into_inner().end(End::Refused);
         closed
     }
 
     fn accepted(&self, id: JobId) {
-        if let Ok(mut recent) = self.recent.try_lock() {
-            *recent = Some(id);
+        if id.get().is_multiple_of(64) {
+            *self.recent.lock() = Some(id);
         }
     }
 }
@@ -99,17 +108,21 @@ impl Stage {
 pub fn produce(stage: &Arc<Stage>, producer: &Producer<Parcel>) {
     let mut rng = stage.dice();
     while !stage.winding_down.load(Relaxed) {
-        let closed = match roll(&mut rng, 99) {
+        let most = if stage.flood { 999 } else { 99 };
+        let closed = match roll(&mut rng, most) {
             0..40 => one(stage, &mut rng, |job, _| producer.try_publish(job)),
             40..60 => one(stage, &mut rng, |job, _| producer.publish(job)),
             60..70 => one(stage, &mut rng, |job, rng| producer.publish_timeout(job, Duration::from_micros(roll(rng, 5_000)))),
             70..80 => one(stage, &mut rng, |job, rng| producer.publish_after(job, Duration::from_micros(roll(rng, 5_000)))),
             80..85 => reserved(stage, producer, &mut rng),
-            _ => batch(stage, producer, &mut rng),
+            85..100 => batch(stage, producer, 100, &mut rng),
+            _ => batch(stage, producer, 1_000, &mut rng),
         };
         match closed {
             None | Some(true) => return,
-            Some(false) if chance(&mut rng, 20) => std::thread::sleep(Duration::from_micros(roll(&mut rng, 500))),
+            Some(false) if chance(&mut rng, if stage.flood { 2 } else { 20 }) => {
+                std::thread::sleep(Duration::from_micros(roll(&mut rng, 500)))
+            }
             Some(false) => {}
         }
     }
@@ -148,20 +161,32 @@ fn reserved(stage: &Stage, producer: &Producer<Parcel>, rng: &mut Rng) -> Option
     Some(false)
 }
 
-fn batch(stage: &Stage, producer: &Producer<Parcel>, rng: &mut Rng) -> Option<bool> {
-    let count = 1 + roll(rng, 99) as usize;
-    let mut dice = rng.clone();
-    let mut parcels = std::iter::from_fn(|| stage.oracle.make()).take(count).map(|parcel| stage.job(parcel, &mut dice));
-    let batch = producer.publish_batch(&mut parcels);
-    rng.next_u64();
-    Some(batch.refused.is_some_and(|error| stage.refused(error)))
+fn batch(stage: &Stage, producer: &Producer<Parcel>, most: u64, rng: &mut Rng) -> Option<bool> {
+    let numbers = stage.oracle.numbers(1 + roll(rng, most - 1) as usize);
+    let mut jobs = numbers.map(|parcel| stage.job(parcel, rng)).peekable();
+    jobs.peek()?;
+    // what the queue has no room for comes when it has
+    while jobs.peek().is_some() && !stage.winding_down.load(Relaxed) {
+        let batch = producer.publish_batch(&mut jobs);
+        if let Some(error) = batch.refused {
+            if stage.refused(error) {
+                jobs.for_each(|job| job.into_payload().end(End::Refused));
+                return Some(true);
+            }
+            std::thread::yield_now();
+        }
+    }
+    jobs.for_each(|job| job.into_payload().end(End::Refused));
+    Some(false)
 }
 
 /// The handler of the push queue.
 pub fn handle(stage: &Arc<Stage>, parcel: &Parcel, context: &Context<Parcel>) -> Verdict {
     let reading = parcel.enter(context.fencing(), || context.is_current());
     let verdict = stage.with_dice(|rng| decide(stage, &reading, context, rng));
-    reading.check_current(|| context.is_current());
+    if !(reading.check_current(|| context.is_current()) && matches!(verdict, Verdict::Ack)) {
+        reading.unfinished();
+    }
     drop(reading);
     // outside of the dice: a panic would keep them
     if matches!(&verdict, Verdict::Reject(error) if error.reason() == CHAOS) {
@@ -194,7 +219,7 @@ fn decide(stage: &Stage, reading: &Reading<'_>, context: &Context<Parcel>, rng: 
 }
 
 fn publish_inside(stage: &Stage, rng: &mut Rng) {
-    let Ok(producer) = stage.producer.try_lock() else { return };
+    let producer = stage.producer.lock();
     let Some(producer) = &*producer else { return };
     // waits for nobody in a handler: `WouldDeadlock`
     one(stage, rng, |job, _| producer.publish_timeout(job, Duration::from_secs(3600)));
@@ -202,10 +227,10 @@ fn publish_inside(stage: &Stage, rng: &mut Rng) {
 
 /// Only in lives that leave their runtime to the handlers.
 fn shut_down_inside(stage: &Stage) {
-    let runtime = stage.runtime.lock().expect("nobody panics here").take();
+    let runtime = stage.runtime.lock().take();
     if let Some(runtime) = runtime {
         let report = runtime.shutdown(ShutdownOptions::default());
-        *stage.report.lock().expect("nobody panics here") = Some(report);
+        *stage.report.lock() = Some(report);
     }
 }
 
@@ -213,19 +238,24 @@ fn shut_down_inside(stage: &Stage) {
 pub fn consume(stage: &Arc<Stage>, consumer: &Consumer<Parcel>) {
     let mut rng = stage.dice();
     let mut kept: Vec<(Instant, Delivery<Parcel>)> = Vec::new();
-    loop {
+    let mut now = Instant::now();
+    for turn in 0u64.. {
         let received = match roll(&mut rng, 3) {
             0 => consumer.try_recv(),
             1 => consumer.recv_timeout(Duration::from_micros(roll(&mut rng, 2_000))),
             _ => consumer.recv_timeout(Duration::from_millis(20)),
         };
         match received {
-            Ok(delivery) if chance(&mut rng, 5) => kept.push((Instant::now() + stage.visibility * roll(&mut rng, 3) as u32, delivery)),
+            Ok(delivery) if chance(&mut rng, if stage.flood { 2 } else { 5 }) => {
+                kept.push((now + stage.visibility * roll(&mut rng, 3) as u32, delivery));
+            }
             Ok(delivery) => finish(stage, delivery, &mut rng),
             Err(RecvError::Closed) => break,
             Err(_) => std::thread::yield_now(),
         }
-        let now = Instant::now();
+        if turn.is_multiple_of(16) || !stage.flood {
+            now = Instant::now();
+        }
         while let Some(at) = kept.iter().position(|(until, _)| *until <= now) {
             finish(stage, kept.swap_remove(at).1, &mut rng);
         }
@@ -239,7 +269,7 @@ pub fn consume(stage: &Arc<Stage>, consumer: &Consumer<Parcel>) {
 fn finish(stage: &Stage, mut delivery: Delivery<Parcel>, rng: &mut Rng) {
     let fencing = delivery.fencing();
     let reading = delivery.payload().enter(fencing, || delivery.is_current());
-    if chance(rng, 1) {
+    if !stage.flood && chance(rng, 1) {
         std::thread::sleep(stage.visibility * 3);
     }
     reading.check_current(|| delivery.is_current());
@@ -247,33 +277,42 @@ fn finish(stage: &Stage, mut delivery: Delivery<Parcel>, rng: &mut Rng) {
     if chance(rng, 10) && delivery.extend(stage.visibility).is_ok() && delivery.fencing() <= fencing {
         stage.oracle.violation(format_args!("an extension did not move the fencing number on"));
     }
-    let settled = match roll(rng, 999) {
+    match roll(rng, 999) {
+        way @ 0..61 => unfinished(stage, delivery, &trace, way, rng),
+        61..81 => chain(stage, delivery, &trace, rng),
+        _ => acked(&trace, delivery.ack().is_ok()),
+    }
+}
+
+/// Ends a delivery otherwise than with an ack. That it was too late for that changes nothing here.
+fn unfinished(stage: &Stage, delivery: Delivery<Parcel>, trace: &Trace, way: u64, rng: &mut Rng) {
+    trace.unfinished();
+    let _ = match way {
         0..30 => delivery.retry("try again"),
         30..40 => delivery.snooze(Duration::from_micros(roll(rng, 3_000))),
         40..45 => delivery.reject("never"),
         45..50 => delivery.settle(Verdict::Discard),
         50..60 => return drop(delivery),
-        60..61 => {
-            stage.oracle.forgotten.fetch_add(1, Relaxed);
-            return std::mem::forget(delivery);
+        60..61 if !stage.flood => {
+            stage.oracle.tally(Tally::Forgotten);
+            return stage.forgotten.lock().push(delivery);
         }
-        61..81 => return chain(stage, delivery, &trace, rng),
-        _ => return acked(&trace, delivery.ack().is_ok()),
+        _ => delivery.settle(Verdict::RetryAfter(JobError::transient("soon"), Duration::ZERO)),
     };
-    let _ = settled;
 }
 
 fn acked(trace: &Trace, ok: bool) {
-    if ok {
-        trace.acked();
-    }
+    if ok { trace.acked() } else { trace.unfinished() }
 }
 
 fn chain(stage: &Stage, delivery: Delivery<Parcel>, trace: &Trace, rng: &mut Rng) {
     let Some(parcel) = stage.oracle.make() else { return acked(trace, delivery.ack().is_ok()) };
     match delivery.complete_with(stage.job(parcel, rng)) {
         Ok(()) => trace.acked(),
-        Err((_, next)) => next.into_payload().end(End::FollowUp),
+        Err((_, next)) => {
+            trace.unfinished();
+            next.into_payload().end(End::FollowUp);
+        }
     }
 }
 
@@ -281,10 +320,10 @@ fn chain(stage: &Stage, delivery: Delivery<Parcel>, trace: &Trace, rng: &mut Rng
 pub fn operate(stage: &Arc<Stage>, queue: &QueueHandle<Parcel>) {
     let mut rng = stage.dice();
     while !stage.winding_down.load(Acquire) {
-        std::thread::sleep(Duration::from_micros(roll(&mut rng, 1_000)));
+        std::thread::sleep(Duration::from_micros(roll(&mut rng, if stage.flood { 20_000 } else { 1_000 })));
         match roll(&mut rng, 99) {
             0..40 => {
-                let recent = *stage.recent.lock().expect("nobody panics here");
+                let recent = *stage.recent.lock();
                 recent.map(|id| queue.cancel(id));
             }
             40..50 => {

@@ -2,14 +2,15 @@
 
 use crate::actors::{Stage, consume, handle, operate, produce};
 use crate::books::{Outcome, check_end, check_rest};
-use crate::oracle::{End, Oracle, chance, roll};
+use crate::oracle::{End, Oracle, Tally, chance, roll};
 use ringmill::rng::Rng;
+use ringmill::sync::Mutex;
 use ringmill::{
     Backoff, DeadLetterConfig, DeadLetterOverflow, Discipline, Idle, Jitter, LaneConfig, Overflow, Placement, PoolConfig, QueueConfig,
     QueueHandle, RetryPolicy, Runtime, ShutdownOptions, ShutdownReport,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::Release};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 type Queue = QueueHandle<crate::oracle::Parcel>;
@@ -34,7 +35,7 @@ static STEP: AtomicU32 = AtomicU32::new(0);
 static STAGE: Mutex<String> = Mutex::new(String::new());
 
 pub fn whereabouts() -> String {
-    format!("step {} of {}, {} threads", STEP.load(Relaxed), STAGE.lock().expect("nobody panics here"), threads())
+    format!("step {} of {}, {} threads", STEP.load(Relaxed), STAGE.lock(), threads())
 }
 
 /// The threads of this process.
@@ -50,28 +51,46 @@ struct Shape {
     length: Duration,
 }
 
+/// What outlives the lives.
+pub struct World {
+    pub push: &'static Oracle,
+    pub pull: &'static Oracle,
+    pub threads: usize,
+}
+
+/// Jobs that a flood makes for each of its queues.
+pub const FLOOD: usize = 1_000_000;
+
 /// Lives one life of at most about `jobs` jobs.
-pub fn live(seed: u64, jobs: u64, threads_before: usize) -> Outcome {
+pub fn live(seed: u64, jobs: u64, world: &World) -> Outcome {
     let mut rng = Rng::new(seed);
+    let flood = chance(&mut rng, 700);
     let ending = [Ending::Rest, Ending::Rest, Ending::Graceful, Ending::TimedOut, Ending::Dropped, Ending::FromHandler];
     let shape = Shape {
-        workers: 1 + roll(&mut rng, 7) as usize,
+        workers: 1 + roll(&mut rng, 7) as usize + if flood { 4 } else { 0 },
         producers: 1 + roll(&mut rng, 3) as usize,
         consumers: 1 + roll(&mut rng, 2) as usize,
         ending: ending[roll(&mut rng, 5) as usize],
-        length: Duration::from_millis(20 + roll(&mut rng, 400)),
+        length: Duration::from_millis(20 + roll(&mut rng, if flood { 10_000 } else { 400 })),
     };
-    let quota = (jobs.clamp(2_000, 40_000) / 2) as usize;
-    let (push_config, visibility) = queue_config("push", &mut rng);
-    let (pull_config, pull_visibility) = queue_config("pull", &mut rng);
+    let quota = if flood { jobs.clamp(2_000, 2 * FLOOD as u64) } else { jobs.clamp(2_000, 40_000) } as usize / 2;
+    world.push.begin(quota);
+    world.pull.begin(quota);
+    let (push_config, visibility) = queue_config("push", flood, &mut rng);
+    let (pull_config, pull_visibility) = queue_config("pull", flood, &mut rng);
     let (push_lanes, pull_lanes) = (push_config.1, pull_config.1);
-    let push = Stage::new(Oracle::new("push", quota), push_lanes, visibility, rng.next_u64());
-    let pull = Stage::new(Oracle::new("pull", quota), pull_lanes, pull_visibility, rng.next_u64());
+    let push = Stage::new(world.push, push_lanes, visibility, flood, rng.next_u64());
+    let pull = Stage::new(world.pull, pull_lanes, pull_visibility, flood, rng.next_u64());
     let text = format!(
-        "life {seed}: {} workers, {} producers and {} consumers, {:?} after {:?}",
-        shape.workers, shape.producers, shape.consumers, shape.ending, shape.length
+        "life {seed}: {}, {} workers, {} producers and {} consumers, {:?} after {:?}",
+        if flood { "a flood" } else { "chaos" },
+        shape.workers,
+        shape.producers,
+        shape.consumers,
+        shape.ending,
+        shape.length
     );
-    STAGE.lock().expect("nobody panics here").clone_from(&text);
+    STAGE.lock().clone_from(&text);
     STEP.store(1, Relaxed);
 
     let mut builder = Runtime::builder().seed(seed);
@@ -88,15 +107,15 @@ pub fn live(seed: u64, jobs: u64, threads_before: usize) -> Outcome {
     builder.pool(pool).expect("the shape is valid");
     for (queue, stage) in [(&push_queue, &push), (&pull_queue, &pull)] {
         if chance(&mut rng, 300) {
-            let oracle = Arc::clone(&stage.oracle);
+            let oracle = stage.oracle;
             queue.on_dead_letter_overflow(move |letter| {
-                oracle.callback.fetch_add(1, Relaxed);
+                oracle.tally(Tally::Callback);
                 letter.into_payload().end(End::Letter);
             });
         }
     }
     let runtime = builder.build().expect("threads can be started");
-    *push.producer.lock().expect("nobody panics here") = Some(push_queue.producer().expect("accounts are left"));
+    *push.producer.lock() = Some(push_queue.producer().expect("accounts are left"));
     let actors = start(&shape, &push, &push_queue, &pull, &pull_queue);
     STEP.store(2, Relaxed);
     let until = Instant::now() + shape.length;
@@ -107,13 +126,13 @@ pub fn live(seed: u64, jobs: u64, threads_before: usize) -> Outcome {
     STEP.store(3, Relaxed);
     let report = finish(shape.ending, runtime, [(&push, &push_queue), (&pull, &pull_queue)], actors);
     STEP.store(6, Relaxed);
-    close_books(report, threads_before, [(push, push_queue), (pull, pull_queue)], text)
+    close_books(report, world.threads, [(push, push_queue), (pull, pull_queue)], text)
 }
 
-fn queue_config(name: &str, rng: &mut Rng) -> ((QueueConfig, usize), Duration) {
+fn queue_config(name: &str, flood: bool, rng: &mut Rng) -> ((QueueConfig, usize), Duration) {
     let lanes = 1 + roll(rng, 3) as usize;
-    let visibility = Duration::from_millis(4 + roll(rng, 12));
-    let capacity = [1, 2, 7, 16, 64, 500, 2_048][roll(rng, 6) as usize];
+    let visibility = Duration::from_millis(if flood { 2 + roll(rng, 4) } else { 4 + roll(rng, 12) });
+    let capacity = if flood { 1_024 << roll(rng, 5) } else { [1, 2, 7, 16, 64, 500, 2_048][roll(rng, 6) as usize] };
     let overflow = match roll(rng, 5) {
         0 => Overflow::DropOldest,
         1 => Overflow::DropNew,
@@ -213,19 +232,19 @@ fn finish(ending: Ending, runtime: Runtime, stages: [(&Arc<Stage>, &Queue); 2], 
 
 /// Leaves the runtime to a handler that feels like shutting it down; takes it back if none does.
 fn from_handler(runtime: Runtime, stage: &Arc<Stage>) -> Option<ShutdownReport> {
-    *stage.runtime.lock().expect("nobody panics here") = Some(runtime);
+    *stage.runtime.lock() = Some(runtime);
     let until = Instant::now() + Duration::from_millis(300);
     while Instant::now() < until {
-        if let Some(report) = stage.report.lock().expect("nobody panics here").take() {
+        if let Some(report) = stage.report.lock().take() {
             return Some(report);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    let runtime = stage.runtime.lock().expect("nobody panics here").take();
+    let runtime = stage.runtime.lock().take();
     match runtime {
         Some(runtime) => Some(runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::from_millis(100)))),
         None => loop {
-            if let Some(report) = stage.report.lock().expect("nobody panics here").take() {
+            if let Some(report) = stage.report.lock().take() {
                 return Some(report);
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -243,11 +262,11 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
             while let Some(letter) = queue.dead_letters().take() {
                 letter.into_payload().end(End::Letter);
             }
-            let forgotten = stage.oracle.forgotten.load(Relaxed);
+            let forgotten = stage.oracle.total(Tally::Forgotten);
             let snapshot = runtime.snapshot();
             let phases = snapshot.queue(queue.name()).expect("it is there").phases;
             let live = phases.ready + phases.running + phases.delayed + phases.held;
-            idle &= live == 0 && u64::from(queue.depth()) <= forgotten && stage.oracle.inside.load(Relaxed) == 0;
+            idle &= live == 0 && u64::from(queue.depth()) <= forgotten && stage.oracle.total(Tally::Inside) == 0;
         }
         if idle {
             break;
@@ -265,14 +284,13 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
     std::thread::sleep(Duration::from_millis(2));
     let snapshot = runtime.snapshot();
     for (stage, queue) in stages {
-        check_rest(&stage.oracle, "at rest", snapshot.queue(queue.name()).expect("it is there"));
+        check_rest(stage.oracle, "at rest", snapshot.queue(queue.name()).expect("it is there"));
     }
 }
 
 /// Everything that was given to the outside comes back, everything else is gone; then the books must add up.
 fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(Arc<Stage>, Queue); 2], shape: String) -> Outcome {
-    let mut outcome =
-        Outcome { shape, jobs: 0, deliveries: 0, expired: 0, stale: 0, panics: 0, dead: 0, handed_back: 0, violations: Vec::new() };
+    let mut outcome = Outcome { shape, ..Outcome::default() };
     let deadline = Instant::now() + Duration::from_secs(10);
     while threads() > threads_before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(200));
@@ -284,7 +302,7 @@ fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(
     STEP.store(7, Relaxed);
     let mut report = report;
     for (stage, queue) in &stages {
-        *stage.producer.lock().expect("nobody panics here") = None;
+        *stage.producer.lock() = None;
         let mut undone = report.as_mut().map_or_else(Vec::new, |report| report.take_undone(queue));
         undone.extend(queue.reclaim());
         while let Some(letter) = queue.dead_letters().take() {
@@ -295,12 +313,14 @@ fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(
         undone.into_iter().for_each(|undone| undone.payload.end(End::HandedBack));
         let now = queue.snapshot();
         if report.is_some() {
-            check_end(&stage.oracle, &now, count, queue.name() == "pull");
+            check_end(stage.oracle, &now, count, queue.name() == "pull");
         } else {
-            check_rest(&stage.oracle, "after its drop", &now);
+            check_rest(stage.oracle, "after its drop", &now);
         }
-        outcome.jobs += stage.oracle.made();
-        outcome.deliveries += stage.oracle.deliveries.load(Relaxed);
+        outcome.jobs += now.counts.accepted;
+        outcome.refused += stage.oracle.ended(End::Refused);
+        outcome.deliveries += stage.oracle.total(Tally::Deliveries);
+        outcome.retried += now.counts.retried;
         outcome.expired += now.counts.expired_leases;
         outcome.stale += now.counts.stale_settles;
         outcome.panics += now.counts.panics;
@@ -308,13 +328,15 @@ fn close_books(report: Option<ShutdownReport>, threads_before: usize, stages: [(
         outcome.handed_back += now.counts.handed_back;
     }
     drop(report);
-    let oracles = stages.map(|(stage, queue)| {
+    for (stage, queue) in stages {
+        // late, and after the shutdown: a failed attempt can be reclaimed
+        stage.forgotten.lock().clear();
+        queue.reclaim().into_iter().for_each(|undone| undone.payload.end(End::HandedBack));
+        let (oracle, stale) = (stage.oracle, queue.counts().stale_settles);
         drop(queue);
-        Arc::clone(&stage.oracle)
-    });
-    for oracle in oracles {
-        oracle.check_drops();
-        outcome.violations.append(&mut oracle.violations.lock().expect("nobody panics here"));
+        drop(stage);
+        oracle.check_jobs(stale);
+        outcome.violations.append(&mut oracle.violations.lock());
     }
     outcome
 }

@@ -1,14 +1,16 @@
 //! A chaos soak: seeded lives of whole runtimes on real threads, watched by an oracle that knows every job.
 //!
 //! ```text
-//! cargo run --release --example soak -- --seed 1 --jobs 1000000 --seconds 60
+//! cargo run --release --example soak -- --seed 1 --jobs 20000000 --seconds 60
 //! RUSTFLAGS="--cfg ringmill_chaos" cargo run --release --example soak
 //! ```
 //!
-//! A *life* is one runtime: a push queue on a pool of 1..=8 workers, a pull queue with its consumers, producers of every kind, an operator that cancels, pauses, purges
+//! A *life* is one runtime: a push queue on a pool of 1..=12 workers, a pull queue with its consumers, producers of every kind, an operator that cancels, pauses, purges
 //! and redrives, and an end of some kind: graceful, out of time, dropped, or asked for by a handler. 2 % of deliveries panic, 3 % retry, 0.1 % overrun their lease.
-//! After each life the books are closed: every payload that was made was dropped once or given back once, no delivery was anybody else's, the ledger balances, no
-//! wake-up was lost, every thread is gone.
+//! Some lives are short, with queues of 1 to 2 048 slots; most are *floods* of up to two million jobs, in batches, through queues of up to 32 768.
+//!
+//! After each life the books are closed: every payload that was made was dropped once or given back once, no delivery was anybody else's, no job that was refused ran, none
+//! ran again without a reason, the ledger balances, deliveries add up to what became of them, no wake-up was lost, every thread is gone. In the end the process must not have grown.
 //!
 //! Exit code 1 and the seed on any violation. A seed fixes the shape of its lives, not the schedule of their threads.
 
@@ -17,6 +19,7 @@
 mod actors;
 mod books;
 mod life;
+mod memory;
 mod oracle;
 
 use clap::Parser;
@@ -44,6 +47,9 @@ struct Options {
 /// When the current life must be over, in milliseconds since the start; a life that hangs is a violation.
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
 const LIFE_MAX: Duration = Duration::from_secs(60);
+/// What is allocated between two lives grows by no more than so many bytes (a name, a list of the standard library), once there were lives enough to tell.
+const GROWTH_MAX: i64 = 16_384;
+const LIVES_TO_JUDGE: usize = 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -52,7 +58,11 @@ fn main() -> ExitCode {
     let end = begun + Duration::from_secs(options.seconds);
     let mut rng = Rng::new(options.seed);
     let mut sum = books::Summary::default();
-    let threads = life::threads();
+    let mut memory = memory::Memory::new();
+    // the watchdog is a thread of ours
+    let threads = life::threads() + 1;
+    let jobs = life::FLOOD.min(options.jobs.max(40_000) as usize / 2);
+    let world = life::World { push: oracle::Oracle::new("push", jobs), pull: oracle::Oracle::new("pull", jobs), threads };
     let seed = std::sync::Arc::new(AtomicU64::new(0));
     watch(begun, std::sync::Arc::clone(&seed));
     while sum.jobs < options.jobs && Instant::now() < end {
@@ -60,8 +70,7 @@ fn main() -> ExitCode {
         seed.store(life, Relaxed);
         DEADLINE.store((begun.elapsed() + LIFE_MAX).as_millis() as u64, Relaxed);
         let left = options.jobs - sum.jobs;
-        // the watchdog is a thread of ours
-        let outcome = life::live(life, left, threads + 1);
+        let outcome = life::live(life, left, &world);
         DEADLINE.store(u64::MAX, Relaxed);
         if options.verbose || !outcome.violations.is_empty() {
             println!("{outcome}");
@@ -71,8 +80,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
         sum.add(&outcome);
+        memory.sample(sum.jobs);
     }
-    println!("seed {}: {sum} in {:.1} s; no violation", options.seed, begun.elapsed().as_secs_f64());
+    let (took, growth) = (begun.elapsed().as_secs_f64(), memory.growth());
+    println!("seed {}: {sum} in {took:.1} s, {:.2} M jobs/s; {growth}; no violation", options.seed, sum.jobs as f64 / 1e6 / took);
+    if growth.lives >= LIVES_TO_JUDGE && growth.bytes() > GROWTH_MAX {
+        println!("FAILED: it grows");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 

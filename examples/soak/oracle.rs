@@ -1,5 +1,9 @@
-//! What is known of every job from outside: who holds it, whether it was acked, where its payload went.
+//! What is known of every job from outside: who holds it, how often it ran and why again, whether it was acked, where its payload went.
+//!
+//! One record per job, written with single RMWs; counts are kept per thread. An oracle serves one queue of one life after another: a soak of any length has the same
+//! memory, so that whatever grows is the library's.
 
+use ringmill::sync::{CachePadded, Mutex};
 use ringmill::{Payload, rng::Rng};
 use std::cell::Cell;
 use std::fmt;
@@ -7,20 +11,25 @@ use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
-use std::sync::{Arc, Mutex};
 
 /// One job, seen from outside.
 #[derive(Default)]
+#[repr(align(32))]
 struct Record {
     /// The newest delivery that has begun, by its fencing number.
     newest: AtomicU64,
-    /// Handlers and consumers that read the payload now.
-    readers: AtomicU32,
-    /// How often the payload was dropped.
+    /// Handlers and consumers that read the payload now; above them, in [`RUN`]s, deliveries that began.
+    readers: AtomicU64,
+    /// Deliveries that ended otherwise than with an ack: after each of them there may be another one.
+    unfinished: AtomicU32,
+    /// How often the payload was dropped; [`MADE`] once it was made.
     drops: AtomicU32,
     /// Acks that were confirmed.
     acks: AtomicU32,
 }
+
+const RUN: u64 = 1 << 32;
+const MADE: u32 = 1 << 31;
 
 /// Where a payload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,89 +47,165 @@ pub enum End {
     FollowUp,
 }
 
-const ENDS: usize = 5;
+/// What is counted. The first five are the [`End`]s.
+#[derive(Debug, Clone, Copy)]
+#[repr(usize)]
+pub enum Tally {
+    /// Refusals by a closed queue: a publish that met the shutdown was accepted and handed back all the same.
+    RefusedClosed = 5,
+    /// Deliveries that began.
+    Deliveries,
+    /// Handlers that ran in the publisher's thread.
+    InCaller,
+    /// Acks of consumers that were confirmed.
+    Acks,
+    /// Letters that met the callback.
+    Callback,
+    /// Deliveries that are never settled while their runtime lives.
+    Forgotten,
+    /// Handlers that run now: counted up and down.
+    Inside,
+    Made,
+}
+
+const TALLIES: usize = 16;
+/// Threads that count at once without sharing a line.
+const SHARDS: usize = 32;
 
 /// The jobs of one queue of one life.
 pub struct Oracle {
     pub name: &'static str,
     cells: Box<[Record]>,
-    made: AtomicU64,
-    ends: [AtomicU64; ENDS],
-    /// Refusals by a closed queue: a publish that met the shutdown was accepted and handed back all the same.
-    pub refused_closed: AtomicU64,
-    /// Deliveries that began.
-    pub deliveries: AtomicU64,
-    /// Handlers that ran in the publisher's thread.
-    pub in_caller: AtomicU64,
-    /// Acks of consumers that were confirmed.
-    pub acks: AtomicU64,
-    /// Letters that met the callback.
-    pub callback: AtomicU64,
-    pub forgotten: AtomicU64,
-    /// Handlers that run now.
-    pub inside: AtomicU64,
+    /// Jobs of this life, at most all cells.
+    quota: AtomicUsize,
+    next: AtomicUsize,
+    tallies: [CachePadded<[AtomicU64; TALLIES]>; SHARDS],
     pub over: AtomicBool,
     pub violations: Mutex<Vec<String>>,
 }
 
+thread_local! {
+    static SHARD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Relaxed) % SHARDS
+    };
+}
+
 impl Oracle {
-    pub fn new(name: &'static str, jobs: usize) -> Arc<Self> {
-        Arc::new(Oracle {
+    /// An oracle for lives of at most `jobs` jobs, for as long as the process runs.
+    pub fn new(name: &'static str, jobs: usize) -> &'static Self {
+        Box::leak(Box::new(Oracle {
             name,
             cells: (0..jobs).map(|_| Record::default()).collect(),
-            made: AtomicU64::new(0),
-            ends: Default::default(),
-            refused_closed: AtomicU64::new(0),
-            deliveries: AtomicU64::new(0),
-            in_caller: AtomicU64::new(0),
-            acks: AtomicU64::new(0),
-            callback: AtomicU64::new(0),
-            forgotten: AtomicU64::new(0),
-            inside: AtomicU64::new(0),
+            quota: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            tallies: Default::default(),
             over: AtomicBool::new(false),
             violations: Mutex::new(Vec::new()),
-        })
+        }))
+    }
+
+    /// A new life begins: nothing of the last one is left, or its books did not close.
+    pub fn begin(&self, jobs: usize) {
+        for cell in &self.cells[..self.used()] {
+            cell.newest.store(0, Relaxed);
+            cell.readers.store(0, Relaxed);
+            cell.unfinished.store(0, Relaxed);
+            cell.drops.store(0, Relaxed);
+            cell.acks.store(0, Relaxed);
+        }
+        self.tallies.iter().flat_map(|shard| shard.iter()).for_each(|count| count.store(0, Relaxed));
+        self.over.store(false, Relaxed);
+        self.quota.store(jobs.min(self.cells.len()), Relaxed);
+        self.next.store(0, Relaxed);
+    }
+
+    fn used(&self) -> usize {
+        self.next.load(Relaxed).min(self.quota.load(Relaxed))
+    }
+
+    /// The numbers of the next jobs: up to `count`, fewer at the end of the life.
+    pub fn numbers(&'static self, count: usize) -> Numbers {
+        let (quota, from) = (self.quota.load(Relaxed), self.next.fetch_add(count, Relaxed));
+        if from + count >= quota {
+            self.over.store(true, Relaxed);
+        }
+        Numbers { oracle: self, next: from.min(quota), end: (from + count).min(quota) }
     }
 
     /// The next payload, while the life has jobs left.
-    pub fn make(self: &Arc<Self>) -> Option<Parcel> {
-        let id = self.made.fetch_add(1, Relaxed);
-        if (id as usize) < self.cells.len() {
-            return Some(Parcel {
-                id: id as usize,
-                magic: id ^ MAGIC,
-                end: AtomicUsize::new(End::Inside as usize),
-                oracle: Arc::clone(self),
-            });
-        }
-        self.made.fetch_sub(1, Relaxed);
-        self.over.store(true, Relaxed);
-        None
+    pub fn make(&'static self) -> Option<Parcel> {
+        self.numbers(1).next()
     }
 
-    pub fn made(&self) -> u64 {
-        self.made.load(Relaxed)
+    pub fn tally(&self, what: Tally) {
+        self.count(what as usize, 1);
+    }
+
+    fn count(&self, what: usize, by: u64) {
+        self.tallies[SHARD.with(|shard| *shard)][what].fetch_add(by, Relaxed);
+    }
+
+    fn sum(&self, what: usize) -> u64 {
+        self.tallies.iter().fold(0, |sum, shard| sum.wrapping_add(shard[what].load(Relaxed)))
+    }
+
+    pub fn total(&self, what: Tally) -> u64 {
+        self.sum(what as usize)
     }
 
     pub fn ended(&self, end: End) -> u64 {
-        self.ends[end as usize].load(Relaxed)
+        self.sum(end as usize)
     }
 
     pub fn violation(&self, text: fmt::Arguments<'_>) {
-        let mut violations = self.violations.lock().expect("nobody panics here");
+        let mut violations = self.violations.lock();
         if violations.len() < 20 {
             violations.push(format!("{}: {text}", self.name));
         }
     }
 
-    /// After everything is gone: every payload was dropped once, but those that a forgotten delivery still holds, and with them the queue.
-    pub fn check_drops(&self) {
-        let drops = |cell: &Record| cell.drops.load(Acquire);
-        let kept = self.cells.iter().take(self.made() as usize).filter(|cell| drops(cell) == 0).count() as u64;
-        let forgotten = self.forgotten.load(Relaxed);
-        if kept > forgotten {
-            self.violation(format_args!("{kept} payloads were never dropped, {forgotten} deliveries were forgotten"));
+    /// After everything is gone: every payload that was made was dropped, once; and no job ran again without a reason. `stale` settlements told nobody but the library
+    /// that they were late.
+    pub fn check_jobs(&self, stale: u64) {
+        let (mut kept, mut unexplained) = (0u64, 0u64);
+        for (id, cell) in self.cells[..self.used()].iter().enumerate() {
+            let drops = cell.drops.load(Acquire);
+            kept += u64::from(drops == MADE);
+            if drops != 0 && drops & MADE == 0 {
+                self.violation(format_args!("payload {id} was dropped and never made"));
+            }
+            let runs = cell.readers.load(Acquire) / RUN;
+            let reasons = u64::from(cell.unfinished.load(Acquire)) + 1;
+            unexplained += runs.saturating_sub(reasons);
         }
+        if kept > 0 {
+            self.violation(format_args!("{kept} payloads were never dropped"));
+        }
+        if unexplained > stale {
+            self.violation(format_args!("{unexplained} deliveries came again without a reason, {stale} settlements were stale"));
+        }
+    }
+}
+
+/// Numbers of jobs that are to be made.
+pub struct Numbers {
+    oracle: &'static Oracle,
+    next: usize,
+    end: usize,
+}
+
+impl Iterator for Numbers {
+    type Item = Parcel;
+
+    fn next(&mut self) -> Option<Parcel> {
+        let id = self.next;
+        (id < self.end).then(|| {
+            self.next += 1;
+            self.oracle.tally(Tally::Made);
+            self.oracle.cells[id].drops.fetch_or(MADE, Relaxed);
+            Parcel { id: id as u32, end: AtomicU32::new(End::Inside as u32), magic: id as u64 ^ MAGIC, oracle: self.oracle }
+        })
     }
 }
 
@@ -128,10 +213,10 @@ const MAGIC: u64 = 0xC0FF_EE00_D15E_A5E5;
 
 /// A payload that knows when it dies.
 pub struct Parcel {
-    id: usize,
+    id: u32,
+    end: AtomicU32,
     magic: u64,
-    end: AtomicUsize,
-    oracle: Arc<Oracle>,
+    oracle: &'static Oracle,
 }
 
 impl Payload for Parcel {}
@@ -139,23 +224,26 @@ impl Payload for Parcel {}
 impl Parcel {
     /// The owner has it by value and drops it.
     pub fn end(self, end: End) {
-        self.end.store(end as usize, Relaxed);
+        if end == End::Refused && self.cell().readers.load(Acquire) >= RUN {
+            self.oracle.violation(format_args!("job {} was refused and delivered all the same", self.id));
+        }
+        self.end.store(end as u32, Relaxed);
     }
 
     /// A delivery begins. `fencing` is 0 in the publisher's own thread.
     pub fn enter(&self, fencing: u64, is_current: impl FnOnce() -> bool) -> Reading<'_> {
         let cell = self.cell();
-        cell.readers.fetch_add(1, AcqRel);
-        self.oracle.inside.fetch_add(1, Relaxed);
-        if self.magic != self.id as u64 ^ MAGIC || cell.drops.load(Acquire) != 0 {
+        cell.readers.fetch_add(if fencing == 0 { 1 } else { RUN + 1 }, AcqRel);
+        self.oracle.tally(Tally::Inside);
+        if self.magic != u64::from(self.id) ^ MAGIC || cell.drops.load(Acquire) != MADE {
             self.oracle.violation(format_args!("payload {} was delivered after its drop", self.id));
         }
         let reading = Reading { parcel: self, fencing: Cell::new(fencing) };
         if fencing == 0 {
-            self.oracle.in_caller.fetch_add(1, Relaxed);
+            self.oracle.tally(Tally::InCaller);
             return reading;
         }
-        self.oracle.deliveries.fetch_add(1, Relaxed);
+        self.oracle.tally(Tally::Deliveries);
         // a stale delivery may come late, but no number comes twice
         if cell.newest.fetch_max(fencing, AcqRel) == fencing {
             self.oracle.violation(format_args!("job {}: two deliveries are number {fencing}", self.id));
@@ -167,23 +255,23 @@ impl Parcel {
     }
 
     fn cell(&self) -> &Record {
-        &self.oracle.cells[self.id]
+        &self.oracle.cells[self.id as usize]
     }
 }
 
 impl Drop for Parcel {
     fn drop(&mut self) {
         let cell = self.cell();
-        if self.magic != self.id as u64 ^ MAGIC {
+        if self.magic != u64::from(self.id) ^ MAGIC {
             self.oracle.violation(format_args!("a payload was dropped that is none, {}", self.id));
         }
-        if cell.drops.fetch_add(1, AcqRel) != 0 {
+        if cell.drops.fetch_add(1, AcqRel) != MADE {
             self.oracle.violation(format_args!("payload {} was dropped twice", self.id));
         }
-        if cell.readers.load(Acquire) != 0 {
+        if !cell.readers.load(Acquire).is_multiple_of(RUN) {
             self.oracle.violation(format_args!("payload {} was dropped while somebody reads it", self.id));
         }
-        self.oracle.ends[self.end.load(Relaxed)].fetch_add(1, Relaxed);
+        self.oracle.count(self.end.load(Relaxed) as usize, 1);
     }
 }
 
@@ -202,44 +290,60 @@ impl Reading<'_> {
         }
     }
 
-    /// At most one delivery is current: if a newer one has begun, this one must know that it is not.
-    pub fn check_current(&self, is_current: impl FnOnce() -> bool) {
+    /// At most one delivery is current: if a newer one has begun, this one must know that it is not. True if it is, or was just now.
+    pub fn check_current(&self, is_current: impl Fn() -> bool) -> bool {
         let newest = self.parcel.cell().newest.load(Acquire);
-        if self.fencing.get() != 0 && newest > self.fencing.get() && is_current() {
+        let current = is_current();
+        if self.fencing.get() != 0 && newest > self.fencing.get() && current {
             self.parcel.oracle.violation(format_args!("job {}: {} is current beside {newest}", self.parcel.id, self.fencing.get()));
         }
+        current
+    }
+
+    /// The delivery ends otherwise than with an ack: the job may come again.
+    pub fn unfinished(&self) {
+        self.parcel.cell().unfinished.fetch_add(1, AcqRel);
     }
 
     /// What is left of a reading whose payload may be gone when the outcome is known.
     pub fn leave(self) -> Trace {
-        Trace { id: self.parcel.id, oracle: Arc::clone(&self.parcel.oracle) }
+        Trace { id: self.parcel.id, oracle: self.parcel.oracle }
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         let cell = self.parcel.cell();
-        if cell.drops.load(Acquire) != 0 {
+        if cell.drops.load(Acquire) != MADE {
             self.parcel.oracle.violation(format_args!("payload {} was dropped under its reader", self.parcel.id));
         }
         cell.readers.fetch_sub(1, AcqRel);
-        self.parcel.oracle.inside.fetch_sub(1, Relaxed);
+        self.parcel.oracle.count(Tally::Inside as usize, 1u64.wrapping_neg());
     }
 }
 
 /// A job by its number.
 pub struct Trace {
-    id: usize,
-    oracle: Arc<Oracle>,
+    id: u32,
+    oracle: &'static Oracle,
 }
 
 impl Trace {
+    fn cell(&self) -> &Record {
+        &self.oracle.cells[self.id as usize]
+    }
+
     /// The ack was confirmed.
     pub fn acked(&self) {
-        self.oracle.acks.fetch_add(1, Relaxed);
-        if self.oracle.cells[self.id].acks.fetch_add(1, AcqRel) != 0 {
+        self.oracle.tally(Tally::Acks);
+        if self.cell().acks.fetch_add(1, AcqRel) != 0 {
             self.oracle.violation(format_args!("job {} was acked twice", self.id));
         }
+    }
+
+    /// As [`Reading::unfinished`]. Before the library is told: a redelivery must find its reason.
+    pub fn unfinished(&self) {
+        self.cell().unfinished.fetch_add(1, AcqRel);
     }
 }
 
