@@ -146,6 +146,8 @@ pub mod limits;
 pub mod queue;
 mod request;
 #[cfg(all(test, not(loom)))]
+mod tests;
+#[cfg(all(test, not(loom)))]
 mod tidy;
 #[cfg(feature = "config")]
 pub mod topology;
