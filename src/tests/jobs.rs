@@ -53,14 +53,21 @@ impl Model for Jobs {
 
     fn step(&self, state: &State, history: &[Event<Operation>], at: usize) -> Vec<State> {
         let operation = &history[at].operation;
+        let passes = |at| beside(history, at).any(|other| matches!(other, Operation::TimePasses));
         // leases run out one by one, at any time while time passes
+        let time_passes = matches!(operation, Operation::TimePasses) || passes(at);
+        let expired = if time_passes { expiries(state) } else { vec![state.clone()] };
+        // who is about to receive has a job in hand; if time passes meanwhile it may be taken back, and then it is the last in its lane
+        let has_hand = |(other, event): &(usize, &Event<_>)| {
+            matches!(event.operation, Operation::Receive(_)) && (*other == at || event.overlaps(&history[at])) && passes(*other)
+        };
+        let hands = history.iter().enumerate().filter(has_hand).count();
+        let befores = expired.into_iter().flat_map(|state| taken_back(state, hands));
         if matches!(operation, Operation::TimePasses) {
-            return expiries(state);
+            return befores.collect();
         }
         let alone = beside(history, at).next().is_none();
-        let time_passes = beside(history, at).any(|other| matches!(other, Operation::TimePasses));
-        let befores = if time_passes { expiries(state) } else { vec![state.clone()] };
-        befores.into_iter().filter_map(|before| self.answer(before, operation, alone)).collect()
+        befores.filter_map(|before| self.answer(before, operation, alone)).collect()
     }
 }
 
@@ -111,6 +118,27 @@ fn expiries(state: &State) -> Vec<State> {
             }
         }
         at += 1;
+    }
+    found
+}
+
+/// Any of the first jobs, as many as there are hands that may have held them, may have come back behind the others.
+fn taken_back(state: State, hands: usize) -> Vec<State> {
+    let mut found = vec![state];
+    let mut begin = 0;
+    for _ in 0..hands {
+        let end = found.len();
+        for at in begin..end {
+            for place in 0..hands.min(found[at].waiting.len()) {
+                let mut next = found[at].clone();
+                let job = next.waiting.remove(place);
+                next.waiting.push(job);
+                if !found.contains(&next) {
+                    found.push(next);
+                }
+            }
+        }
+        begin = end;
     }
     found
 }

@@ -7,8 +7,8 @@ use crate::partitions::Place;
 use crate::sync::chaos;
 use crate::{Binding, DeadLetterConfig, Dedupe, End, Exchange, ExchangeConfig, Job, JobError, JobId, PublishError, Verdict};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, OnceLock};
 
 /// Two queues that an exchange leads to, under the manual clock.
 struct World {
@@ -465,13 +465,20 @@ fn worker_stopped_at(place: &'static str) {
     let (stop, stopped) = channel();
     let (go, told) = channel();
     let unsprung = Mutex::new(Some((stop, told)));
+    let trapped = OnceLock::new();
+    let has_stopped = Arc::new(AtomicBool::new(false));
     let done = Done::default();
-    let seen = Arc::clone(&done);
+    let (seen, stands) = (Arc::clone(&done), Arc::clone(&has_stopped));
     let mut builder = Runtime::builder();
     builder.pool(PoolConfig::new("default").workers(2)).unwrap();
     let handler = move |number: &u32, _: &_| {
         if let Some((stop, told)) = unsprung.lock().unwrap().take() {
+            trapped.set(std::thread::current().id()).unwrap();
             trap(place, stop, told);
+        }
+        // the other worker leaves the jobs to the one with the trap, until that one stands
+        while trapped.get() != Some(&std::thread::current().id()) && !stands.load(SeqCst) {
+            std::thread::sleep(ms(1));
         }
         seen.lock().unwrap().insert(*number);
     };
@@ -485,6 +492,7 @@ fn worker_stopped_at(place: &'static str) {
         published += 1;
         std::thread::sleep(ms(1));
     }
+    has_stopped.store(true, SeqCst);
     drop(stopped);
     let later = published..published + 20;
     later.clone().for_each(|number| accepted(producer.publish(number)));
