@@ -12,7 +12,7 @@ mod bad_input;
 mod examples;
 mod source;
 
-use source::{Source, after_each, edges_in, is_word, says_word, sources, walk};
+use source::{Source, after_each, edges_in, is_word, says_word, sources, tested_code, walk};
 
 // ---- the tables ----
 
@@ -315,9 +315,7 @@ fn every_rule_can_fail() {
 #[test]
 fn the_tests_that_the_docs_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    ["src", "loom-tests", "proptests", "examples", "compile-fail/tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
-    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect();
+    let code = tested_code(root);
     for page in ["testing", "guarantees", "adr/0009-the-first-wave-of-retries"] {
         let text = fs::read_to_string(root.join(format!("docs/{page}.md"))).expect("the page is there");
         let named = text.split('`').filter(|said| {

@@ -1,6 +1,6 @@
 //! The table of bad inputs in `docs/testing.md`: every row has a test, and every test that is named there is one.
 
-use super::source::walk;
+use super::source::tested_code;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -59,9 +59,7 @@ fn rows(page: &str, tests: &BTreeSet<&str>) -> (usize, Vec<String>) {
 #[test]
 fn every_bad_input_has_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    ["src", "loom-tests", "proptests", "examples", "compile-fail/tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
-    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect();
+    let code = tested_code(root);
     let page = fs::read_to_string(root.join("docs/testing.md")).expect("the page is there");
     let (count, found) = rows(&page, &tests_in(&code));
     assert!(found.is_empty(), "{} findings:\n{}", found.len(), found.join("\n"));

@@ -106,6 +106,13 @@ pub(super) fn says_word(code: &str, word: &str) -> bool {
     after_each(code, word).any(|rest| !rest.starts_with(is_word))
 }
 
+/// The text of every file that may hold tests, one after the other.
+pub(super) fn tested_code(root: &Path) -> String {
+    let mut files = Vec::new();
+    ["src", "loom-tests", "proptests", "examples", "compile-fail/tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect()
+}
+
 pub(super) fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder is readable").map(|entry| entry.expect("the folder is readable").path()) {
         if entry.is_dir() { walk(&entry, files) } else { files.push(entry) }
