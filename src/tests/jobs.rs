@@ -58,22 +58,25 @@ impl Model for Jobs {
         let time_passes = matches!(operation, Operation::TimePasses) || passes(at);
         let expired = if time_passes { expiries(state) } else { vec![state.clone()] };
         // who is about to receive has a job in hand; if time passes meanwhile it may be taken back, and then it is the last in its lane
-        let has_hand = |(other, event): &(usize, &Event<_>)| {
-            matches!(event.operation, Operation::Receive(_)) && (*other == at || event.overlaps(&history[at])) && passes(*other)
+        let hands = || {
+            history
+                .iter()
+                .enumerate()
+                .filter(|(other, event)| matches!(event.operation, Operation::Receive(_)) && (*other == at || event.overlaps(&history[at])))
         };
-        let hands = history.iter().enumerate().filter(has_hand).count();
-        let befores = expired.into_iter().flat_map(|state| taken_back(state, hands));
+        let befores = expired.into_iter().flat_map(|state| taken_back(state, hands().filter(|(other, _)| passes(*other)).count()));
         if matches!(operation, Operation::TimePasses) {
             return befores.collect();
         }
         let alone = beside(history, at).next().is_none();
-        befores.filter_map(|before| self.answer(before, operation, alone)).collect()
+        let hands = hands().count();
+        befores.filter_map(|before| self.answer(&before, operation, hands, alone)).collect()
     }
 }
 
 impl Jobs {
-    /// The state after `operation`, if its answer is right in `state`.
-    fn answer(&self, state: State, operation: &Operation, alone: bool) -> Option<State> {
+    /// The state after `operation`, if its answer is right in `state`. `hands`: as many of the first jobs may be in somebody's hand.
+    fn answer(&self, state: &State, operation: &Operation, hands: usize, alone: bool) -> Option<State> {
         let mut next = state.clone();
         let right = match *operation {
             Operation::Publish { job, accepted: true } => {
@@ -84,9 +87,11 @@ impl Jobs {
             Operation::Publish { accepted: false, .. } => state.occupied() == self.capacity || !alone,
             Operation::Receive(None) => state.waiting.is_empty() || !alone,
             Operation::Receive(Some((job, attempt))) => {
+                // publishes and returns go into one ring, in which nothing overtakes; but a job in another's hand is passed by, and may be stolen out of it
+                let place = state.waiting.iter().take(hands).position(|waiting| *waiting == (job, attempt - 1));
+                place.inspect(|&place| drop(next.waiting.remove(place)));
                 next.running.push((job, attempt));
-                // publishes and returns go into one ring, in which nothing overtakes
-                !state.waiting.is_empty() && next.waiting.remove(0) == (job, attempt - 1)
+                place.is_some()
             }
             Operation::Ack { job, attempt, counted } => {
                 let hands = if counted { &mut next.running } else { &mut next.stale };
@@ -221,7 +226,10 @@ fn unexplained(seed: u64, rounds: u64, honest: bool) -> (u64, u64) {
             if !explains(&Jobs { capacity: CAPACITY }, State::default(), &history) {
                 count += 1;
                 if honest {
-                    panic!("seed {seed}, round {round}: no order explains {history:#?}");
+                    let mut history = history;
+                    history.sort_by_key(|event| event.called);
+                    let lines: String = history.iter().map(|event| format!("\n{event:?}")).collect();
+                    panic!("seed {seed}, round {round}: no order explains{lines}");
                 }
             }
         },
