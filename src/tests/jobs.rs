@@ -89,7 +89,9 @@ impl Jobs {
             Operation::Receive(Some((job, attempt))) => {
                 // publishes and returns go into one ring, in which nothing overtakes; but a job in another's hand is passed by, and may be stolen out of it
                 let place = state.waiting.iter().take(hands).position(|waiting| *waiting == (job, attempt - 1));
-                place.inspect(|&place| drop(next.waiting.remove(place)));
+                if let Some(place) = place {
+                    next.waiting.remove(place);
+                }
                 next.running.push((job, attempt));
                 place.is_some()
             }

@@ -386,7 +386,9 @@ fn payloads_of_every_shape_go_round() {
     goes_round(|_| ());
     goes_round(Aligned);
     goes_round(|n| Big([n; 4096]));
-    goes_round(|n| [n; 1 << 16]);
+    // a build without optimisation has a copy in every frame that it passes
+    let huge = std::thread::Builder::new().stack_size(32 << 20).spawn(|| goes_round(|n| [n; 1 << 16])).unwrap();
+    huge.join().unwrap();
     goes_round(|n| if n % 2 == 0 { Niche::None } else { Niche::Text(n.to_string().into()) });
     goes_round(|n| (n % 3 != 0).then(|| Box::new(n)));
     goes_round(|n| vec![n; usize::from(n)]);
