@@ -93,7 +93,10 @@ impl OrderKey {
         if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
             return OrderKey((bytes.len() as u64 + 1) << 1);
         }
-        OrderKey(secret().0.hash_one(bytes) | 1)
+        // (not `hash_one`, which hashes the length first: the bytes are all there is, and the hash ends with their number)
+        let mut hasher = secret().0.build_hasher();
+        hasher.write(bytes);
+        OrderKey(hasher.finish() | 1)
     }
 
     /// True when there is a key, fit or not.

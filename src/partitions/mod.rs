@@ -70,7 +70,6 @@
 //! |---|---|---|---|
 //! | `partition.enter` | the push's CAS | whoever takes the inbox | link, place and description of every job in it |
 //! | `partition.pass` | the token is given back; a key waits no more | the token is taken | everything that the last job's handler did |
-//! | `partition.ready` | the bit is set | the bit is cleared | the push, or the release |
 //!
 //! # How it is checked
 //!

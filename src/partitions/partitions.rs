@@ -102,10 +102,12 @@ impl<R: Rules> Partitions<R> {
         place.partition(self.bits)
     }
 
-    /// Asks for the line of a partition that a job with this key is about to enter.
+    /// Asks for the lines that a job with this key is about to change, in this lane: that of its partition, and that of the bit which says that it is ready.
     #[inline]
-    pub fn prefetch(&self, key: OrderKey) {
-        prefetch_for_write(self.of(Place::new(key, 0)));
+    pub fn prefetch(&self, key: OrderKey, lane: usize) {
+        let at = Place::new(key, lane).partition(self.bits);
+        prefetch_for_write(&self.partitions[at]);
+        self.ready[lane].prefetch(at);
     }
 
     #[inline]
@@ -208,43 +210,53 @@ impl<R: Rules> Partitions<R> {
 
     fn take_from(&self, links: &impl Links, lane: usize, seat: &mut Seat, at_home: bool, out: &mut [(u32, u16)]) -> usize {
         let ready = &self.ready[lane];
-        let words = ready.words();
+        let (words, want) = (ready.words(), out.len());
         let (first, bit) = (seat.at / WORD, seat.at % WORD);
-        let mut taken = 0;
         // once round: from the bit at which the last look ended, and at last what lies before it in the same word
-        for step in 0..=words {
-            let word = (first + step) % words;
-            let turn = match step {
-                0 => u64::MAX << bit,
-                _ if step == words => !(u64::MAX << bit),
-                _ => u64::MAX,
-            };
-            let mask = if at_home { turn & seat.mine[word] } else { turn };
-            while taken < out.len() {
-                let found = if R::CLEARS_FIRST { ready.clear(word, mask, out.len() - taken) } else { ready.bits(word) & mask };
-                if found == 0 {
+        let mut step = 0;
+        while step <= words && want > 0 {
+            let mut found = 0;
+            while step <= words {
+                let word = (first + step) & (words - 1);
+                let turn = match step {
+                    0 => u64::MAX << bit,
+                    _ if step == words => !(u64::MAX << bit),
+                    _ => u64::MAX,
+                };
+                let mask = if at_home { turn & seat.mine[word] } else { turn };
+                let bits = if R::CLEARS_FIRST { ready.clear(word, mask, want - found) } else { ready.bits(word) & mask };
+                // the lines of all of them at once, before the first is waited for
+                for partition in ones(bits).map(|bit| word * WORD + bit) {
+                    prefetch_for_write(&self.partitions[partition]);
+                    out[found].1 = partition as u16;
+                    found += 1;
+                }
+                if found == want {
                     break;
                 }
-                // the lines of all of them at once, before the first is waited for
-                ones(found).for_each(|bit| prefetch_for_write(&self.partitions[word * WORD + bit]));
-                for partition in ones(found).map(|bit| word * WORD + bit) {
-                    if let Some(index) = self.partitions[partition].take::<R>(links, &self.places) {
-                        links.prefetch(index);
-                        out[taken] = (index, partition as u16);
-                        taken += 1;
-                    }
-                    seat.at = (partition + 1) % self.count();
+                step += 1;
+            }
+            let mut taken = 0;
+            for at in 0..found {
+                let partition = out[at].1;
+                if let Some(index) = self.partitions[usize::from(partition)].take::<R>(links, &self.places) {
+                    links.prefetch(index);
+                    out[taken] = (index, partition);
+                    taken += 1;
                 }
                 if !R::CLEARS_FIRST {
                     // a model's mutation
-                    ready.clear(word, found, WORD);
+                    ready.clear(usize::from(partition) / WORD, 1 << (usize::from(partition) % WORD), 1);
                 }
             }
-            if taken == out.len() {
-                break;
+            if let Some(last) = found.checked_sub(1) {
+                seat.at = (usize::from(out[last].1) + 1) & (self.count() - 1);
+            }
+            if taken > 0 {
+                return taken;
             }
         }
-        taken
+        0
     }
 
     /// A hint that a partition is ready.

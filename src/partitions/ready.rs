@@ -1,11 +1,8 @@
 //! Which partitions are ready, for one lane: a bit each.
 
 use super::rules::Rules;
-use crate::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use crate::sync::{CachePadded, full_fence_after_rmw};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{CachePadded, full_fence_after_rmw, prefetch_for_write};
 
 /// Bits of a word.
 pub(super) const WORD: usize = 64;
@@ -28,9 +25,15 @@ impl Ready {
         let (word, bit) = (&self.0[partition / WORD], 1 << (partition % WORD));
         // relaxed: ordered by the fence
         if word.load(Relaxed) & bit == 0 {
-            // edge partition.ready, release: the push, or the release, that made it ready
-            word.fetch_or(bit, Release);
+            // relaxed: ordered by the fence
+            word.fetch_or(bit, Relaxed);
         }
+    }
+
+    /// Asks for the line of a partition's bit, which is about to be set.
+    #[inline]
+    pub(super) fn prefetch(&self, partition: usize) {
+        prefetch_for_write(&self.0[partition / WORD]);
     }
 
     /// Clears up to `want` bits of `mask` in one word, lowest first. Says which were set, for the caller to look at.
@@ -42,8 +45,8 @@ impl Ready {
             return 0;
         }
         let chosen = lowest(set, want);
-        // edge partition.ready, acquire: what made them ready
-        let cleared = self.0[word].fetch_and(!chosen, Acquire) & chosen;
+        // relaxed: ordered by the fence, on either side
+        let cleared = self.0[word].fetch_and(!chosen, Relaxed) & chosen;
         full_fence_after_rmw();
         cleared
     }

@@ -76,14 +76,14 @@ impl<T> Queue<T> {
 
     /// What can be refused of a job's keys before it costs anything.
     #[inline(never)]
-    pub(super) fn check_keys(&self, job: &Job<T>, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn check_keys(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if job.order.is_some() {
             self.check_order_key(job.order)?;
             if let Some(order) = &self.order {
-                order.partitions.prefetch(job.order);
+                order.partitions.prefetch(job.order, job.lane);
             }
         }
-        if self.dedupes(job) { self.check_key(job.key, now) } else { Ok(()) }
+        if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
     }
 
     /// Refuses a partition key that is none, where it matters.

@@ -329,7 +329,7 @@ impl<T: Payload> Queue<T> {
             return Err(Refusal::Closed);
         }
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
-        if self.tracks { self.check_keys(job, now()) } else { Ok(()) }
+        if self.tracks { self.check_keys(job, now) } else { Ok(()) }
     }
 
     /// Names the job, fills the slot and sends it on its way.
