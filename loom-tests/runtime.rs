@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `flow` | publishers, claimers, sleepers, waiting publishers |
 //! | `lease` | settlements, leases that run out, thieves, delays, cancels |
+//! | `letters` | dead letters that move on, and whoever else wants them |
+//! | `windows` | a payload that is replaced, against its window's end, a cancel, a shutdown |
 //! | `shutdown` | close, stop and hand-back against everybody else |
 //!
 //! A twin bends one step of the protocol ([`Bend`](ringmill::queue::Bend)) and must fail.
@@ -17,6 +19,8 @@
 
 mod flow;
 mod lease;
+mod letters;
 mod shutdown;
 mod told;
+mod windows;
 mod world;

@@ -30,6 +30,16 @@ pub enum Bend {
     PromiseLate,
     /// Whoever cancels a job tells that it was cancelled, before it has ended.
     CancelTells,
+    /// A publish looks at the job that waits out a window, and replaces its payload when it has let go of the timer's lock in between.
+    ReplaceLooksEarly,
+    /// Whoever goes through the dead letters does not go once more for those that have come since.
+    MovesOnce,
+    /// A letter in hand does not count.
+    HandUncounted,
+    /// The hand-back looks which jobs are held, and takes them from the dead letters when it has let go of their lock in between.
+    HeldLooksEarly,
+    /// A redrive looks for a letter, and takes it out when it has let go of the letters' lock in between.
+    RedriveLooksEarly,
 }
 
 #[cfg(loom)]

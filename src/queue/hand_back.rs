@@ -251,7 +251,13 @@ impl<T> Queue<T> {
     }
 
     fn recall_held(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
-        let held = self.dead.lock().take_held();
+        let held = if is_bent(Bend::HeldLooksEarly) {
+            let seen = self.dead.lock().first_held();
+            self.dead.lock().take_held();
+            seen.into_iter().collect()
+        } else {
+            self.dead.lock().take_held()
+        };
         for index in held {
             let state = self.slab.state(index);
             let word = state.load();

@@ -1,5 +1,6 @@
 //! Dead letters by hand, purge, and the chores.
 
+use super::bent::{Bend, is_bent};
 use super::chores::Period;
 use super::follow::Parting;
 use super::{Aftermath, Chore, Publisher, Queue, When};
@@ -67,6 +68,10 @@ impl<T> Queue<T> {
         if let Err(refusal) = self.name_again(name, now) {
             free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
             return Err(refusal);
+        }
+        if is_bent(Bend::RedriveLooksEarly) {
+            drop(dead);
+            dead = self.dead.lock();
         }
         let letter = dead.remove(name.job).expect("found above, under the same lock");
         // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot

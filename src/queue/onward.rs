@@ -7,6 +7,7 @@
 //! Letters are moved by the thread that ended the job, once its act is done. What cannot go then is tried again by whoever does the queue's chores: after a tick, two ticks and
 //! so on up to a sweep where the target was full, at a sweep otherwise.
 
+use super::bent::{Bend, is_bent};
 use super::{Aftermath, Chore, House, Queue};
 use crate::clock::Timestamp;
 use crate::config::Overflow;
@@ -73,7 +74,7 @@ impl<T> Queue<T> {
         }
         loop {
             self.move_each(&*onward, now);
-            if self.dead.lock().end_moving() {
+            if self.dead.lock().end_moving() || is_bent(Bend::MovesOnce) {
                 return;
             }
         }
@@ -86,6 +87,9 @@ impl<T> Queue<T> {
             // (a statement of its own: the lock is not to be held below)
             let due = self.dead.lock().take_due(after, now, version);
             let Some(kept) = due else { return };
+            if is_bent(Bend::HandUncounted) {
+                self.dead.lock().has_moved();
+            }
             after = kept.place;
             let Some(way) = onward.way(&kept.letter) else {
                 self.stays(kept, version, now);
@@ -228,7 +232,7 @@ impl<T> Queue<T> {
     /// A letter was revived: rings for it, and takes it back if the queue has stopped meanwhile.
     pub(super) fn revived(&self) {
         self.ring_bell(1);
-        if self.is_stopped() {
+        if self.met_the_stop() {
             self.recall_all();
         }
     }

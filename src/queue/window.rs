@@ -7,6 +7,7 @@
 //! **Invariant.** Under that lock, a key is taken if and only if its job waits out its window, or was cancelled and has not ended yet: the key is claimed together with
 //! the job's filling, and forgotten together with its firing.
 
+use super::bent::{Bend, is_bent};
 use super::publish::Publisher;
 use super::{Queue, When};
 use crate::clock::Timestamp;
@@ -86,6 +87,10 @@ impl<T: Payload> Queue<T> {
         if word.phase() != Phase::Delayed || word.holders() > 0 {
             // cancelled
             return Err(PublishError::new(job, refusal));
+        }
+        if is_bent(Bend::ReplaceLooksEarly) {
+            drop(side);
+            side = self.timer.lock();
         }
         // SAFETY: under the timer's lock nobody else has the payload of a job that waits out its window, see above
         let before = unsafe { self.slab.take(index) };
