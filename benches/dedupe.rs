@@ -1,12 +1,13 @@
-//! What a key costs: a publish with one beside a publish without, with a million keys taken; and the table beside one map under one lock.
+//! What a key costs: a publish with one beside a publish without, with a thousand and with a million keys taken; and the table beside one map under one lock.
 //!
 //! | group | subjects |
 //! |---|---|
 //! | `dedupe_publish_1m_live` | a queue that dedupes and holds a million delayed jobs with keys: publish jobs without a key, and with one; the same queue without dedupe |
 //! | `dedupe_table_1m` | claim and forget a key among a million: the table; a `HashMap` of the texts under one lock |
 //!
-//! Before the groups `ratios` runs the subjects of the first in turns and prints medians: that is where the figures of the docs are from. One thread; the jobs
-//! are received and acked by the same thread, which is not timed. Keys are text of 12 bytes, made beforehand; their hashing is part of the publish.
+//! Before the groups `ratios` runs the subjects of the first in turns, each first as often as the others, and prints medians: that is where the figures of the docs are
+//! from. One thread; the same thread receives and acks the jobs, which is timed apart. Keys are text of 12 bytes, made beforehand; their hashing is part of the
+//! publish. `in_line` does the same in queues in which a million jobs wait, so that each job that ends was published a million jobs ago. Before them `floor` walks through as much memory as the table has, from line to line in no order: what one miss costs here.
 
 #![allow(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -17,10 +18,13 @@ use ringmill::id::JobId;
 use ringmill::key::Key;
 use ringmill::{Consumer, Dedupe, Job, Producer, QueueConfig, Runtime};
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const LIVE: usize = 1_000_000;
+const FEW: usize = 1_000;
+const SPARE: usize = 4_096;
 const BATCH: usize = 256;
 
 struct World {
@@ -30,35 +34,40 @@ struct World {
 }
 
 impl World {
-    /// A queue in which a million jobs with keys wait for a day.
-    fn new(dedupes: bool) -> Self {
-        let mut builder = Runtime::builder();
-        let config = QueueConfig::new("jobs").capacity(LIVE as u64 + 4_096);
-        let config = if dedupes { config.dedupe(Dedupe::WhileLive, LIVE as u64 + 4_096) } else { config };
-        let queue = builder.pull_queue(config).expect("a good configuration");
-        let runtime = builder.build().expect("it starts");
-        let world =
-            World { producer: queue.producer().expect("a handle"), consumer: queue.consumer().expect("a handle"), _runtime: runtime };
-        for n in 0..LIVE as u64 {
+    /// A queue in which so many jobs with keys wait for a day.
+    fn new(live: usize, dedupes: bool) -> Self {
+        let world = Self::empty(live, dedupes);
+        for n in 0..live as u64 {
             let job = Job::new(n).key(format!("order-{n:06}"));
             world.producer.publish_after(job, Duration::from_secs(86_400)).expect("there is room");
         }
         world
     }
 
-    /// How long it takes to publish a batch.
-    fn publish(&self, jobs: impl Iterator<Item = Job<u64>>) -> Duration {
+    /// A queue with room for some more than `live` jobs.
+    fn empty(live: usize, dedupes: bool) -> Self {
+        let mut builder = Runtime::builder();
+        let room = (live + SPARE) as u64;
+        let config = QueueConfig::new("jobs").capacity(room);
+        let config = if dedupes { config.dedupe(Dedupe::WhileLive, room) } else { config };
+        let queue = builder.pull_queue(config).expect("a good configuration");
+        let runtime = builder.build().expect("it starts");
+        World { producer: queue.producer().expect("a handle"), consumer: queue.consumer().expect("a handle"), _runtime: runtime }
+    }
+
+    /// How long it takes to publish a batch, and to receive and ack it.
+    fn publish(&self, jobs: impl Iterator<Item = Job<u64>>) -> [Duration; 2] {
         let start = Instant::now();
         let mut count = 0;
         for job in jobs {
             self.producer.try_publish(job).expect("there is room, and no key comes twice");
             count += 1;
         }
-        let took = start.elapsed();
+        let published = start.elapsed();
         for _ in 0..count {
             self.consumer.try_recv().expect("it was published").ack().expect("it is ours");
         }
-        took
+        [published, start.elapsed() - published]
     }
 }
 
@@ -76,35 +85,137 @@ fn plain() -> impl Iterator<Item = Job<u64>> {
     (0..BATCH).map(|_| Job::new(7))
 }
 
+/// The median of a batch, as nanoseconds of one of it.
+fn each(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_nanos() as f64 / BATCH as f64
+}
+
 fn ratios(_: &mut Criterion) {
-    let (without, with) = (World::new(false), World::new(true));
+    let (without, with, few) = (World::new(LIVE, false), World::new(LIVE, true), World::new(FEW, true));
     let keys = fresh_keys();
-    let mut times: [Vec<Duration>; 3] = Default::default();
-    for turn in 0..2_000 {
-        times[0].push(without.publish(plain()));
-        times[1].push(with.publish(plain()));
-        times[2].push(with.publish(batch(&keys, turn)));
+    let mut times: [[Vec<Duration>; 2]; 4] = Default::default();
+    for turn in 0..8_000 {
+        // each is first as often as the others, and a batch of keys is everybody's in turn
+        let subject = (turn + turn / 4) % 4;
+        let took = match subject {
+            0 => without.publish(plain()),
+            1 => with.publish(plain()),
+            2 => few.publish(batch(&keys, turn / 4)),
+            _ => with.publish(batch(&keys, turn / 4)),
+        };
+        times[subject].iter_mut().zip(took).for_each(|(times, took)| times.push(took));
     }
-    let [none, unkeyed, keyed] = times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2].as_nanos() as f64 / BATCH as f64
-    });
+    let [none, unkeyed, few, many] = times.map(|[publish, end]| (each(publish), each(end)));
+    for (what, (publish, end)) in
+        [("without dedupe", none), ("dedupe, no key", unkeyed), ("a key, 1 000 taken", few), ("a key, 1 000 000 taken", many)]
+    {
+        println!("ratios: {what}: publish {publish:.1} ns, {:+.1}; receive and ack {end:.1} ns, {:+.1}", publish - none.0, end - none.1);
+    }
+}
+
+/// A million jobs are in line: the keys that end are those that were published longest ago.
+fn in_line(_: &mut Criterion) {
+    let worlds = [World::empty(LIVE, false), World::empty(LIVE, true)];
+    let mut next = 0_u64;
+    let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
+    for turn in 0..(LIVE / BATCH + 2_000) {
+        let keys: Vec<String> = (0..BATCH as u64).map(|n| format!("order-{:08}", next + n)).collect();
+        next += BATCH as u64;
+        for at in [turn % 2, 1 - turn % 2] {
+            if turn < LIVE / BATCH {
+                for key in &keys {
+                    worlds[at].producer.publish(Job::new(7).key(key)).expect("there is room");
+                }
+                continue;
+            }
+            let took = match at {
+                0 => worlds[0].publish(plain()),
+                _ => worlds[1].publish(keys.iter().map(|key| Job::new(7).key(key))),
+            };
+            times[at].iter_mut().zip(took).for_each(|(times, took)| times.push(took));
+        }
+    }
+    let [none, keyed] = times.map(|[publish, end]| (each(publish), each(end)));
+    println!("in line: without keys: publish {:.1} ns, receive and ack {:.1} ns", none.0, none.1);
     println!(
-        "ratios: a publish without dedupe {none:.1} ns; with dedupe, no key {unkeyed:.1} ns; with a key {keyed:.1} ns: {:.1} ns more",
-        keyed - none
+        "in line: with keys: publish {:.1} ns, {:+.1}; receive and ack {:.1} ns, {:+.1}",
+        keyed.0,
+        keyed.0 - none.0,
+        keyed.1,
+        keyed.1 - none.1
     );
 }
 
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+/// Asks for huge pages, where they are to be had.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(lines: &mut Vec<Line>) {
+    unsafe extern "C" {
+        fn madvise(start: *mut std::ffi::c_void, length: usize, advice: i32) -> i32;
+    }
+    const PAGE: usize = 4096;
+    const MADV_HUGEPAGE: i32 = 14;
+    let start = lines.as_mut_ptr() as usize;
+    let (from, to) = (start.next_multiple_of(PAGE), (start + lines.capacity() * size_of::<Line>()) / PAGE * PAGE);
+    // SAFETY: the pages are those of a vector that is still empty, and the advice changes no contents
+    let answer = unsafe { madvise(from as *mut std::ffi::c_void, to - from, MADV_HUGEPAGE) };
+    println!("floor: huge pages: {}", if answer == 0 { "asked for" } else { "not to be had" });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_: &mut Vec<Line>) {}
+
+/// What one step costs from line to line, each of which names the next, in no order.
+fn walk(bytes: usize, huge: bool) -> f64 {
+    let count = bytes / size_of::<Line>();
+    let mut lines: Vec<Line> = Vec::with_capacity(count);
+    if huge {
+        ask_for_huge_pages(&mut lines);
+    }
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for at in (1..count).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        order.swap(at, (state >> 33) as usize % (at + 1));
+    }
+    lines.extend((0..count).map(|_| Line([0; 8])));
+    for (&from, &to) in order.iter().zip(order.iter().cycle().skip(1)) {
+        lines[from].0[0] = to as u64;
+    }
+    let mut rounds = Vec::new();
+    let mut at = order[0];
+    for _ in 0..9 {
+        let start = Instant::now();
+        for _ in 0..count {
+            at = lines[at].0[0] as usize;
+        }
+        rounds.push(start.elapsed().as_nanos() as f64 / count as f64);
+    }
+    assert_eq!(black_box(at), order[0], "every line was on the way");
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+fn floor(_: &mut Criterion) {
+    for (what, bytes) in [("the lines of 1 000 000 keys", LIVE * 8), ("their entries", LIVE * 48)] {
+        let (small, huge) = (walk(bytes, false), walk(bytes, true));
+        println!("floor: {what}, {} MB: {small:.1} ns a read in no order, {huge:.1} ns in huge pages", bytes / 1_000_000);
+    }
+}
+
 fn publish(criterion: &mut Criterion) {
-    let (without, with) = (World::new(false), World::new(true));
+    let (without, with) = (World::new(LIVE, false), World::new(LIVE, true));
     let keys = fresh_keys();
     let mut group = criterion.benchmark_group("dedupe_publish_1m_live");
     group.throughput(Throughput::Elements(1));
-    let mut timed = |name: &str, run: &dyn Fn(usize) -> Duration| {
+    let mut timed = |name: &str, run: &dyn Fn(usize) -> [Duration; 2]| {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let turns = iterations.div_ceil(BATCH as u64);
-                let took: Duration = (0..turns as usize).map(run).sum();
+                let took: Duration = (0..turns as usize).map(|turn| run(turn)[0]).sum();
                 took.mul_f64(iterations as f64 / (turns * BATCH as u64) as f64)
             });
         });
@@ -119,9 +230,11 @@ fn table(criterion: &mut Criterion) {
     let texts: Vec<String> = (0..LIVE).map(|n| format!("order-{n:06}")).collect();
     let fresh = fresh_keys();
     let job = JobId::from_number(1);
-    let ours = Table::new(LIVE + 4_096, None);
-    texts.iter().for_each(|text| ours.claim(Key::of(text.as_bytes()), job, Timestamp::ZERO).expect("there is room"));
-    let map = Mutex::new(HashMap::with_capacity(LIVE + 4_096));
+    let ours = Table::new(LIVE + SPARE, None);
+    for text in &texts {
+        ours.claim(Key::of(text.as_bytes()), job, Timestamp::ZERO).expect("there is room");
+    }
+    let map = Mutex::new(HashMap::with_capacity(LIVE + SPARE));
     map.lock().expect("nobody panics").extend(texts.into_iter().map(|text| (text, job)));
 
     let mut group = criterion.benchmark_group("dedupe_table_1m");
@@ -146,5 +259,5 @@ fn table(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ratios, publish, table);
+criterion_group!(benches, floor, ratios, in_line, publish, table);
 criterion_main!(benches);

@@ -1,11 +1,11 @@
-//! One key, several publishes; a publish and the end of the job that has the key; fan-outs that want the same keys.
+//! One key, several publishes; a publish and the end of the job that has the key; a look and the end of another job; fan-outs that want the same keys.
 
 #![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
 
 use crate::support::{Bound, check, must_die, must_fail};
 use ringmill::clock::Timestamp;
 use ringmill::dedupe::rules::{Rules, Sound};
-use ringmill::dedupe::{Denied, Table};
+use ringmill::dedupe::{Denied, Name, Place, Table};
 use ringmill::id::JobId;
 use ringmill::key::Key;
 use ringmill::sync::{Arc, thread};
@@ -27,6 +27,14 @@ impl Rules for ForgetsAnybodys {
     const FORGETS_ITS_OWN: bool = false;
 }
 
+/// A word that becomes free is taken by the first of the list.
+#[derive(Debug)]
+struct MovesUp;
+
+impl Rules for MovesUp {
+    const STAYS_PUT: bool = false;
+}
+
 const NOW: Timestamp = Timestamp::ZERO;
 
 fn key() -> Key {
@@ -46,9 +54,9 @@ fn publish_against_publish<R: Rules + 'static>() {
     let table = table::<R>(4);
     let other = {
         let table = Arc::clone(&table);
-        thread::spawn(move || table.claim(key(), job(1), NOW))
+        thread::spawn(move || table.claim(key(), job(1), NOW).map(drop))
     };
-    let mine = table.claim(key(), job(2), NOW);
+    let mine = table.claim(key(), job(2), NOW).map(drop);
     match (mine, other.join().unwrap()) {
         (Ok(()), denied) => assert_eq!(denied, Err(Denied::Taken(job(2)))),
         (denied, other) => assert_eq!((denied, other), (Err(Denied::Taken(job(1))), Ok(()))),
@@ -57,15 +65,16 @@ fn publish_against_publish<R: Rules + 'static>() {
 }
 
 /// Bad: the last holder of a job that ended long ago frees the key of the job that has it now.
-fn publish_against_end<R: Rules + 'static>() {
+fn publish_against_end<R: Rules + 'static>(by_place: bool) {
     let table = table::<R>(4);
-    table.claim(key(), job(1), NOW).unwrap();
+    let place = table.claim(key(), job(1), NOW).unwrap();
     let ending = {
         let table = Arc::clone(&table);
         thread::spawn(move || {
-            table.forget(key(), job(1));
+            let name = Name { key: key(), job: job(1), place: if by_place { place } else { Place::NOWHERE } };
+            table.forget_at(name);
             // a stale holder leaves
-            table.forget(key(), job(1));
+            table.forget_at(name);
         })
     };
     let claimed = table.claim(key(), job(2), NOW);
@@ -79,10 +88,26 @@ fn publish_against_end<R: Rules + 'static>() {
     assert_eq!((table.holder(key(), NOW).is_some(), table.len()), (has_it, usize::from(has_it)));
 }
 
+/// Bad: a look, which takes no lock, misses a key that is taken all the time, because its entry moves meanwhile.
+fn look_against_end<R: Rules + 'static>() {
+    let table = table::<R>(4);
+    // in models a line has two words and a list
+    for (key, number) in [b"a", b"b", b"c"].into_iter().zip(1..) {
+        table.claim(Key::of(key), job(number), NOW).unwrap();
+    }
+    let ending = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || table.forget(Key::of(b"a"), job(1)))
+    };
+    assert_eq!(table.holder(Key::of(b"c"), NOW), Some(job(3)), "a look missed a taken key");
+    ending.join().unwrap();
+    assert_eq!((table.holder(Key::of(b"a"), NOW), table.len()), (None, 2));
+}
+
 /// Bad: both get one key each and neither gets through; or a copy goes into one queue only; or they wait for each other.
 fn fan_out_against_fan_out(same_order: bool) {
     fn claim_both(first: &Table, second: &Table, id: JobId) -> bool {
-        first.claim_with(key(), id, NOW, |denied| denied, || second.claim(key(), id, NOW)).is_ok()
+        first.claim_with(key(), id, NOW, |denied| denied, || second.claim(key(), id, NOW).map(drop)).is_ok()
     }
     let tables = (table::<Sound>(4), table::<Sound>(4));
     let other = {
@@ -110,13 +135,27 @@ fn twin_who_looks_before_it_enters_is_overtaken() {
 #[test]
 fn a_job_that_ends_frees_its_own_key_only() {
     key();
-    check("dedupe: publish / end", Bound::ALL, publish_against_end::<Sound>);
+    check("dedupe: publish / end", Bound::ALL, || publish_against_end::<Sound>(false));
+    check("dedupe: publish / end at a place", Bound::ALL, || publish_against_end::<Sound>(true));
 }
 
 #[test]
 fn twin_a_late_end_frees_the_key_of_another() {
     key();
-    must_fail("dedupe: forgets anybody's", Bound::ALL, publish_against_end::<ForgetsAnybodys>);
+    must_fail("dedupe: forgets anybody's", Bound::ALL, || publish_against_end::<ForgetsAnybodys>(false));
+    must_fail("dedupe: forgets anybody's at a place", Bound::ALL, || publish_against_end::<ForgetsAnybodys>(true));
+}
+
+#[test]
+fn a_look_without_a_lock_misses_no_taken_key() {
+    key();
+    check("dedupe: look / end", Bound::ALL, look_against_end::<Sound>);
+}
+
+#[test]
+fn twin_an_entry_that_moves_is_missed() {
+    key();
+    must_fail("dedupe: moves up", Bound::ALL, look_against_end::<MovesUp>);
 }
 
 #[test]
@@ -144,7 +183,7 @@ fn a_bound_of_one_admits_one() {
         let mine = table.claim(key(), job(2), NOW);
         let other = other.join().unwrap();
         assert!(mine.is_ok() != other.is_ok() && (mine == Err(Denied::Full) || other == Err(Denied::Full)));
-        assert_eq!(table.claim(Key::of(b"c"), job(3), Timestamp::from_nanos(5)), Ok(()));
+        assert!(table.claim(Key::of(b"c"), job(3), Timestamp::from_nanos(5)).is_ok());
         assert_eq!(table.len(), 1);
     });
 }

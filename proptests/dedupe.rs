@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringmill::clock::{ManualClock, Timestamp};
-use ringmill::dedupe::{Denied, Table};
+use ringmill::dedupe::{Denied, Name, Table};
 use ringmill::key::Key;
 use ringmill::{Dedupe, Delivery, Job, JobError, JobId, QueueConfig, Refusal, Runtime, Verdict};
 use std::collections::{HashMap, HashSet};
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 enum Step {
     Claim(u8),
-    /// The job that has it forgets the key; or, if `late`, one that had it before.
+    /// The job that has it forgets the key, by a look-up; or, if `late`, the one that had it last, at its place.
     Forget {
         key: u8,
         late: bool,
@@ -21,10 +21,16 @@ enum Step {
     Sweep,
 }
 
+/// Keys of two lines, and of three tags, so that most of them meet others in every way.
+fn key(number: u8) -> Key {
+    let number = u64::from(number);
+    Key::from_halves((1 | (number & 1) << 63, (number % 3) << 61 | number))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0u8..12).prop_map(Step::Claim),
-        3 => (0u8..12, any::<bool>()).prop_map(|(key, late)| Step::Forget { key, late }),
+        6 => (0u8..60).prop_map(Step::Claim),
+        3 => (0u8..60, any::<bool>()).prop_map(|(key, late)| Step::Forget { key, late }),
         3 => (0u64..40).prop_map(Step::Pass),
         1 => Just(Step::Sweep),
     ]
@@ -32,10 +38,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_table_of_keys_does_what_a_map_does(bound in 1usize..10, window in prop::option::of(1u64..100), steps in prop::collection::vec(step(), 1..300)) {
+    fn a_table_of_keys_does_what_a_map_does(bound in prop_oneof![1usize..10, 30usize..80], window in prop::option::of(1u64..100), steps in prop::collection::vec(step(), 1..600)) {
         let table = Table::new(bound, window.map(Duration::from_nanos));
         let mut model: HashMap<u8, (JobId, u64)> = HashMap::new();
-        let mut before: HashMap<u8, JobId> = HashMap::new();
+        let mut before: HashMap<u8, Name> = HashMap::new();
         let mut now = 0;
         for (step, number) in steps.into_iter().zip(1..) {
             let id = JobId::from_number(number);
@@ -44,23 +50,27 @@ proptest! {
             match step {
                 Step::Claim(key) => {
                     let held = model.get(&key).map(|(job, _)| *job);
-                    prop_assert_eq!(table.holder(Key::of(&[key]), time), held);
+                    prop_assert_eq!(table.holder(self::key(key), time), held);
                     let expected = match held {
                         Some(job) => Err(Denied::Taken(job)),
                         None if model.len() == bound => Err(Denied::Full),
                         None => Ok(()),
                     };
-                    prop_assert_eq!(table.claim(Key::of(&[key]), id, time), expected);
-                    if expected.is_ok() {
+                    let claimed = table.claim(self::key(key), id, time);
+                    prop_assert_eq!(claimed.map(drop), expected);
+                    if let Ok(place) = claimed {
                         model.insert(key, (id, window.map_or(u64::MAX, |window| now + window)));
-                        before.insert(key, id);
+                        before.insert(key, Name { key: self::key(key), job: id, place });
                     }
                 }
                 Step::Forget { key, late } => {
-                    let job = if late { before.get(&key).copied() } else { model.get(&key).map(|(job, _)| *job) };
-                    if let Some(job) = job {
-                        table.forget(Key::of(&[key]), job);
-                        if model.get(&key).is_some_and(|(holder, _)| *holder == job) {
+                    let job = match late {
+                        true => before.get(&key).copied(),
+                        false => model.get(&key).map(|(job, _)| Name::unclaimed(self::key(key), *job)),
+                    };
+                    if let Some(name) = job {
+                        table.forget_at(name);
+                        if model.get(&key).is_some_and(|(holder, _)| *holder == name.job) {
                             model.remove(&key);
                         }
                     }

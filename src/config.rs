@@ -408,8 +408,8 @@ impl QueueConfig {
 
     /// Accepts one job of those with the same [key](crate::Job::key), and refuses the others as [`Duplicate`](crate::Refusal::Duplicate), or, as the mode says, lets the newest
     /// take the place of the one that waits. At most `bound` keys
-    /// are remembered, 1..=16777215; one more is [`TooManyKeys`](crate::Refusal::TooManyKeys). The memory for them is reserved at once, about 40 bytes each, and
-    /// 24 for each slot.
+    /// are remembered, 1..=16777215; one more is [`TooManyKeys`](crate::Refusal::TooManyKeys). The memory for them is reserved at once, about 56 bytes each, and
+    /// 32 for each slot.
     ///
     /// A bound of the queue's capacity or more is never met by [`Dedupe::WhileLive`] (but for jobs that run in their publishers' threads, see
     /// [`Overflow::CallerRuns`]). [`Dedupe::Window`] needs one for every job with a key that is accepted within the window.

@@ -177,6 +177,7 @@ impl<T> Job<T> {
     /// assert_eq!(error.into_inner(), "bill it again"); // the job comes back
     /// consumer.try_recv()?.ack()?;
     /// assert!(producer.publish(Job::new("bill it later").key("order-42")).is_ok());
+    /// # consumer.try_recv()?.ack()?;
     /// # drop(runtime);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -206,7 +207,9 @@ impl<T> Job<T> {
     /// assert_eq!(*first, 100);
     /// assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Empty); // the account is being worked on
     /// first.ack()?;
-    /// assert_eq!(*consumer.try_recv()?, -30);
+    /// let second = consumer.try_recv()?;
+    /// assert_eq!(*second, -30);
+    /// # second.ack()?;
     /// # drop(runtime);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

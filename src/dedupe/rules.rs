@@ -6,6 +6,8 @@ pub trait Rules {
     const CLAIMS_AT_ONCE: bool = true;
     /// A key is forgotten only by the job that has it.
     const FORGETS_ITS_OWN: bool = true;
+    /// An entry stays where it was entered.
+    const STAYS_PUT: bool = true;
 }
 
 /// The rules as they are.

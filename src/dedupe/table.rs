@@ -1,15 +1,15 @@
 //! The table of taken keys.
 
+use super::line::{Home, Lines};
+use super::names::{Name, Place};
 use super::rules::{Rules, Sound};
+use super::shard::{Entry, Shard};
 use crate::clock::{Timestamp, nanos};
 use crate::id::JobId;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use crate::sync::{CachePadded, Mutex, MutexGuard};
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use crate::sync::{CachePadded, Mutex};
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub enum Denied {
 
 /// Which job has which key. See the [module's](super) essay.
 pub struct Table<R: Rules = Sound> {
+    lines: Lines,
+    /// The entries of every so many-th line.
     shards: Box<[CachePadded<Mutex<Shard>>]>,
     /// How many keys are taken. Raised under the lock of the shard that enters a key, lowered under that of the shard that drops one; read by claims.
     taken: CachePadded<AtomicUsize>,
@@ -38,41 +40,6 @@ pub struct Table<R: Rules = Sound> {
     /// How long a key is taken, in nanoseconds; `None`: until it is forgotten.
     window: Option<u64>,
     rules: PhantomData<fn() -> R>,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    holders: HashMap<Key, Holder, BuildHasherDefault<AsItIs>>,
-    /// When windows end, and whose: about in order, as the publishers' clocks are.
-    ends: VecDeque<(u64, Key)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Holder {
-    job: JobId,
-    /// Where the job is, if that was said.
-    slot: Option<u32>,
-    /// Until when, in nanoseconds.
-    until: u64,
-}
-
-/// Half a key is a hash.
-#[derive(Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a key is hashed as one word")
-    }
-
-    #[inline]
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
-    }
 }
 
 impl Table {
@@ -86,12 +53,9 @@ impl<R: Rules> Table<R> {
     /// As [`new`](Table::new), under the rules `R`.
     #[doc(hidden)]
     pub fn with_rules(bound: usize, window: Option<Duration>) -> Self {
-        let shard = || {
-            let holders = HashMap::with_capacity_and_hasher(bound.div_ceil(SHARDS), BuildHasherDefault::default());
-            CachePadded::new(Mutex::new(Shard { holders, ends: VecDeque::new() }))
-        };
         Table {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
+            lines: Lines::new(bound, SHARDS),
+            shards: (0..SHARDS).map(|_| CachePadded::new(Mutex::new(Shard::new(bound, SHARDS)))).collect(),
             taken: CachePadded::new(AtomicUsize::new(0)),
             bound,
             window: window.map(nanos),
@@ -116,22 +80,36 @@ impl<R: Rules> Table<R> {
     }
 
     #[inline]
-    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
-        self.shards[key.halves().0 as usize % SHARDS].lock()
+    fn shard(&self, home: Home<'_>) -> &Mutex<Shard> {
+        &self.shards[home.at % SHARDS]
     }
 
     /// The job that has `key` now. The answer may be old when it arrives.
     #[inline]
     pub fn holder(&self, key: Key, now: Timestamp) -> Option<JobId> {
-        self.shard(key).holder(key, now.as_nanos())
+        let home = self.lines.home(key);
+        if home.may_have() { self.locked_holder(home, key, now.as_nanos()) } else { None }
     }
 
-    /// Gives `key` to `job`.
+    /// The first look of [`holder`](Self::holder).
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn may_have(&self, key: Key) -> bool {
+        self.lines.home(key).may_have()
+    }
+
+    #[cold]
+    fn locked_holder(&self, home: Home<'_>, key: Key, now: u64) -> Option<JobId> {
+        let shard = self.shard(home).lock();
+        let entry = shard.entry(shard.find(home, key)?);
+        (entry.until > now).then_some(entry.job)
+    }
+
+    /// Gives `key` to `job`. Says where its entry is.
     ///
     /// # Errors
     /// When another job has it, or too many are taken.
     #[inline]
-    pub fn claim(&self, key: Key, job: JobId, now: Timestamp) -> Result<(), Denied> {
+    pub fn claim(&self, key: Key, job: JobId, now: Timestamp) -> Result<Place, Denied> {
         self.claim_with(key, job, now, |denied| denied, || Ok(()))
     }
 
@@ -147,71 +125,98 @@ impl<R: Rules> Table<R> {
         now: Timestamp,
         why: impl FnOnce(Denied) -> E,
         more: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        let now = now.as_nanos();
+    ) -> Result<Place, E> {
+        let (now, home) = (now.as_nanos(), self.lines.home(key));
         if !R::CLAIMS_AT_ONCE
-            && let Some(job) = self.shard(key).holder(key, now)
+            && let Some(job) = self.locked_holder(home, key, now)
         {
             return Err(why(Denied::Taken(job)));
         }
         let until = self.window.map_or(u64::MAX, |window| now.saturating_add(window));
         for last in [false, true] {
-            let mut guard = self.shard(key);
+            let mut guard = self.shard(home).lock();
             let shard = &mut *guard;
             if self.window.is_some() {
-                self.lower(shard.clear(now, CLEARED_BY_CLAIM));
+                self.lower(shard.clear::<R>(&self.lines, now, CLEARED_BY_CLAIM));
             }
-            match shard.holders.entry(key) {
-                Entry::Occupied(found) if R::CLAIMS_AT_ONCE && found.get().until > now => return Err(why(Denied::Taken(found.get().job))),
-                Entry::Occupied(mut ended) => {
+            let at = match shard.find(home, key) {
+                Some(at) if R::CLAIMS_AT_ONCE && shard.entry(at).until > now => return Err(why(Denied::Taken(shard.entry(at).job))),
+                Some(ended) => {
                     more()?;
-                    ended.insert(Holder { job, slot: None, until });
+                    let entry = shard.entry_mut(ended);
+                    (entry.job, entry.slot, entry.until) = (job, None, until);
+                    ended
                 }
-                Entry::Vacant(free) if self.raise() => {
+                None if self.raise() => {
                     more().inspect_err(|_| self.lower(1))?;
-                    free.insert(Holder { job, slot: None, until });
+                    shard.enter(home, Entry::new(key, job, until))
                 }
-                Entry::Vacant(_) if last || self.window.is_none() => return Err(why(Denied::Full)),
-                Entry::Vacant(_) => {
+                None if last || self.window.is_none() => return Err(why(Denied::Full)),
+                None => {
                     // windows that have ended elsewhere may make room; one lock of a table at a time
                     drop(guard);
                     self.sweep_all(now);
                     continue;
                 }
-            }
+            };
             if self.window.is_some() {
-                shard.ends.push_back((until, key));
+                shard.push_end(until, at);
             }
-            return Ok(());
+            return Ok(Place(at));
         }
         unreachable!("the last try ends in a claim or a refusal")
     }
 
     /// `job`, which has `key`, is in `slot`.
     pub fn keep_place(&self, key: Key, job: JobId, slot: u32) {
-        if let Some(holder) = self.shard(key).holders.get_mut(&key).filter(|holder| holder.job == job) {
-            holder.slot = Some(slot);
+        let home = self.lines.home(key);
+        let mut shard = self.shard(home).lock();
+        if let Some(at) = shard.find(home, key).filter(|at| shard.entry(*at).job == job) {
+            shard.entry_mut(at).slot = Some(slot);
         }
     }
 
     /// The job that has `key`, and its slot, if it was said which.
     pub fn place(&self, key: Key) -> Option<(JobId, u32)> {
-        self.shard(key).holders.get(&key).and_then(|holder| Some((holder.job, holder.slot?)))
+        let home = self.lines.home(key);
+        let shard = self.shard(home).lock();
+        let entry = shard.entry(shard.find(home, key)?);
+        Some((entry.job, entry.slot?))
     }
 
     /// `job` has no need of `key` any more. Nothing happens when another job has it by now.
     #[inline]
     pub fn forget(&self, key: Key, job: JobId) {
-        let mut guard = self.shard(key);
-        let shard = &mut *guard;
-        if let Entry::Occupied(found) = shard.holders.entry(key)
-            && (found.get().job == job || !R::FORGETS_ITS_OWN)
-        {
-            let until = found.remove().until;
+        let home = self.lines.home(key);
+        let mut shard = self.shard(home).lock();
+        if let Some(at) = shard.find(home, key) {
+            self.drop_entry(&mut shard, home, at, job);
+        }
+    }
+
+    /// As [`forget`](Self::forget), for a caller who was told the place: it need not be looked for.
+    #[inline]
+    pub fn forget_at(&self, Name { key, job, place }: Name) {
+        if place == Place::NOWHERE {
+            return self.forget(key, job);
+        }
+        let home = self.lines.home(key);
+        // beside the entry, not after it
+        home.prefetch();
+        let mut shard = self.shard(home).lock();
+        if shard.has(place.0, key) {
+            self.drop_entry(&mut shard, home, place.0, job);
+        }
+    }
+
+    #[inline]
+    fn drop_entry(&self, shard: &mut Shard, home: Home<'_>, at: u32, job: JobId) {
+        if shard.entry(at).job == job || !R::FORGETS_ITS_OWN {
+            let until = shard.entry(at).until;
+            shard.leave::<R>(home, at);
             self.lower(1);
-            // its record, which was made a moment ago if there is one
-            if let Some(at) = shard.ends.iter().rposition(|record| *record == (until, key)) {
-                shard.ends.remove(at);
+            if self.window.is_some() {
+                shard.drop_end(until, at);
             }
         }
     }
@@ -220,7 +225,7 @@ impl<R: Rules> Table<R> {
     pub fn sweep(&self, now: Timestamp) {
         if self.window.is_some() && !self.is_empty() {
             for shard in &self.shards {
-                self.lower(shard.lock().clear(now.as_nanos(), CLEARED_BY_SWEEP));
+                self.lower(shard.lock().clear::<R>(&self.lines, now.as_nanos(), CLEARED_BY_SWEEP));
             }
         }
     }
@@ -228,7 +233,7 @@ impl<R: Rules> Table<R> {
     #[cold]
     fn sweep_all(&self, now: u64) {
         for shard in &self.shards {
-            self.lower(shard.lock().clear(now, usize::MAX));
+            self.lower(shard.lock().clear::<R>(&self.lines, now, usize::MAX));
         }
     }
 
@@ -251,29 +256,6 @@ impl<R: Rules> Table<R> {
             // relaxed: only the number matters
             self.taken.fetch_sub(keys, Relaxed);
         }
-    }
-}
-
-impl Shard {
-    fn holder(&self, key: Key, now: u64) -> Option<JobId> {
-        self.holders.get(&key).filter(|holder| holder.until > now).map(|holder| holder.job)
-    }
-
-    /// Clears away up to `most` windows that have ended. Says how many keys are free now.
-    fn clear(&mut self, now: u64, most: usize) -> usize {
-        let mut freed = 0;
-        for _ in 0..most {
-            let Some(&(until, key)) = self.ends.front().filter(|(until, _)| *until <= now) else { break };
-            self.ends.pop_front();
-            // the key may have been claimed anew since, or forgotten
-            if let Entry::Occupied(found) = self.holders.entry(key)
-                && found.get().until == until
-            {
-                found.remove();
-                freed += 1;
-            }
-        }
-        freed
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Publisher, Queue};
 use crate::clock::Timestamp;
 use crate::config::{Dedupe, QueueConfig};
 use crate::dead_letter::Labels;
-use crate::dedupe::{Denied, Name, Names, Table, Waiting};
+use crate::dedupe::{Denied, Name, Names, Place, Table, Waiting};
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::Job;
@@ -73,7 +73,7 @@ impl Deduped {
 
     fn job_ended(&self, name: Name) {
         if self.until_the_end && name.key.is_some() {
-            self.table.forget(name.key, name.job);
+            self.table.forget_at(name);
         }
     }
 }
@@ -161,10 +161,11 @@ impl<T> Queue<T> {
     /// As there.
     pub(super) fn name_job_as(&self, job: JobId, index: u32, key: Key, now: Timestamp) -> Result<(), Refusal> {
         let Some(keys) = self.deduped() else { return Ok(()) };
-        if key.is_some() {
-            keys.table.claim(key, job, now).map_err(|denied| keys.refusal(denied))?;
-        }
-        keys.names.set(index, Name { key, job });
+        let place = match key.is_some() {
+            true => keys.table.claim(key, job, now).map_err(|denied| keys.refusal(denied))?,
+            false => Place::NOWHERE,
+        };
+        keys.names.set(index, Name { key, job, place });
         Ok(())
     }
 
@@ -183,8 +184,8 @@ impl<T> Queue<T> {
     ) -> Result<(), E> {
         let Some(keys) = self.deduped() else { return more() };
         let job = self.next_id(publisher);
-        keys.table.claim_with(key, job, now, |denied| why(keys.refusal(denied)), more)?;
-        keys.names.set(slot, Name { key, job });
+        let place = keys.table.claim_with(key, job, now, |denied| why(keys.refusal(denied)), more)?;
+        keys.names.set(slot, Name { key, job, place });
         Ok(())
     }
 
@@ -208,12 +209,13 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// When another job has the key, or too many are taken.
-    pub(super) fn name_again(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn name_again(&self, name: Name, now: Timestamp) -> Result<Name, Refusal> {
         match self.deduped() {
             Some(keys) if keys.until_the_end && keys.waiting.is_none() && name.key.is_some() => {
-                keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied))
+                let place = keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied))?;
+                Ok(Name { place, ..name })
             }
-            _ => Ok(()),
+            _ => Ok(name),
         }
     }
 
@@ -228,7 +230,7 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn set_nameless(&self, index: u32, job: JobId) {
         if self.tracks {
-            self.set_name(index, Name { key: Key::NONE, job });
+            self.set_name(index, Name::unclaimed(Key::NONE, job));
         }
     }
 
@@ -260,7 +262,9 @@ impl<T> Queue<T> {
     /// When another job has the key, or too many are taken.
     pub(super) fn claim_slotless(&self, name: Name, now: Timestamp) -> Result<(), Refusal> {
         match self.deduped() {
-            Some(keys) if name.key.is_some() => keys.table.claim(name.key, name.job, now).map_err(|denied| keys.refusal(denied)),
+            Some(keys) if name.key.is_some() => {
+                keys.table.claim(name.key, name.job, now).map(|_| ()).map_err(|denied| keys.refusal(denied))
+            }
             _ => Ok(()),
         }
     }

@@ -58,17 +58,20 @@ impl<T> Queue<T> {
         let house = self.house.lock();
         let mut dead = self.dead.lock();
         let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job));
-        let wanted = wanted.map(|letter| (Name { key: letter.key, job: letter.job_id() }, letter.lane()));
+        let wanted = wanted.map(|letter| (Name::unclaimed(letter.key, letter.job_id()), letter.lane()));
         let Some((name, lane)) = wanted else { return Ok(false) };
         // the slot first: a letter that finds none keeps its place
         let free = self.credits.acquire(&self.slab, &house.accounts, lane);
         if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
             return Err(crate::error::Refusal::Full { retry_after: None });
         }
-        if let Err(refusal) = self.name_again(name, now) {
-            free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
-            return Err(refusal);
-        }
+        let name = match self.name_again(name, now) {
+            Ok(name) => name,
+            Err(refusal) => {
+                free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
+                return Err(refusal);
+            }
+        };
         if is_bent(Bend::RedriveLooksEarly) {
             drop(dead);
             dead = self.dead.lock();

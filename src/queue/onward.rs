@@ -163,13 +163,13 @@ impl<T> Queue<T> {
             match self.slot_for_letter(&house, lane, now, &mut left) {
                 None => Err((letter, Refusal::Full { retry_after: None })),
                 Some(index) => {
-                    let name = Name { key: letter.key, job: JobId(self.reserve_ids(1)) };
+                    let name = Name::unclaimed(letter.key, JobId(self.reserve_ids(1)));
                     match self.name_again(name, now) {
                         Err(refusal) => {
                             self.credits.release(&self.slab, &house.accounts, index);
                             Err((letter, refusal))
                         }
-                        Ok(()) => {
+                        Ok(name) => {
                             letter.lane = lane;
                             if let Some(source) = aged {
                                 add_death(&mut letter.record.deaths, source, DeathReason::Aged, now, letter.came_by.as_ref());

@@ -310,7 +310,7 @@ impl<T: Payload> Queue<T> {
     /// # Errors
     /// When another job has the key.
     pub fn name_in_caller(&self, publisher: &Publisher, job: &Job<T>, now: Timestamp) -> Result<Name, Refusal> {
-        let name = Name { key: job.key, job: self.next_id(publisher) };
+        let name = Name::unclaimed(job.key, self.next_id(publisher));
         self.claim_slotless(name, now).map(|()| name)
     }
 
@@ -519,7 +519,7 @@ impl<T: Payload> Queue<T> {
                 Err(PublishError::new(job, self.full()))
             }
             Overflow::DropNew => {
-                let name = Name { key: job.key, job: self.next_id(publisher) };
+                let name = Name::unclaimed(job.key, self.next_id(publisher));
                 // until it is buried others are told that they are its duplicates, even if there turns out to be no room for it
                 if let Err(refusal) = self.claim_slotless(name, now) {
                     return Err(PublishError::new(job, refusal));
