@@ -50,5 +50,9 @@ pub mod prefetch {}
 #[doc = include_str!("../docs/guide/idempotent.md")]
 pub mod idempotent_handlers {}
 
+#[cfg(feature = "test-util")]
+#[doc = include_str!("../docs/guide/testing-your-service.md")]
+pub mod testing_your_service {}
+
 #[doc = include_str!("../docs/guide/model-checking.md")]
 pub mod model_checking {}

@@ -2,7 +2,12 @@
 
 use crate::limits::JOB_KEY_BYTES_MAX;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+#[cfg(feature = "test-util")]
+use std::hash::DefaultHasher;
+#[cfg(not(feature = "test-util"))]
+use std::hash::{BuildHasher, RandomState};
+use std::hash::{Hash, Hasher};
+#[cfg(not(feature = "test-util"))]
 use std::sync::OnceLock;
 
 /// A key as 128 bits: two keyed hashes of its bytes, under a secret that the process makes on first use.
@@ -18,10 +23,25 @@ pub struct Key {
 }
 
 /// Drawn once.
-static SECRET: OnceLock<(RandomState, RandomState)> = OnceLock::new();
+#[cfg(not(feature = "test-util"))]
+static SECRET: OnceLock<[RandomState; 2]> = OnceLock::new();
 
-fn secret() -> &'static (RandomState, RandomState) {
-    SECRET.get_or_init(|| (RandomState::new(), RandomState::new()))
+/// One of the two hashes of `bytes`.
+#[cfg(not(feature = "test-util"))]
+fn hash(which: usize, bytes: &[u8]) -> u64 {
+    // (not `hash_one`, which hashes the length first: the bytes are all there is, and the hash ends with their number)
+    let mut hasher = SECRET.get_or_init(|| [RandomState::new(), RandomState::new()])[which].build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// One of the two hashes of `bytes`, without a secret: simulations are to be the same in every process.
+#[cfg(feature = "test-util")]
+fn hash(which: usize, bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_usize(which);
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 impl Key {
@@ -33,8 +53,7 @@ impl Key {
         if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
             return Key { high: 0, low: bytes.len() as u64 + 1 };
         }
-        let (first, second) = secret();
-        Key { high: first.hash_one(bytes).max(1), low: second.hash_one(bytes) }
+        Key { high: hash(0, bytes).max(1), low: hash(1, bytes) }
     }
 
     /// True when there is a key, fit or not.
@@ -93,10 +112,7 @@ impl OrderKey {
         if bytes.is_empty() || bytes.len() > JOB_KEY_BYTES_MAX {
             return OrderKey((bytes.len() as u64 + 1) << 1);
         }
-        // (not `hash_one`, which hashes the length first: the bytes are all there is, and the hash ends with their number)
-        let mut hasher = secret().0.build_hasher();
-        hasher.write(bytes);
-        OrderKey(hasher.finish() | 1)
+        OrderKey(hash(0, bytes) | 1)
     }
 
     /// True when there is a key, fit or not.

@@ -118,12 +118,13 @@
 //! | pause, resume, purge | [`QueueHandle::pause`], [`resume`](QueueHandle::resume), [`purge`](QueueHandle::purge) |
 //! | counts, gauges, histograms | [`Runtime::snapshot`], [`QueueSnapshot`], [`LaneSnapshot`], [`PoolSnapshot`]; counts alone: [`QueueHandle::counts`] |
 //! | graceful shutdown | [`Runtime::shutdown`], [`ShutdownOptions`], [`ShutdownReport`], [`Undone`]; from a signal handler's thread: [`ShutdownHandle`] |
+//! | deterministic simulation: a service's own tests in virtual time, by a seed | module `sim`, feature `test-util` |
 //! | time without waiting | [`RuntimeBuilder::manual`], [`Runtime::advance`], [`clock`] |
 //! | hard bounds | [`limits`] |
 //!
 //! # More to read
 //!
-//! The [`guide`] has a page for whoever comes from another system, and pages on priorities, prefetch and idempotent handlers.
+//! The [`guide`] has a page for whoever comes from another system, and pages on priorities, prefetch, idempotent handlers and testing.
 //!
 //! In the repository: `docs/guarantees.md` has every guarantee with its conditions and the test that shows it, `docs/architecture.md` the parts and their
 //! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a
@@ -145,6 +146,8 @@ pub mod limits;
 #[doc(hidden)]
 pub mod queue;
 mod request;
+#[cfg(feature = "test-util")]
+pub mod sim;
 #[cfg(all(test, not(loom)))]
 mod tests;
 #[cfg(all(test, not(loom)))]

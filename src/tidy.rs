@@ -17,7 +17,7 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, tested_c
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 34] = [
+const LAYERS: [(&str, u32, &[&str]); 35] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
@@ -51,8 +51,9 @@ const LAYERS: [(&str, u32, &[&str]); 34] = [
     ("runtime", 5, &[]),
     ("face", 6, &[]),
     ("guide", 6, &[]),
-    // beside: an optional feature, which nothing else may know
+    // beside: optional features, which nothing else may know
     ("topology", 7, &[]),
+    ("sim", 7, &[]),
 ];
 
 /// What code may say only in the files that begin with one of these, and why. A needle that ends in `*` also catches longer words.

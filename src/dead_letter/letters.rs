@@ -159,6 +159,11 @@ impl<T> DeadLetters<T> {
         self.letters.pop_front().map(|kept| kept.letter)
     }
 
+    /// True when no letter waits for a time or for a way.
+    pub fn rests(&self) -> bool {
+        self.letters.is_empty() || !self.config.moves_on() && self.config.retention.is_none()
+    }
+
     /// True when a letter has reached its age that is to be dropped then.
     pub fn has_aged(&self, now: Timestamp) -> bool {
         let aged = |kept: &Kept<T>| self.config.retention.is_some_and(|age| kept.since + age <= now);

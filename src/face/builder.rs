@@ -14,6 +14,7 @@ use crate::runtime::PoolConfig;
 use crate::runtime::handler::Handler;
 use crate::runtime::inside::RuntimeId;
 use crate::runtime::pool::Pool;
+use crate::runtime::probe::Probe;
 use crate::runtime::served::{PullQueue, PushQueue, Served};
 use crate::runtime::timer::Timer;
 use crate::sync::EventCount;
@@ -39,10 +40,12 @@ use std::time::Duration;
 /// ```
 pub struct RuntimeBuilder {
     clock: Arc<dyn Clock>,
-    manual: bool,
+    manual: Option<Arc<ManualClock>>,
+    /// What sees the workers' deliveries, in a simulation.
+    pub(crate) probe: Probe,
     tick: Duration,
     freeze_after: Duration,
-    seed: u64,
+    pub(crate) seed: u64,
     id: RuntimeId,
     timer_bell: Arc<EventCount>,
     timer_until: Arc<AtomicU64>,
@@ -80,7 +83,8 @@ impl RuntimeBuilder {
     pub(super) fn new() -> Self {
         RuntimeBuilder {
             clock: Arc::new(SystemClock::new()),
-            manual: false,
+            manual: None,
+            probe: Probe::default(),
             tick: TICK,
             freeze_after: Duration::from_secs(1),
             seed: 0x5EED,
@@ -106,8 +110,8 @@ impl RuntimeBuilder {
     /// frozen process.
     #[must_use]
     pub fn manual(mut self, clock: Arc<ManualClock>) -> Self {
-        self.clock = clock;
-        self.manual = true;
+        self.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        self.manual = Some(clock);
         self.freeze_after = Duration::MAX;
         self
     }
@@ -191,8 +195,14 @@ impl RuntimeBuilder {
         let queue = self.declare(&config, bell)?;
         let handler = Arc::new(handler);
         let seed = self.seed ^ (self.queues.len() as u64) << 32;
-        let push =
-            PushQueue { queue: Arc::clone(&queue), handler: Arc::clone(&handler), runtime: self.id, clock: Arc::clone(&self.clock), seed };
+        let push = PushQueue {
+            queue: Arc::clone(&queue),
+            handler: Arc::clone(&handler),
+            runtime: self.id,
+            clock: Arc::clone(&self.clock),
+            seed,
+            probe: self.probe.clone(),
+        };
         self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)), built: false });
         let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None);
         self.letters.add_queue(&handle, &config);
@@ -283,7 +293,7 @@ impl RuntimeBuilder {
         for (name, queues) in members {
             let config = self.pools.remove(&name).unwrap_or_else(|| PoolConfig::new(name.as_str()));
             let bell = self.bell(&name);
-            pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock))?));
+            pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock), self.manual.is_none())?));
         }
         self.letters.connect(&self.exchanges).inspect_err(|_| self.queues.iter().for_each(|declared| declared.queue.keep_letters()))?;
         // from here on the runtime closes them, also when it cannot be started

@@ -3,6 +3,7 @@
 mod builder;
 mod completion;
 mod consumer;
+mod crew;
 mod destination;
 mod exchange;
 mod exchange_publisher;
@@ -23,6 +24,8 @@ mod ways;
 pub use builder::RuntimeBuilder;
 pub use completion::{Completion, Watched};
 pub use consumer::{Consumer, Delivery};
+#[cfg(feature = "test-util")]
+pub(crate) use crew::Crew;
 pub use destination::Destination;
 pub use exchange::{Binding, BindingInfo, Exchange, ExchangeConfig};
 pub use exchange_publisher::ExchangePublisher;

@@ -1,17 +1,17 @@
 //! A running runtime.
 
 use super::builder::RuntimeBuilder;
+use super::crew::Crew;
 use super::shutdown::{ShutdownHandle, ShutdownOptions, ShutdownReport};
 use super::snapshot::{self, Exchanges, Snapshot};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::error::BuildError;
-use crate::queue::Look;
 use crate::runtime::PlacementReport;
 use crate::runtime::inside::RuntimeId;
 use crate::runtime::pool::Pool;
 use crate::runtime::served::Served;
 use crate::runtime::timer::Timer;
-use crate::sync::{Mutex, thread};
+use crate::sync::thread;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Runtime {
     pub(super) timer: Arc<Timer>,
     pub(super) timer_thread: Option<thread::JoinHandle<()>>,
     /// Workers without threads.
-    manual: Option<Mutex<Vec<crate::runtime::worker::Worker>>>,
+    pub(super) crew: Option<Arc<Crew>>,
     pub(super) shutdown: ShutdownHandle,
     pub(super) down: bool,
 }
@@ -46,19 +46,13 @@ impl Runtime {
         exchanges: Exchanges,
         pools: Vec<Arc<Pool>>,
         timer: Arc<Timer>,
-        manual: bool,
+        manual: Option<Arc<ManualClock>>,
     ) -> Result<Runtime, BuildError> {
         let shutdown = ShutdownHandle::new(&queues);
-        let mut runtime = Runtime { id, clock, queues, exchanges, pools, timer, timer_thread: None, manual: None, shutdown, down: false };
+        let mut runtime = Runtime { id, clock, queues, exchanges, pools, timer, timer_thread: None, crew: None, shutdown, down: false };
         // an error below drops `runtime`, which stops what was started
-        if manual {
-            let mut workers = Vec::new();
-            for pool in &runtime.pools {
-                for index in 0..pool.workers() {
-                    workers.push(pool.worker(index)?);
-                }
-            }
-            runtime.manual = Some(Mutex::new(workers));
+        if let Some(clock) = manual {
+            runtime.crew = Some(Arc::new(Crew::new(id, clock, Arc::clone(&runtime.timer), &runtime.pools)?));
         } else {
             runtime.timer_thread = Some(runtime.timer.start().map_err(BuildError::Spawn)?);
             for pool in &runtime.pools {
@@ -121,40 +115,31 @@ impl Runtime {
     /// # Panics
     /// When the runtime has threads of its own, and in one of its handlers.
     pub fn turn(&self) -> usize {
-        let workers = self.manual.as_ref().expect("`turn` is for runtimes built with `manual`");
-        assert!(!self.id.is_inside(), "a handler runs in a turn, and cannot begin another");
-        let mut workers = workers.lock();
-        let mut rounds = 0;
-        loop {
-            self.timer.turn();
-            let mut busy = false;
-            for worker in workers.iter_mut() {
-                while worker.round(Look::Strict) {
-                    rounds += 1;
-                    busy = true;
-                }
-            }
-            if !busy {
-                return rounds;
-            }
-        }
+        self.crew().turn()
     }
 
     /// Lets `by` pass on `clock`, turning at every moment at which the runtime has something to do.
     ///
     /// # Panics
     /// When the runtime has threads of its own.
-    pub fn advance(&self, clock: &crate::clock::ManualClock, by: Duration) {
+    pub fn advance(&self, clock: &ManualClock, by: Duration) {
+        let crew = self.crew();
         let end = clock.now() + by;
-        loop {
-            self.turn();
-            let now = clock.now();
-            if now >= end {
-                return;
-            }
-            let next = self.timer.turn().min(end).max(now + Duration::from_nanos(1));
-            clock.advance(next.since(now));
-        }
+        crew.advance_to(clock, end, || {
+            crew.turn();
+            true
+        });
+    }
+
+    /// Whoever publishes calls `run` on its way out.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn run_at_once(&self, run: crate::queue::Run) {
+        self.queues.iter().for_each(|queue| queue.run_at_once(Arc::clone(&run)));
+    }
+
+    /// Those who work without threads.
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        self.crew.as_ref().expect("this is for runtimes built with `manual`")
     }
 
     /// Shuts down: refuses publishes, lets waiting jobs finish until `options.drain` has passed, tells running handlers to come to an end, waits `options.cancel` for
@@ -171,21 +156,6 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.down {
             let _ = self.shut_down(ShutdownOptions::default());
-        }
-    }
-}
-
-impl Runtime {
-    pub(super) fn manual_turn_if_any(&self) {
-        if self.manual.is_some() {
-            self.turn();
-        }
-    }
-
-    /// The workers without threads go: their claims come back.
-    pub(super) fn drop_manual_workers(&self) {
-        if let Some(workers) = &self.manual {
-            workers.lock().clear();
         }
     }
 }

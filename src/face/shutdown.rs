@@ -216,10 +216,13 @@ impl Runtime {
         for pool in &self.pools {
             pool.stop();
         }
-        self.drop_manual_workers();
         let deadline = if inside { self.clock.now() } else { self.clock.now() + options.cancel };
         let patience = || (self.clock.now() < deadline).then(|| self.clock.sleep_hint(deadline));
-        let mut joined = true;
+        let mut joined = self.crew.as_ref().is_none_or(|crew| {
+            let finished = inside || crew.finish(deadline);
+            crew.dismiss();
+            finished
+        });
         for pool in &self.pools {
             joined &= pool.join(patience);
         }
@@ -240,11 +243,25 @@ impl Runtime {
         ShutdownReport { undone, running, snapshot, drained: drained && joined }
     }
 
+    /// As [`shutdown`](Self::shutdown), in the time of a runtime without threads: it passes, and `turn` lets everybody act.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn shutdown_in_its_time(mut self, options: ShutdownOptions, mut turn: impl FnMut()) -> ShutdownReport {
+        self.shutdown.request();
+        let (crew, deadline) = (Arc::clone(self.crew()), self.clock.now() + options.drain);
+        crew.advance_to(crew.clock(), deadline, || {
+            turn();
+            !self.queues.iter().all(|queue| queue.is_drained(deadline))
+        });
+        self.shut_down(options.drain(Duration::ZERO))
+    }
+
     /// Waits until nothing waits or runs, or `deadline`. True if nothing does.
     fn drain(&self, deadline: Timestamp) -> bool {
         let turn = (Mutex::new(()), Condvar::new());
         loop {
-            self.manual_turn_if_any();
+            if let Some(crew) = &self.crew {
+                crew.turn();
+            }
             if self.queues.iter().all(|queue| queue.is_drained(deadline)) {
                 return true;
             }

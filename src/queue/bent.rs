@@ -1,4 +1,4 @@
-//! Steps of the protocol that a model may bend, to see that it notices. Outside of loom nothing is ever bent, and the compiler knows it.
+//! Steps of the protocol that a model or a simulation may bend, to see that it notices. Elsewhere nothing is ever bent, and the compiler knows it.
 
 /// A step left out, or done wrong.
 #[doc(hidden)]
@@ -42,7 +42,7 @@ pub enum Bend {
     RedriveLooksEarly,
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, feature = "test-util"))]
 std::thread_local! {
     /// loom's threads are coroutines of the test's thread, so this is one value for a model and none of its neighbours'.
     static BENT: std::cell::Cell<Option<Bend>> = const { std::cell::Cell::new(None) };
@@ -51,18 +51,19 @@ std::thread_local! {
 /// Bends one step for the models that this thread runs from now on; `None`: none.
 #[doc(hidden)]
 pub fn bend(bend: Option<Bend>) {
-    #[cfg(loom)]
+    assert!(cfg!(loom) || bend != Some(Bend::EndUnderReaders), "only loom looks after the memory that is read then");
+    #[cfg(any(loom, feature = "test-util"))]
     BENT.set(bend);
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, feature = "test-util")))]
     let _ = bend;
 }
 
 /// True while a model has bent this step.
 #[inline(always)]
 pub(super) fn is_bent(bend: Bend) -> bool {
-    #[cfg(loom)]
+    #[cfg(any(loom, feature = "test-util"))]
     return BENT.get() == Some(bend);
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, feature = "test-util")))]
     {
         let _ = bend;
         false

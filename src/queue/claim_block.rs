@@ -55,6 +55,11 @@ impl ClaimBlock {
         Claim::from_raw(self.entries[entry].load(Acquire))
     }
 
+    /// The claims in its entries.
+    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+        (0..self.len()).map(|entry| self.claim(entry)).filter(|claim| !claim.is_none())
+    }
+
     #[inline]
     pub(super) fn publish(&self, entry: usize, claim: Claim) {
         // edge claim.publish, release: what the claimer has seen of the slot

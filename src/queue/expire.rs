@@ -12,7 +12,7 @@ use super::{Chore, ClaimBlock, Pressure, Queue};
 use crate::clock::{Clock, Timestamp, nanos};
 use crate::credit::{Signal, Watermark};
 use crate::inbox::Flag;
-use crate::ledger::{Block, Count};
+use crate::ledger::{Block, Count, Counts};
 use crate::slab::{CancelStep, Claim, Epoch, Expire, Fate, Fire, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::wheel::{Advance, Wheel, tick_after, tick_reached};
@@ -59,6 +59,8 @@ pub struct TimerSide {
     lease_now: u64,
     next_sweep: Timestamp,
     watermark: Watermark,
+    /// Occupied slots at the last sweep.
+    depth: u32,
     settled_before: u64,
     settled_at: Timestamp,
 }
@@ -80,6 +82,7 @@ impl TimerSide {
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
             watermark: Watermark::new(watermarks.0, watermarks.1),
+            depth: 0,
             settled_before: 0,
             settled_at: Timestamp::ZERO,
         }
@@ -121,6 +124,36 @@ impl<T> Queue<T> {
         let tick = nanos(self.settings.tick).max(1);
         let due = side.wheel.next_due().map_or(Timestamp::MAX, |due| Timestamp::from_nanos(due.saturating_mul(tick)));
         side.next_sweep.min(due).min(periods)
+    }
+
+    /// When there is something to do again, if nobody does anything before; at most as late as the truth. For runtimes without threads, whose time passes in leaps: where nobody
+    /// acts, no sweep finds anything.
+    pub fn next_event(&self) -> Timestamp {
+        let side = self.timer.lock();
+        let sweep = if self.awaits_sweep(&side) { side.next_sweep } else { Timestamp::MAX };
+        let tick = nanos(self.settings.tick).max(1);
+        let due = side.wheel.next_due().map_or(Timestamp::MAX, |due| Timestamp::from_nanos(due.saturating_mul(tick)));
+        let period = self.periods.lock().iter().map(|period| *period.next.lock()).min().unwrap_or(Timestamp::MAX);
+        // relaxed: whoever writes it is not at it now
+        sweep.min(due).min(period).min(Timestamp::from_nanos(self.letters_again.load(Relaxed)))
+    }
+
+    /// True when a sweep may find something: a lease or a claim to watch, a letter that ages, a change since the last one.
+    fn awaits_sweep(&self, side: &TimerSide) -> bool {
+        let watched = |claim: Claim| {
+            let word = self.slab.state(claim.index()).load();
+            match word.phase() {
+                Phase::Running => word.epoch() == claim.epoch().next(),
+                Phase::Ready | Phase::Doomed => word.epoch() == claim.epoch(),
+                _ => false,
+            }
+        };
+        let changed = || side.settled_before != settled(&self.ledger.counts()) || side.depth != self.occupied();
+        !self.inbox.is_empty()
+            || changed()
+            || !self.dead.lock().rests()
+            || !self.deferred.lock().is_empty()
+            || self.claims.lock().iter().any(|block| block.claims().any(watched))
     }
 
     /// True when somebody wants the timer's attention at once.
@@ -393,7 +426,8 @@ impl<T> Queue<T> {
 
     /// Watermarks, the age of keys and dead letters, the pace of settlements.
     fn watch_depth(self: &Arc<Self>, side: &mut TimerSide, now: Timestamp) {
-        if let Some(signal) = side.watermark.update(self.occupied()) {
+        side.depth = self.occupied();
+        if let Some(signal) = side.watermark.update(side.depth) {
             let pressure = match signal {
                 Signal::High => Pressure::High,
                 Signal::Low => Pressure::Low,
@@ -412,8 +446,7 @@ impl<T> Queue<T> {
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
         }
-        let counts = self.ledger.counts();
-        let settled = counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled;
+        let settled = settled(&self.ledger.counts());
         if settled > side.settled_before {
             let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);
             // relaxed: a hint
@@ -472,6 +505,11 @@ impl<T> Queue<T> {
         }
         next
     }
+}
+
+/// How many jobs were settled, for the pace.
+fn settled(counts: &Counts) -> u64 {
+    counts.acked + counts.dead_lettered + counts.dropped_discarded + counts.dropped_cancelled
 }
 
 /// The stamp of a claim that this sweep has to stamp at its end.

@@ -84,6 +84,7 @@ impl<T: Payload> Queue<T> {
         if self.met_the_stop() {
             return self.take_back(id, keys, now);
         }
+        self.at_once.run();
         Ok(id)
     }
 
@@ -96,5 +97,6 @@ impl<T: Payload> Queue<T> {
         if self.met_the_stop() {
             self.recall_all();
         }
+        self.at_once.run();
     }
 }

@@ -89,6 +89,7 @@ impl<T> Queue<T> {
         told.run(self);
         self.settle_held(now);
         self.revived();
+        self.at_once.run();
         Ok(true)
     }
 

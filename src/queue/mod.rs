@@ -3,6 +3,7 @@
 //! | file | act |
 //! |---|---|
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
+//! | `at_once` | in simulations: a publish lets the handlers run |
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `keys` | a job's key is claimed, and forgotten when the job ends |
@@ -16,6 +17,7 @@
 //! | `follow` | somebody wants to know how a job ends |
 //! | `letters` | dead letters by hand: list, redrive, purge |
 //! | `onward` | dead letters move on to another queue |
+//! | `states` | in simulations: what each job is doing |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
 //! A queue is passive. It has no threads and no clock: the time is an argument, waiting is left to the layer above, and user code runs only where the caller
@@ -25,6 +27,7 @@
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
+mod at_once;
 mod bent;
 mod chores;
 mod claim;
@@ -43,11 +46,15 @@ mod onward;
 mod order;
 mod publish;
 mod settle;
+#[cfg(feature = "test-util")]
+mod states;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod window;
 
 pub use accounts::Accounts;
+#[cfg(feature = "test-util")]
+pub(crate) use at_once::Run;
 #[doc(hidden)]
 pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};
@@ -61,6 +68,8 @@ pub use onward::{Onward, Way};
 pub use order::Spread;
 pub use publish::{Publisher, Watch, When};
 pub use settle::Plan;
+#[cfg(feature = "test-util")]
+pub use states::{JobPhase, JobState};
 
 use crate::completion::{Records, Watched};
 use crate::config::{DeadLetterOverflow, Discipline, Overflow, QueueConfig, RetryPolicy};
@@ -126,6 +135,8 @@ pub struct Settings {
 pub struct Queue<T> {
     /// The configuration in the protocol's units.
     pub settings: Settings,
+    /// What a publish does on its way out.
+    pub(crate) at_once: at_once::AtOnce,
     slab: Slab<T>,
     lanes: Box<[IndexRing]>,
     credits: Credits,
@@ -243,6 +254,7 @@ impl<T> Queue<T> {
                 tick,
                 freeze_after,
             },
+            at_once: at_once::AtOnce::default(),
             lanes: config.lanes.iter().map(|_| IndexRing::new(capacity)).collect(),
             credits,
             keys,

@@ -252,6 +252,7 @@ impl<T: Payload> Queue<T> {
                 // what this batch has yet to publish is refused
                 self.recall_all();
             }
+            self.at_once.run();
         }
     }
 
@@ -392,6 +393,7 @@ impl<T: Payload> Queue<T> {
         if self.met_the_stop() {
             return self.take_back(id, keys, now);
         }
+        self.at_once.run();
         Ok(id)
     }
 

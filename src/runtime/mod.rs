@@ -38,6 +38,7 @@ pub mod idle;
 pub(crate) mod inside;
 pub mod placement;
 pub(crate) mod pool;
+pub(crate) mod probe;
 pub(crate) mod served;
 pub(crate) mod timer;
 pub mod topology;
@@ -48,6 +49,8 @@ pub use handler::{CancelCause, Context, Handler};
 pub use idle::Idle;
 pub use placement::{CoreList, OnPinFailure, Placement, PlacementReport, WorkerPlacement};
 pub use pool::PoolSnapshot;
+#[cfg(feature = "test-util")]
+pub use probe::{DeliveryRecord, Outcome, takes};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

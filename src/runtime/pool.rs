@@ -68,7 +68,7 @@ impl PoolShared {
     }
 
     /// True when fewer workers are stuck than spares run: the caller, `spare`, retires.
-    fn retires(&self, spare: u32) -> bool {
+    pub(crate) fn retires(&self, spare: u32) -> bool {
         // relaxed, both: CAS re-checks; at worst a spare stays a round longer
         let spares = self.spares.load(Relaxed);
         spares.count_ones() as usize > self.stuck()
@@ -113,17 +113,28 @@ pub(crate) struct Pool {
     report: Mutex<PlacementReport>,
 }
 
+/// Workers of a pool that says nothing of them, in a runtime without threads: the same on every machine.
+const WORKERS_WITHOUT_THREADS: usize = 2;
+
 impl Pool {
+    /// A pool whose workers have `threads`, or none: then nothing depends on the machine.
     pub(crate) fn new(
         config: PoolConfig,
         bell: Arc<EventCount>,
         queues: Vec<(Arc<dyn Served>, u32)>,
         clock: Arc<dyn Clock>,
+        threads: bool,
     ) -> Result<Self, BuildError> {
         config.validate()?;
         let topology = Topology::machine();
-        let workers = config.workers.unwrap_or_else(|| placement::workers_default(topology)).min(PoolConfig::WORKERS_MAX);
-        let plan = placement::plan(&config.placement, workers, topology).map_err(|error| BuildError::Placement(error.to_string()))?;
+        let (workers, plan) = if threads {
+            let workers = config.workers.unwrap_or_else(|| placement::workers_default(topology)).min(PoolConfig::WORKERS_MAX);
+            let plan = placement::plan(&config.placement, workers, topology).map_err(|error| BuildError::Placement(error.to_string()))?;
+            (workers, plan)
+        } else {
+            let workers = config.workers.unwrap_or(WORKERS_WITHOUT_THREADS);
+            (workers, vec![None; workers])
+        };
         let seats = workers + config.spares;
         let shared = Arc::new(PoolShared {
             bell,
@@ -218,8 +229,18 @@ impl Pool {
         })
     }
 
-    /// Starts a spare for every worker that is stuck past its lease, as far as there are spares. Called by the timer.
+    /// Starts a spare for a worker that is stuck past its lease, if there is one. Called by the timer.
     pub(crate) fn supervise(&self) {
+        let Some((worker, spare)) = self.next_spare() else { return };
+        let shared = Arc::clone(&self.shared);
+        if self.spawn(worker, || (), move || shared.retires(spare)).is_err() {
+            // relaxed: only the timer adds spares
+            self.shared.spares.fetch_and(!(1 << spare), Relaxed);
+        }
+    }
+
+    /// A spare for a worker that is stuck past its lease, if one is needed and there is one; counted as running from here on.
+    pub(crate) fn next_spare(&self) -> Option<(Worker, u32)> {
         // relaxed, both: only the timer adds spares
         let (spares, stuck) = (self.shared.spares.load(Relaxed), self.shared.stuck());
         let running = spares.count_ones() as usize;
@@ -228,17 +249,13 @@ impl Pool {
             self.shared.bell.notify_all();
         }
         if running >= self.config.spares || self.shared.is_stopping() || stuck <= running {
-            return;
+            return None;
         }
         let spare = spares.trailing_ones();
-        let Ok(worker) = self.worker(self.workers + spare as usize) else { return };
+        let worker = self.worker(self.workers + spare as usize).ok()?;
         // relaxed: see above
         self.shared.spares.fetch_or(1 << spare, Relaxed);
-        let shared = Arc::clone(&self.shared);
-        if self.spawn(worker, || (), move || shared.retires(spare)).is_err() {
-            // relaxed: see above
-            self.shared.spares.fetch_and(!(1 << spare), Relaxed);
-        }
+        Some((worker, spare))
     }
 
     /// Tells the workers to stop; does not wait.

@@ -2,6 +2,7 @@
 
 use super::handler::{Context, Handler};
 use super::inside::{self, RuntimeId};
+use super::probe::{Probe, Watcher};
 use crate::clock::{Clock, Timestamp};
 use crate::completion::Answer;
 use crate::job::Payload;
@@ -20,6 +21,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     /// A worker's seat; `None` when the queue has as many handles as it can have, or no handler.
     fn seat(&self, worker: usize) -> Option<Box<dyn Station>>;
     fn turn(&self, clock: &dyn Clock) -> Timestamp;
+    /// When there is something to do again, if nobody does anything before.
+    fn next_event(&self) -> Timestamp;
     fn timer_has_mail(&self) -> bool;
     fn close(&self);
     fn stop(&self);
@@ -35,12 +38,19 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn is_paused(&self) -> bool;
     /// Dead letters do not move on any more.
     fn keep_letters(&self);
+    /// Whoever publishes calls `run` on its way out.
+    #[cfg(feature = "test-util")]
+    fn run_at_once(&self, run: crate::queue::Run);
 }
 
 /// A worker's seat at one queue.
 pub(crate) trait Station: Send + fmt::Debug {
     /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, and is moved on. Says how many ran.
     fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32;
+    /// When the delivery ends that takes its time, if there is one: in simulations.
+    fn busy_until(&self) -> Option<Timestamp>;
+    /// Settles that delivery. False when there is none.
+    fn finish(&mut self, clock: &dyn Clock) -> bool;
     /// How long the job had waited that is started next.
     fn head_waited(&self, now: Timestamp) -> Option<Duration>;
     /// Claims what is there without starting it. True if there is something to run.
@@ -65,6 +75,7 @@ pub(crate) struct PushQueue<T, H> {
     pub(crate) runtime: RuntimeId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: u64,
+    pub(crate) probe: Probe,
 }
 
 impl<T, H> fmt::Debug for PushQueue<T, H> {
@@ -94,6 +105,10 @@ macro_rules! delegate_served {
 
         fn turn(&self, clock: &dyn Clock) -> Timestamp {
             self.$queue.turn(clock)
+        }
+
+        fn next_event(&self) -> Timestamp {
+            self.$queue.next_event()
         }
 
         fn timer_has_mail(&self) -> bool {
@@ -145,6 +160,11 @@ macro_rules! delegate_served {
         fn keep_letters(&self) {
             self.$queue.set_onward(None);
         }
+
+        #[cfg(feature = "test-util")]
+        fn run_at_once(&self, run: crate::queue::Run) {
+            self.$queue.at_once.set(run);
+        }
     };
 }
 
@@ -162,7 +182,8 @@ impl<T: Payload, H: Handler<T>> Served for PushQueue<T, H> {
         };
         let block = Arc::clone(claimer.block());
         let context = Context::of_worker(Arc::clone(&self.queue), Arc::clone(&self.clock), worker, block);
-        Some(Box::new(Seat { claimer, publisher, handler: Arc::clone(&self.handler), runtime: self.runtime, context }))
+        let watcher = self.probe.watch(&self.queue.settings.name, worker);
+        Some(Box::new(Seat { claimer, publisher, handler: Arc::clone(&self.handler), runtime: self.runtime, context, watcher }))
     }
 }
 
@@ -182,6 +203,7 @@ struct Seat<T: Payload, H> {
     handler: Arc<H>,
     runtime: RuntimeId,
     context: Context<T>,
+    watcher: Watcher,
 }
 
 impl<T: Payload, H: Handler<T>> Seat<T, H> {
@@ -193,18 +215,29 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         if !started {
             return false;
         }
+        self.watcher.begin(&self.context, *now);
         let outcome = self.context.deliver(&*self.handler);
+        match self.watcher.keep(outcome, clock) {
+            Some(outcome) => self.end(outcome, now, clock),
+            None => *now = clock.stamp().max(*now),
+        }
+        true
+    }
+
+    /// The delivery ends as its handler said.
+    #[inline(always)]
+    fn end(&mut self, outcome: Result<Verdict, String>, now: &mut Timestamp, clock: &dyn Clock) {
         // one reading per job boundary: the end of this run is the start of the next
         let began = *now;
         *now = clock.stamp().max(began);
         self.claimer.ran(self.context.lane(), now.since(began));
+        self.watcher.end(&self.context, &outcome, *now);
         if matches!(outcome, Ok(Verdict::Ack)) && !self.context.has_more() {
             self.claimer.ack(self.context.place(), *now);
         } else {
             let lease = self.context.end();
             self.settle(lease, outcome, *now);
         }
-        true
     }
 
     /// Settles a delivery that did not simply end well.
@@ -268,13 +301,24 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
     fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32 {
         let _inside = inside::enter(self.runtime);
         let mut ran = 0;
-        while ran < budget && !self.claimer.queue().is_stopped() {
+        while ran < budget && !self.watcher.is_busy() && !self.claimer.queue().is_stopped() {
             if !self.run(look, now, clock) {
                 break;
             }
             ran += 1;
         }
         ran
+    }
+
+    fn busy_until(&self) -> Option<Timestamp> {
+        self.watcher.busy_until()
+    }
+
+    fn finish(&mut self, clock: &dyn Clock) -> bool {
+        let Some((outcome, mut began)) = self.watcher.take_kept() else { return false };
+        let _inside = inside::enter(self.runtime);
+        self.end(outcome, &mut began, clock);
+        true
     }
 
     fn head_waited(&self, now: Timestamp) -> Option<Duration> {

@@ -20,13 +20,14 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// One turn. Says when the next is wanted.
+    /// One turn of every queue. Says when the next is wanted.
     pub(crate) fn turn(&self) -> Timestamp {
-        let next = self.queues.iter().map(|queue| queue.turn(&*self.clock)).min().unwrap_or(Timestamp::MAX);
-        for pool in &self.pools {
-            pool.supervise();
-        }
-        next
+        self.queues.iter().map(|queue| queue.turn(&*self.clock)).min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// When there is something to do again, if nobody does anything before.
+    pub(crate) fn next_event(&self) -> Timestamp {
+        self.queues.iter().map(|queue| queue.next_event()).min().unwrap_or(Timestamp::MAX)
     }
 
     /// Starts the timer's thread.
@@ -43,6 +44,7 @@ impl Timer {
         // relaxed: the stopper fences and wakes
         while !self.stopping.load(Relaxed) {
             let next = self.turn();
+            self.pools.iter().for_each(|pool| pool.supervise());
             // relaxed: the announcement's fence orders it before the second look
             self.until.store(next.as_nanos(), Relaxed);
             self.bell.announce(&seat, searching);

@@ -40,7 +40,7 @@ pub(crate) struct Worker {
 /// After a round of so few jobs of a stream a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
 const SHORT: u32 = 4;
 /// Jobs of one queue that run before the worker looks at anything else.
-const BUDGET: u32 = 64;
+pub(crate) const BUDGET: u32 = 64;
 /// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
@@ -79,7 +79,7 @@ impl Worker {
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
     pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
         while !self.shared.is_stopping() && !retire() {
-            if !(self.end_search() && self.round(Look::Weak)) {
+            if !(self.end_search() && self.round(Look::Weak, BUDGET)) {
                 self.wait();
             }
         }
@@ -101,9 +101,25 @@ impl Worker {
         true
     }
 
+    /// One round of a worker without a thread, or the end of a delivery that took its time. One that has found nothing takes what a colleague has claimed, as before a
+    /// sleep. True if it did something.
+    pub(crate) fn step(&mut self, budget: u32) -> bool {
+        // whatever time it was in the last one
+        self.stale = true;
+        if let Some(until) = self.busy_until() {
+            return until <= self.clock.now() && self.stations.iter_mut().any(|station| station.finish(&*self.clock));
+        }
+        self.round(Look::Strict, budget) || self.stations.iter_mut().any(|station| station.steal()) && self.round(Look::Strict, budget)
+    }
+
+    /// When the delivery ends that takes its time, if there is one: in simulations.
+    pub(crate) fn busy_until(&self) -> Option<Timestamp> {
+        self.stations.iter().find_map(|station| station.busy_until())
+    }
+
     /// One look at every queue. True if a job ran or a chore was done.
-    pub(crate) fn round(&mut self, look: Look) -> bool {
-        let ran = if self.stale && !self.end_pause(look) { 0 } else { self.work(look) };
+    pub(crate) fn round(&mut self, look: Look, budget: u32) -> bool {
+        let ran = if self.stale && !self.end_pause(look) { 0 } else { self.work(look, budget) };
         let mut busy = ran > 0;
         self.stale = !busy;
         if busy {
@@ -142,10 +158,10 @@ impl Worker {
 
     /// Runs jobs. Says how many.
     #[inline]
-    fn work(&mut self, look: Look) -> u32 {
+    fn work(&mut self, look: Look, budget: u32) -> u32 {
         let (now, clock) = (&mut self.now, &*self.clock);
         match self.stations.as_mut_slice() {
-            [only] => only.work(BUDGET, look, now, clock),
+            [only] => only.work(budget, look, now, clock),
             stations => {
                 let picked = self.cursor.pick(&self.schedule, |queue| {
                     let ran = stations[queue].work(1, look, now, clock);

@@ -1,0 +1,76 @@
+//! In simulations: what each job of a queue is doing now.
+
+use super::Queue;
+use crate::clock::Timestamp;
+use crate::id::JobId;
+use crate::slab::Phase;
+
+/// What a job is doing now, as a simulation sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobState {
+    /// The job.
+    pub job: JobId,
+    /// Its lane.
+    pub lane: usize,
+    /// What it is doing.
+    pub phase: JobPhase,
+    /// How many deliveries failed.
+    pub failures: u32,
+    /// How many leases ran out.
+    pub expiries: u32,
+    /// How often it was snoozed.
+    pub snoozes: u32,
+    /// Handlers and consumers that read its payload, those whose lease has run out included.
+    pub holders: u32,
+}
+
+/// What a job can be doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobPhase {
+    /// It waits for a worker or consumer, in its lane or partition, or claimed.
+    Waiting,
+    /// It was cancelled or has expired while it waited: whoever comes to it disposes of it.
+    Doomed,
+    /// It waits until this time.
+    Delayed(Timestamp),
+    /// A handler or consumer has it.
+    Running,
+    /// It will not be delivered any more, but a handler or consumer whose lease has run out still reads it.
+    Lingering,
+    /// It is dead, and waits for room among the dead letters.
+    Held,
+}
+
+impl<T> Queue<T> {
+    /// Every job that occupies a slot, by its id.
+    pub(crate) fn states(&self) -> Vec<JobState> {
+        let mut states: Vec<JobState> = (0..self.capacity()).filter_map(|index| self.state_at(index)).collect();
+        states.sort_unstable_by_key(|state| state.job);
+        states
+    }
+
+    fn state_at(&self, index: u32) -> Option<JobState> {
+        let (slot, word) = (self.slab.slot(index), self.slab.state(index).load());
+        let phase = match word.phase() {
+            Phase::Free => return None,
+            Phase::Ready => JobPhase::Waiting,
+            Phase::Doomed => JobPhase::Doomed,
+            Phase::Delayed => JobPhase::Delayed(self.slab.due(index)),
+            Phase::Running => JobPhase::Running,
+            Phase::Zombie if word.holders() > 0 => JobPhase::Lingering,
+            Phase::Zombie => return None,
+            Phase::Held => JobPhase::Held,
+        };
+        Some(JobState {
+            job: slot.job_id(),
+            lane: usize::from(word.lane()),
+            phase,
+            failures: word.failures(),
+            expiries: word.expiries(),
+            snoozes: slot.snoozes(),
+            holders: word.holders(),
+        })
+    }
+}
