@@ -260,8 +260,13 @@ pub fn twin(name: &str, bent: Bend, bound: Bound, model: fn()) {
 
 /// The model must end in a deadlock with one step bent.
 pub fn hangs(name: &str, bent: Bend, bound: Bound, model: fn()) {
+    aborts(name, bent, "deadlock", bound, model);
+}
+
+/// The model must fail with one step bent, for `reason`, in the middle of a destructor.
+pub fn aborts(name: &str, bent: Bend, reason: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(Some(bent));
-    must_die(&format!("runtime/{name} with {bent:?}"), "deadlock", bound, model);
+    must_die(&format!("runtime/{name} with {bent:?}"), reason, bound, model);
 }
 
 /// Thorough and bent while it lives.
