@@ -274,7 +274,8 @@ struct Straighten;
 
 impl Straighten {
     fn bent(bent: Option<Bend>) -> Self {
-        bend(bent);
+        // on real threads no twin runs
+        bend(bent.filter(|_| cfg!(loom)));
         #[cfg(loom)]
         ringmill::sync::thorough(true);
         Straighten
