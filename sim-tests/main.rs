@@ -1,0 +1,149 @@
+//! The whole runtime, simulated: the same code on one thread, in virtual time, by a seed, beside a plain model.
+//!
+//! A seed makes a service (four queues: with workers, by hand, with partitions, for dead letters; an exchange) with capacities, limits and policies of its own, and a list of
+//! [steps](steps): publishes of every kind, workers and the timer in an order of the seed's, handlers that fail, panic, take long or are stuck, consumers that settle late or never,
+//! cancellations, pauses, purges, redrives, rebinding, leaps of the clock, a close. After every single act the [model](model) must agree about every job, every count, every slot and
+//! the number of payloads that live. At the end whatever is left comes back by value.
+//!
+//! | | |
+//! |---|---|
+//! | `RINGMILL_SIM_SEED=17 cargo test --features test-util --test sim` | runs that seed again, and prints its shortest form that fails |
+//! | `RINGMILL_SIM_SEEDS=1000000 ...`, `RINGMILL_SIM_SEEDS=1000000..2000000 ...` | so many seeds, those seeds |
+
+#![allow(missing_docs, clippy::disallowed_types, reason = "a test that watches from outside")]
+
+mod model;
+mod run;
+mod steps;
+mod world;
+
+use model::Wrong;
+use ringmill::queue::Bend;
+use ringmill::rng::Rng;
+use ringmill::sim;
+use run::{Setting, Summary, quieten, run};
+use std::cell::Cell;
+use steps::{Step, steps};
+
+/// Steps of a run.
+const STEPS: usize = 200;
+/// Seeds, unless the environment says otherwise.
+const SEEDS: u64 = 20_000;
+
+fn steps_of(seed: u64) -> Vec<Step> {
+    steps(&mut Rng::new(seed), STEPS)
+}
+
+/// The steps that fail, as few as can be, and what they fail with.
+fn shortest(setting: Setting, steps: Vec<Step>) -> (Vec<Step>, String) {
+    let fails = |steps: &[Step]| run(setting, steps).is_err();
+    let left = sim::shrink(steps, 2_000, fails);
+    let message = run(setting, &left).expect_err("it fails");
+    (left, message)
+}
+
+fn try_seed(setting: Setting) -> Summary {
+    match run(setting, &steps_of(setting.seed)) {
+        Ok(summary) => summary,
+        Err(message) => {
+            let (left, short) = {
+                let _silent = Silent::begin();
+                shortest(setting, steps_of(setting.seed))
+            };
+            let listed: Vec<String> = left.iter().map(|step| format!("    {:?}", step.act)).collect();
+            panic!("seed {}: {message}\n{} of {STEPS} steps fail as well:\n{}\n{short}", setting.seed, left.len(), listed.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn the_runtime_does_what_the_plain_model_does() {
+    quieten();
+    let total = Cell::new(Summary::default());
+    let began = std::time::Instant::now();
+    let ran = Cell::new(0_u64);
+    sim::each_seed(SEEDS, |seed| {
+        let one = try_seed(Setting { seed, ..Setting::default() });
+        let sum = total.get();
+        total.set(Summary {
+            acts: sum.acts + one.acts,
+            jobs: sum.jobs + one.jobs,
+            deliveries: sum.deliveries + one.deliveries,
+            time: sum.time + one.time,
+            trace: sum.trace ^ one.trace,
+        });
+        ran.set(ran.get() + 1);
+    });
+    let Summary { acts, jobs, deliveries, time, trace } = total.get();
+    let (seeds, took) = (ran.get(), began.elapsed());
+    println!("{seeds} seeds, {acts} acts, {jobs} jobs, {deliveries} deliveries, {time} virtual ms, trace {trace:016x}, in {took:.1?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    quieten();
+    for seed in 0..200 {
+        let setting = Setting { seed, ..Setting::default() };
+        assert_eq!(run(setting, &steps_of(seed)), run(setting, &steps_of(seed)), "seed {seed}");
+    }
+    let traces: std::collections::BTreeSet<u64> =
+        (0..50).filter_map(|seed| Some(run(Setting { seed, ..Setting::default() }, &steps_of(seed)).ok()?.trace)).collect();
+    assert!(traces.len() > 40, "other seeds are other runs");
+}
+
+/// How many seeds it takes until `setting` is noticed.
+fn seeds_until_noticed(setting: Setting, most: u64) -> Option<u64> {
+    (0..most).find(|&seed| run(Setting { seed, ..setting }, &steps_of(seed)).is_err())
+}
+
+#[test]
+fn a_model_with_a_wrong_rule_is_noticed() {
+    quieten();
+    let _silent = Silent::begin();
+    use Wrong::*;
+    for wrong in [Attempts, SnoozeSpends, ExpiryUncounted, KeyFreeEarly, HeldIsFree, StaleUncounted] {
+        let noticed = seeds_until_noticed(Setting { wrong: Some(wrong), ..Setting::default() }, 100);
+        println!("{wrong:?}: seed {noticed:?}");
+        assert!(noticed.is_some(), "{wrong:?} was not noticed");
+    }
+}
+
+/// Steps that ringmill leaves out, or does wrong.
+#[test]
+fn a_runtime_with_a_wrong_step_is_noticed() {
+    quieten();
+    let _silent = Silent::begin();
+    for bent in [Bend::SettleRereads, Bend::KeepCredit, Bend::CancelUntold, Bend::ClaimsUnseen, Bend::TakeBackUnmarked, Bend::CancelTells] {
+        let noticed = seeds_until_noticed(Setting { bent: Some(bent), ..Setting::default() }, 500);
+        println!("{bent:?}: seed {noticed:?}");
+        assert!(noticed.is_some(), "{bent:?} was not noticed");
+    }
+}
+
+#[test]
+fn a_failing_run_is_shrunk_to_a_few_steps() {
+    quieten();
+    let _silent = Silent::begin();
+    let setting = Setting { wrong: Some(Wrong::Attempts), ..Setting::default() };
+    let seed = seeds_until_noticed(setting, 100).expect("it is noticed");
+    let setting = Setting { seed, ..setting };
+    let (left, message) = shortest(setting, steps_of(seed));
+    println!("seed {seed}: {left:#?}\n{message}");
+    assert!(left.len() <= 12, "{} steps are left", left.len());
+}
+
+/// Failures that are wanted are not printed.
+struct Silent;
+
+impl Silent {
+    fn begin() -> Self {
+        run::SILENT.set(true);
+        Silent
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        run::SILENT.set(false);
+    }
+}
