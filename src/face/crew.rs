@@ -40,7 +40,8 @@ impl Crew {
 
     /// The timer's turn, and the spares that it finds to be needed.
     pub(crate) fn turn_timer(&self) {
-        self.timer.turn();
+        // as its thread does: what has become due in a turn already gets one more
+        while self.timer.turn() <= self.clock.now() {}
         for pool in &self.timer.pools {
             if let Some((worker, spare)) = pool.next_spare() {
                 self.members.lock().push(Member { worker, spare: Some((Arc::clone(&pool.shared), spare)) });

@@ -70,3 +70,6 @@ pub use crate::runtime::{DeliveryRecord, Outcome, takes};
 pub use seeds::each_seed;
 pub use shrink::shrink;
 pub use simulation::Sim;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
