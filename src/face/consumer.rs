@@ -278,11 +278,9 @@ impl<T: Payload> Consumer<T> {
     fn take(&self, look: Look) -> (Option<Delivery<T>>, Vec<Aftermath<T>>) {
         let mut claimer = self.shared.lock();
         let mut lease = None;
-        // twice: what it has claimed may have been taken back, which shows when it is started, and a colleague may have a job all the same
-        for _ in 0..2 {
-            if lease.is_none() && (claimer.look(look) || look == Look::Strict && claimer.steal()) {
-                lease = claimer.next(look, self.handle.clock.now());
-            }
+        // what it has found may have been taken back, have expired or be cancelled, which shows when it is started: there may be another one all the same
+        while lease.is_none() && (claimer.look(look) || look == Look::Strict && claimer.steal()) {
+            lease = claimer.next(look, self.handle.clock.now());
         }
         let left = claimer.take_left();
         drop(claimer);

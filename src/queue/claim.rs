@@ -205,7 +205,7 @@ impl<T> Claimer<T> {
         }
         mine.heads[lane] = Some(partitions);
         (self.lanes[lane].at, self.lanes[lane].end) = (0, taken);
-        self.block.set_ahead(taken as u32);
+        self.tell_thieves(taken);
         taken > 0
     }
 
@@ -262,7 +262,7 @@ impl<T> Claimer<T> {
         self.learn();
         let queue = &*self.queue;
         if queue.lanes[lane].pop(self.prefetch, mode, &mut self.popped) != PopResult::Taken {
-            self.block.set_ahead(0);
+            self.tell_thieves(0);
             return false;
         }
         crate::crash_point!("queue.claim.popped");
@@ -281,8 +281,16 @@ impl<T> Claimer<T> {
             }
         }
         (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
-        self.block.set_ahead(end as u32);
+        self.tell_thieves(end);
         true
+    }
+
+    /// So many jobs were claimed. Where there were none, those that were claimed from another lane wait still.
+    #[inline]
+    fn tell_thieves(&self, claimed: usize) {
+        if claimed > 0 || !self.has_claims() {
+            self.block.set_ahead(claimed as u32);
+        }
     }
 
     /// Learns from the handlers that have returned how much work to claim ahead.

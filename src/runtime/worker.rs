@@ -109,7 +109,12 @@ impl Worker {
         if let Some(until) = self.busy_until() {
             return until <= self.clock.now() && self.stations.iter_mut().any(|station| station.finish(&*self.clock));
         }
-        self.round(Look::Strict, budget) || self.stations.iter_mut().any(|station| station.steal()) && self.round(Look::Strict, budget)
+        let mut acted = self.round(Look::Strict, budget);
+        // what it takes may have expired or be cancelled: there may be another one all the same
+        while !acted && self.stations.iter_mut().any(|station| station.steal()) {
+            acted = self.round(Look::Strict, budget);
+        }
+        acted
     }
 
     /// When the delivery ends that takes its time, if there is one: in simulations.

@@ -1,7 +1,7 @@
 //! A claim speaks of one delivery, and nobody else writes over it.
 
 use super::*;
-use crate::Job;
+use crate::{Job, LaneConfig};
 
 #[test]
 fn a_stale_delivery_does_not_clear_the_claim_that_took_its_place() {
@@ -51,6 +51,44 @@ fn a_worker_with_claims_of_its_own_does_not_steal() {
     let plan = busy.plan(&running, crate::Verdict::Ack);
     busy.settle(running, plan, bare.clock.now(), true).unwrap().run(&bare.queue);
     assert_eq!(bare.queue.free(), 16);
+}
+
+#[test]
+fn what_was_claimed_may_be_stolen_also_after_a_look_at_an_empty_lane() {
+    let lanes = [LaneConfig::new("high").weight(1), LaneConfig::new("low").weight(1)];
+    let bare = Bare::<u32>::new(&q(16).prefetch(8).lanes(lanes));
+    (0..8).for_each(|n| drop(bare.publish(n)));
+    let mut busy = bare.worker();
+    // the lanes take turns, and the other one is empty: the worker looks there while it has claims
+    let running: Vec<_> = (0..4).map(|_| busy.next(Look::Strict, bare.clock.now()).unwrap()).collect();
+    for n in 4..8 {
+        let mut idle = bare.worker();
+        assert!(idle.steal(), "job {n} waits for a worker that is busy");
+        let lease = idle.next(Look::Strict, bare.clock.now()).unwrap();
+        assert_eq!(*bare.queue.payload(&lease), n);
+        let plan = idle.plan(&lease, crate::Verdict::Ack);
+        idle.settle(lease, plan, bare.clock.now(), true).unwrap().run(&bare.queue);
+    }
+    drop(running);
+}
+
+#[test]
+fn a_consumer_finds_the_job_behind_those_that_have_ended_unstarted() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    let queue = builder.pull_queue::<u32>(q(8).prefetch(8)).unwrap();
+    let _runtime = builder.build().unwrap();
+    let (producer, first, second) = (queue.producer().unwrap(), queue.consumer().unwrap(), queue.consumer().unwrap());
+    producer.publish(0).unwrap();
+    producer.publish(Job::new(1).ttl(ms(5))).unwrap();
+    producer.publish(2).unwrap();
+    // it has claimed the others too
+    assert_eq!(*first.try_recv().unwrap(), 0);
+    let cancelled = producer.publish(3).unwrap();
+    assert!(queue.cancel(cancelled));
+    clock.advance(ms(5));
+    assert_eq!(second.try_recv().map(|delivery| *delivery), Ok(2));
+    assert_eq!((queue.counts().dropped_cancelled, queue.counts().dead_expired), (1, 1));
 }
 
 #[test]
