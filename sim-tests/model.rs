@@ -65,6 +65,8 @@ pub enum At {
     Dying(DeathReason),
     /// Over, and read by a stale holder.
     Lingering,
+    /// Dead in the act under way: of those that die in one act the queue says which found room among the letters.
+    Dead(DeathReason),
     Held(DeathReason),
     Letter,
 }
@@ -142,6 +144,12 @@ pub struct Queue {
     holds: u64,
     /// Payloads of letters that have moved on, oldest first.
     pub moved: Vec<Option<u32>>,
+    /// Letters that came in the act under way.
+    fresh: Vec<JobId>,
+    /// Deliveries of jobs with a partition key that ended in the act under way: the timer may have come by before.
+    over: Vec<Hold>,
+    /// Jobs that were cancelled while they were delayed: since when, and how many deliveries had been started by then.
+    recalled: Vec<(JobId, u64, u64)>,
 }
 
 impl Queue {
@@ -158,6 +166,9 @@ impl Queue {
             places: 0,
             holds: 0,
             moved: Vec::new(),
+            fresh: Vec::new(),
+            over: Vec::new(),
+            recalled: Vec::new(),
         }
     }
 
@@ -226,13 +237,8 @@ impl Queue {
     }
 
     pub fn die(&mut self, id: JobId, reason: DeathReason) {
-        if !self.job(id).holds.is_empty() {
-            self.job(id).at = At::Dying(reason);
-        } else if self.letters_full() && self.rules.hold {
-            self.hold(id, reason);
-        } else {
-            self.bury(id, reason);
-        }
+        let read = !self.job(id).holds.is_empty();
+        self.job(id).at = if read { At::Dying(reason) } else { At::Dead(reason) };
     }
 
     fn hold(&mut self, id: JobId, reason: DeathReason) {
@@ -245,6 +251,7 @@ impl Queue {
         self.ends.insert(id, End::DeadLettered(reason));
         self.job(id).at = At::Letter;
         self.letters.push_back(id);
+        self.fresh.push(id);
     }
 
     pub fn count_death(&mut self, reason: DeathReason) {
@@ -278,8 +285,9 @@ impl Queue {
                 let at_work = !before.holds.is_empty() && matches!(before.at, At::Running | At::Dying(_));
                 assert!(!at_work, "{id} and {other} have one partition key and run at once");
                 let tried = before.failures + before.expiries + before.snoozes > 0;
-                let waits = before.at == At::Waiting && before.expires > now || matches!(before.at, At::Delayed(_)) && tried;
-                assert!(!waits || before.place > job.place, "{id} overtakes {other} of its partition key: {job:?} {before:?}");
+                let lives = before.expires > now;
+                let waits = before.at == At::Waiting && lives || matches!(before.at, At::Delayed(due) if due > now || lives) && tried;
+                assert!(!waits || before.place > job.place, "{id} overtakes {other} of its partition key, at {now}: {job:?} {before:?}");
             }
         }
         self.holds += 1;
@@ -336,11 +344,14 @@ impl Queue {
             *broken += 1;
         }
         if counted {
-            if !(self.rules.partitions && self.job(id).key.is_some()) {
+            let next = held.next;
+            if self.rules.partitions && self.job(id).key.is_some() {
+                self.over.push(held);
+            } else {
                 self.assert_in_time(&held, now);
             }
             self.verdict(id, how, now);
-            return held.next;
+            return next;
         }
         self.counts.stale_settles += u64::from(self.wrong != Some(Wrong::StaleUncounted));
         if self.job(id).holds.is_empty() {
@@ -396,24 +407,51 @@ impl Queue {
         self.job(id).at = if delay == 0 { At::Waiting } else { At::Delayed(now + delay) };
     }
 
+    /// Somebody cancels a job. True if it was there to be cancelled.
+    pub fn cancel(&mut self, id: JobId, now: u64) -> bool {
+        let started = self.counts.started;
+        let job = self.job(id);
+        match job.at {
+            At::Delayed(_) if job.key.is_none() => self.recalled.push((id, now, started)),
+            At::Waiting | At::Delayed(_) => {}
+            At::Running => job.cancelled = true,
+            _ => return false,
+        }
+        if self.job(id).at != At::Running {
+            self.job(id).at = At::Cancelled;
+        }
+        true
+    }
+
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        self.recalled.clear();
+    }
+
     /// Time has passed that nobody saw.
     pub fn leap(&mut self, by: u64) {
         self.jobs.values_mut().flat_map(|job| &mut job.holds).for_each(|hold| hold.unseen += by);
+        self.recalled.iter_mut().for_each(|(_, since, _)| *since += by);
+    }
+
+    fn sweep_every(&self) -> u64 {
+        (self.rules.visibility / 8).clamp(1, 100)
     }
 
     fn assert_in_time(&self, hold: &Hold, now: u64) {
-        let sweep = (self.rules.visibility / 8).clamp(1, 100);
-        let latest = hold.length + 2 * sweep + 1 + hold.unseen;
+        let latest = hold.length + 2 * self.sweep_every() + 1 + hold.unseen;
         assert!(now - hold.since <= latest, "a lease of {} ms still runs, at {now}: {hold:?}", hold.length);
     }
 
     /// Leases of jobs with a partition key that have run out, and were not known to have been reported: `reported` of them have been by now.
     pub fn report_overruns(&mut self, reported: u64, now: u64) {
-        let over = self.jobs.values_mut().filter(|job| job.key.is_some() && job.at == At::Running).flat_map(|job| &mut job.holds);
-        let mut over: Vec<&mut Hold> = over.filter(|hold| hold.current && !hold.reported && hold.is_over(now)).collect();
+        let running = self.jobs.values_mut().filter(|job| job.key.is_some() && job.at == At::Running).flat_map(|job| &mut job.holds);
+        let over = running.chain(&mut self.over).filter(|hold| hold.current && !hold.reported && hold.is_over(now));
+        let mut over: Vec<&mut Hold> = over.collect();
         assert!(reported as usize <= over.len(), "{reported} overruns were reported, at {now}: {over:?}");
         over.sort_by_key(|hold| hold.since + hold.length + hold.unseen);
         over.iter_mut().take(reported as usize).for_each(|hold| hold.reported = true);
+        self.over.clear();
         self.counts.expired_leases += reported;
     }
 
@@ -468,6 +506,7 @@ impl Queue {
                 (At::Expired, None | Some(JobPhase::Held)) if job.holds.is_empty() => {
                     return self.dies_as(id, DeathReason::Expired, phase);
                 }
+                (At::Dead(reason), None | Some(JobPhase::Held)) => return self.dies_as(id, reason, phase),
                 (At::Held(reason), None) => {
                     self.held.retain(|held| *held != id);
                     return self.bury(id, reason);
@@ -477,7 +516,6 @@ impl Queue {
         }
     }
 
-    /// Of jobs that die in one act the queue says which of them found room.
     fn dies_as(&mut self, id: JobId, reason: DeathReason, phase: Option<JobPhase>) {
         if phase == Some(JobPhase::Held) {
             assert!(self.rules.hold, "{id} is held where the oldest letter goes");
@@ -493,9 +531,11 @@ impl Queue {
         self.letters.retain(|id| real.contains(id));
         if !gone.is_empty() {
             if self.rules.onward {
+                // of those that came and went in one act nobody has seen which was first
+                let unseen = gone.iter().filter(|id| self.fresh.contains(id)).count();
                 for id in gone {
                     let load = self.jobs.remove(&id).and_then(|job| job.load);
-                    self.moved.push(load);
+                    self.moved.push(load.filter(|_| unseen < 2 || !self.fresh.contains(&id)));
                 }
             } else {
                 assert!(!self.rules.hold, "letters are gone: {gone:?}");
@@ -511,11 +551,12 @@ impl Queue {
         assert!(real.len() <= self.rules.letters, "more letters than there is room for");
         // of those that came in one act the queue says which was first
         self.letters = real.iter().copied().collect();
+        self.fresh.clear();
         assert!(self.held.is_empty() || self.rules.hold && (self.letters_full() || self.rules.onward), "jobs are held beside room");
     }
 
     /// Nobody has anything to do now.
-    pub fn assert_at_rest(&self, now: u64, has_free_worker: bool) {
+    pub fn assert_at_rest(&mut self, now: u64, has_free_worker: bool) {
         let keyed = |job: &Job| self.rules.partitions && job.key.is_some();
         for (id, job) in &self.jobs {
             assert!(!matches!(job.at, At::Delayed(due) if due <= now), "{id} is due, at {now}: {job:?}");
@@ -528,5 +569,10 @@ impl Queue {
         let busy = self.jobs.values().any(|job| keyed(job) && !matches!(job.at, At::Waiting | At::Letter | At::Held(_)));
         let waits = self.jobs.iter().find(|(_, job)| job.at == At::Waiting && !(busy && keyed(job)));
         assert!(waits.is_none(), "a worker is idle, and this waits, at {now}: {waits:?}");
+        // a worker that has started nothing has not claimed it either, not for longer than until the timer took it back
+        let (started, patience) = (self.counts.started, 8 * self.sweep_every());
+        self.recalled.retain(|(id, _, then)| *then == started && self.jobs.get(id).is_some_and(|job| job.at == At::Cancelled));
+        let late = self.recalled.iter().find(|(_, since, _)| now.saturating_sub(*since) > patience);
+        assert!(late.is_none(), "a worker is idle, and this is cancelled and keeps its slot, at {now}: {late:?}");
     }
 }
