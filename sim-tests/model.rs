@@ -4,9 +4,9 @@
 //! come by yet, when within two sweeps a lease ends, which job a full queue drops) the model [follows](Queue::follow) it, once it has found that the choice was one it had. It
 //! counts by itself all the while.
 
+mod follow;
+
 use crate::world::How;
-use ringmill::clock::Timestamp;
-use ringmill::sim::{JobPhase, JobState};
 use ringmill::{Counts, DeathReason, End, JobId, Overflow};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,8 +99,9 @@ pub struct Hold {
     pub length: u64,
     /// Time that passed unseen: the timer may have begun to count as much later.
     pub unseen: u64,
-    /// An overrun of a job with a partition key was reported.
-    pub reported: bool,
+    /// Of a job with a partition key: it may have been reported as an overrun by now; it must have been.
+    pub may_be_reported: bool,
+    pub must_be_reported: bool,
     /// A follow-up that goes with it.
     pub next: Option<u32>,
 }
@@ -108,6 +109,11 @@ pub struct Hold {
 impl Hold {
     fn is_over(&self, now: u64) -> bool {
         now - self.since >= self.length
+    }
+
+    /// How old it gets at most before the timer has found that it has run out.
+    fn latest(&self, sweep: u64) -> u64 {
+        self.length + 2 * sweep + 1 + self.unseen
     }
 }
 
@@ -148,6 +154,10 @@ pub struct Queue {
     fresh: Vec<JobId>,
     /// Deliveries of jobs with a partition key that ended in the act under way: the timer may have come by before.
     over: Vec<Hold>,
+    /// Overruns of jobs with a partition key that were reported; that may have been; that must have been.
+    overruns: u64,
+    overruns_possible: u64,
+    overruns_due: u64,
     /// Jobs that were cancelled while they were delayed: since when, and how many deliveries had been started by then.
     recalled: Vec<(JobId, u64, u64)>,
 }
@@ -168,6 +178,9 @@ impl Queue {
             moved: Vec::new(),
             fresh: Vec::new(),
             over: Vec::new(),
+            overruns: 0,
+            overruns_possible: 0,
+            overruns_due: 0,
             recalled: Vec::new(),
         }
     }
@@ -291,7 +304,17 @@ impl Queue {
             }
         }
         self.holds += 1;
-        let hold = Hold { id: self.holds, current: true, started: now, since: now, length, unseen: 0, reported: false, next: None };
+        let hold = Hold {
+            id: self.holds,
+            current: true,
+            started: now,
+            since: now,
+            length,
+            unseen: 0,
+            may_be_reported: false,
+            must_be_reported: false,
+            next: None,
+        };
         let job = self.job(id);
         job.load = Some(told.load);
         job.at = At::Running;
@@ -439,140 +462,7 @@ impl Queue {
     }
 
     fn assert_in_time(&self, hold: &Hold, now: u64) {
-        let latest = hold.length + 2 * self.sweep_every() + 1 + hold.unseen;
+        let latest = hold.latest(self.sweep_every());
         assert!(now - hold.since <= latest, "a lease of {} ms still runs, at {now}: {hold:?}", hold.length);
-    }
-
-    /// Leases of jobs with a partition key that have run out, and were not known to have been reported: `reported` of them have been by now.
-    pub fn report_overruns(&mut self, reported: u64, now: u64) {
-        let running = self.jobs.values_mut().filter(|job| job.key.is_some() && job.at == At::Running).flat_map(|job| &mut job.holds);
-        let over = running.chain(&mut self.over).filter(|hold| hold.current && !hold.reported && hold.is_over(now));
-        let mut over: Vec<&mut Hold> = over.collect();
-        assert!(reported as usize <= over.len(), "{reported} overruns were reported, at {now}: {over:?}");
-        over.sort_by_key(|hold| hold.since + hold.length + hold.unseen);
-        over.iter_mut().take(reported as usize).for_each(|hold| hold.reported = true);
-        self.over.clear();
-        self.counts.expired_leases += reported;
-    }
-
-    // ---- following ----
-
-    /// Brings the model to where the queue is, if that is somewhere it may be. `evictions`: so many waiting jobs may have been dropped for new ones. `new`: jobs that must have
-    /// turned up, in the order of their ids.
-    pub fn follow(&mut self, real: &[JobState], letters: &[JobId], now: u64, mut evictions: usize, new: Vec<New>) {
-        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
-        for &id in &ids {
-            let state = real.binary_search_by_key(&id, |state| state.job).ok().map(|at| &real[at]);
-            self.follow_job(id, state, now, &mut evictions);
-        }
-        let mut new = new.into_iter();
-        for state in real {
-            if !self.jobs.contains_key(&state.job) {
-                let New { load, lane, expires } = new.next().unwrap_or_else(|| panic!("where does it come from? {state:?}"));
-                self.take_in(state.job, load, lane, At::Waiting, expires, None);
-            }
-        }
-        assert_eq!(new.len(), 0, "{new:?} should be in `{}`", self.rules.name);
-        self.follow_letters(letters);
-        for state in real {
-            let Some(job) = self.jobs.get(&state.job) else { panic!("the model has no {state:?}") };
-            let seen = (state.lane, state.failures, state.expiries, state.snoozes, state.holders as usize);
-            assert_eq!(seen, (job.lane, job.failures, job.expiries, job.snoozes, job.holds.len()), "{state:?}: {job:?}");
-        }
-    }
-
-    fn follow_job(&mut self, id: JobId, state: Option<&JobState>, now: u64, evictions: &mut usize) {
-        loop {
-            let phase = state.map(|state| state.phase);
-            let job = &self.jobs[&id];
-            let due = |due: u64| Timestamp::ZERO + crate::world::ms(due);
-            match (job.at, phase) {
-                (At::Letter, None)
-                | (At::Waiting, Some(JobPhase::Waiting))
-                | (At::Cancelled | At::Expired, Some(JobPhase::Doomed))
-                | (At::Running, Some(JobPhase::Running))
-                | (At::Dying(_) | At::Lingering, Some(JobPhase::Lingering))
-                | (At::Held(_), Some(JobPhase::Held)) => return,
-                (At::Delayed(at), Some(JobPhase::Delayed(real))) if real == due(at) => return,
-                (At::Delayed(at), _) if at <= now => self.job(id).at = At::Waiting,
-                (At::Running, _) if self.lease_is_over(id, now) => self.expire(id),
-                (At::Waiting, None | Some(JobPhase::Held)) if *evictions > 0 && job.holds.is_empty() => {
-                    *evictions -= 1;
-                    return self.dies_as(id, DeathReason::OverLength, phase);
-                }
-                (At::Waiting, _) if job.expires <= now => self.job(id).at = At::Expired,
-                (At::Cancelled, None | Some(JobPhase::Lingering)) => return self.end(id, End::Cancelled),
-                (At::Expired, Some(JobPhase::Lingering)) if !job.holds.is_empty() => return self.die(id, DeathReason::Expired),
-                (At::Expired, None | Some(JobPhase::Held)) if job.holds.is_empty() => {
-                    return self.dies_as(id, DeathReason::Expired, phase);
-                }
-                (At::Dead(reason), None | Some(JobPhase::Held)) => return self.dies_as(id, reason, phase),
-                (At::Held(reason), None) => {
-                    self.held.retain(|held| *held != id);
-                    return self.bury(id, reason);
-                }
-                _ => panic!("{id} of `{}`, at {now}, is {state:?}, and should be {job:?}", self.rules.name),
-            }
-        }
-    }
-
-    fn dies_as(&mut self, id: JobId, reason: DeathReason, phase: Option<JobPhase>) {
-        if phase == Some(JobPhase::Held) {
-            assert!(self.rules.hold, "{id} is held where the oldest letter goes");
-            self.hold(id, reason);
-        } else {
-            self.bury(id, reason);
-        }
-    }
-
-    fn follow_letters(&mut self, real: &[JobId]) {
-        let known = self.letters.len();
-        let gone: Vec<JobId> = self.letters.iter().copied().filter(|id| !real.contains(id)).collect();
-        self.letters.retain(|id| real.contains(id));
-        if !gone.is_empty() {
-            if self.rules.onward {
-                // of those that came and went in one act nobody has seen which was first
-                let unseen = gone.iter().filter(|id| self.fresh.contains(id)).count();
-                for id in gone {
-                    let load = self.jobs.remove(&id).and_then(|job| job.load);
-                    self.moved.push(load.filter(|_| unseen < 2 || !self.fresh.contains(&id)));
-                }
-            } else {
-                assert!(!self.rules.hold, "letters are gone: {gone:?}");
-                assert_eq!(gone.len(), known.saturating_sub(self.rules.letters), "so many letters had to make room");
-                gone.iter().for_each(|id| drop(self.jobs.remove(id)));
-            }
-        }
-        assert!(
-            real.iter().all(|id| self.letters.contains(id)) && real.len() == self.letters.len(),
-            "letters: {real:?} {:?}",
-            self.letters
-        );
-        assert!(real.len() <= self.rules.letters, "more letters than there is room for");
-        // of those that came in one act the queue says which was first
-        self.letters = real.iter().copied().collect();
-        self.fresh.clear();
-        assert!(self.held.is_empty() || self.rules.hold && (self.letters_full() || self.rules.onward), "jobs are held beside room");
-    }
-
-    /// Nobody has anything to do now.
-    pub fn assert_at_rest(&mut self, now: u64, has_free_worker: bool) {
-        let keyed = |job: &Job| self.rules.partitions && job.key.is_some();
-        for (id, job) in &self.jobs {
-            assert!(!matches!(job.at, At::Delayed(due) if due <= now), "{id} is due, at {now}: {job:?}");
-            job.holds.iter().filter(|hold| hold.current && !keyed(job)).for_each(|hold| self.assert_in_time(hold, now));
-        }
-        if !self.rules.push || self.paused || !has_free_worker {
-            return;
-        }
-        // a key may wait for another one in its partition
-        let busy = self.jobs.values().any(|job| keyed(job) && !matches!(job.at, At::Waiting | At::Letter | At::Held(_)));
-        let waits = self.jobs.iter().find(|(_, job)| job.at == At::Waiting && !(busy && keyed(job)));
-        assert!(waits.is_none(), "a worker is idle, and this waits, at {now}: {waits:?}");
-        // a worker that has started nothing has not claimed it either, not for longer than until the timer took it back
-        let (started, patience) = (self.counts.started, 8 * self.sweep_every());
-        self.recalled.retain(|(id, _, then)| *then == started && self.jobs.get(id).is_some_and(|job| job.at == At::Cancelled));
-        let late = self.recalled.iter().find(|(_, since, _)| now.saturating_sub(*since) > patience);
-        assert!(late.is_none(), "a worker is idle, and this is cancelled and keeps its slot, at {now}: {late:?}");
     }
 }

@@ -57,7 +57,9 @@ fn a_worker_with_claims_of_its_own_does_not_steal() {
 fn what_was_claimed_may_be_stolen_also_after_a_look_at_an_empty_lane() {
     let lanes = [LaneConfig::new("high").weight(1), LaneConfig::new("low").weight(1)];
     let bare = Bare::<u32>::new(&q(16).prefetch(8).lanes(lanes));
-    (0..8).for_each(|n| drop(bare.publish(n)));
+    for n in 0..8 {
+        bare.publish(n);
+    }
     let mut busy = bare.worker();
     // the lanes take turns, and the other one is empty: the worker looks there while it has claims
     let running: Vec<_> = (0..4).map(|_| busy.next(Look::Strict, bare.clock.now()).unwrap()).collect();

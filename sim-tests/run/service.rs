@@ -1,0 +1,64 @@
+//! The simulated service: its queues, settings and bindings.
+
+use super::*;
+
+pub const WORK: usize = 0;
+pub const PULL: usize = 1;
+pub const KEYED: usize = 2;
+pub const GRAVE: usize = 3;
+
+pub const ROUTES: [&str; 4] = ["a.b", "a.c", "d.b", "e"];
+/// Sets of bindings: pattern, queue, lane.
+pub const BINDINGS: [&[(&str, usize, usize)]; 4] = [
+    &[("a.#", WORK, 1), ("*.b", PULL, 0), ("#", KEYED, 0)],
+    &[("a.*", WORK, 0), ("a.c", PULL, 1)],
+    &[("#", PULL, 0)],
+    &[("*.b", WORK, 0), ("e", KEYED, 1), ("a.c", KEYED, 0)],
+];
+
+pub fn config(rules: &Rules, rng: &mut Rng) -> QueueConfig {
+    let overflow = if rules.hold { DeadLetterOverflow::Hold } else { DeadLetterOverflow::DropOldest };
+    let mut letters = DeadLetterConfig::new().capacity(rules.letters as u32).overflow(overflow);
+    if rules.onward {
+        letters = letters.queue("grave");
+    }
+    let retry = RetryPolicy::new().max_attempts(rules.attempts).max_expiries(rules.expiries).backoff(Backoff::fixed(ms(rules.backoff)));
+    let mut config = QueueConfig::new(rules.name)
+        .capacity(rules.capacity as u64)
+        .lanes([LaneConfig::new("high").weight(3), LaneConfig::new("low").weight(1)])
+        .overflow(rules.overflow)
+        .visibility(ms(rules.visibility))
+        .max_lease(ms(rules.max_lease))
+        .retry(retry)
+        .dead_letters(letters);
+    if rules.dedupe {
+        config = config.dedupe(Dedupe::WhileLive, rules.capacity as u64 + 1);
+    }
+    if rules.partitions {
+        config = config.partitions(4);
+    }
+    if let Some(age) = rules.retention {
+        config = config.retention(ms(age));
+    }
+    if rng.up_to(1) == 0 {
+        config = config.prefetch(1 + rng.up_to(7) as u32);
+    }
+    if rng.up_to(2) == 0 {
+        config = config.discipline(Discipline::Strict { max_wait: ms(20) });
+    }
+    config
+}
+
+/// Topic matching, word by word.
+pub fn matches(pattern: &str, key: &str) -> bool {
+    fn from(pattern: &[&str], key: &[&str]) -> bool {
+        match (pattern, key) {
+            ([], []) => true,
+            (["#", rest @ ..], _) => (0..=key.len()).any(|skipped| from(rest, &key[skipped..])),
+            (["*", rest @ ..], [_, key @ ..]) => from(rest, key),
+            ([word, rest @ ..], [first, key @ ..]) => word == first && from(rest, key),
+            _ => false,
+        }
+    }
+    from(&pattern.split('.').collect::<Vec<_>>(), &key.split('.').collect::<Vec<_>>())
+}
