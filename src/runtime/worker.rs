@@ -110,11 +110,16 @@ impl Worker {
             return until <= self.clock.now() && self.stations.iter_mut().any(|station| station.finish(&*self.clock));
         }
         let mut acted = self.round(Look::Strict, budget);
-        // what it takes may have expired or be cancelled: there may be another one all the same
-        while !acted && self.stations.iter_mut().any(|station| station.steal()) {
+        // what it found may have expired or been cancelled: there may be another one all the same, perhaps because that one has left
+        while !acted && self.finds_work() {
             acted = self.round(Look::Strict, budget);
         }
         acted
+    }
+
+    /// There is something to start, or a colleague has claimed it.
+    fn finds_work(&mut self) -> bool {
+        self.stations.iter_mut().any(|station| station.look(Look::Strict)) || self.stations.iter_mut().any(|station| station.steal())
     }
 
     /// When the delivery ends that takes its time, if there is one: in simulations.

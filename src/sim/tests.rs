@@ -2,7 +2,7 @@
 
 use super::{JobPhase, Sim};
 use crate::clock::Timestamp;
-use crate::{Job, QueueConfig};
+use crate::{Context, Job, PoolConfig, QueueConfig};
 use std::time::Duration;
 
 fn ms(millis: u64) -> Duration {
@@ -24,4 +24,20 @@ fn what_becomes_due_in_a_turn_is_done_in_that_moment() {
     assert!(moments.iter().all(|moment| moment.as_nanos() % 1_000_000 == 0), "time creeps: {moments:?}");
     assert_eq!(sim.now(), Timestamp::ZERO + ms(64));
     assert_eq!(sim.jobs(&jobs)[0].phase, JobPhase::Doomed);
+}
+
+#[test]
+fn nobody_is_idle_beside_a_job_behind_others_that_have_expired() {
+    let mut builder = Sim::builder(1);
+    builder.pool(PoolConfig::new("default").workers(1)).unwrap();
+    let jobs = builder.queue(QueueConfig::new("jobs").partitions(4), |_: &u32, _: &Context<u32>| ()).unwrap();
+    let sim = Sim::start(builder).unwrap();
+    let producer = jobs.producer().unwrap();
+    for n in 0..20 {
+        producer.publish(Job::new(n).partition_key("key").ttl(ms(1))).unwrap();
+    }
+    producer.publish(Job::new(20).partition_key("key")).unwrap();
+    sim.clock().advance(ms(5));
+    sim.run_until_idle();
+    assert_eq!((jobs.counts().acked, jobs.counts().dead_expired), (1, 20));
 }
