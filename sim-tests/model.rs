@@ -45,12 +45,21 @@ pub struct Rules {
     pub hold: bool,
     /// Its letters move on.
     pub onward: bool,
-    /// One live job per key.
-    pub dedupe: bool,
+    /// Which of several jobs with a key is a duplicate.
+    pub dedupe: Option<Rule>,
     /// One job of a key at a time, in order.
     pub partitions: bool,
     /// How long a letter of another queue waits here.
     pub retention: Option<u64>,
+}
+
+/// When a key is taken, with the length of its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    WhileLive,
+    Window(u64),
+    Debounce(u64),
+    KeepLast(u64),
 }
 
 /// Where a job is.
@@ -83,6 +92,8 @@ pub struct Job {
     pub expires: u64,
     pub cancelled: bool,
     pub key: Option<u8>,
+    /// It waits out a window in which its payload may be replaced.
+    pub in_window: bool,
     /// Its place among those of its key.
     pub place: u64,
     pub holds: Vec<Hold>,
@@ -146,6 +157,8 @@ pub struct Queue {
     pub held: VecDeque<JobId>,
     pub counts: Counts,
     pub paused: bool,
+    /// Until when a key is taken by whoever had it last.
+    pub windows: BTreeMap<u8, u64>,
     places: u64,
     holds: u64,
     /// Payloads of letters that have moved on, oldest first.
@@ -173,6 +186,7 @@ impl Queue {
             held: VecDeque::new(),
             counts: Counts::default(),
             paused: false,
+            windows: BTreeMap::new(),
             places: 0,
             holds: 0,
             moved: Vec::new(),
@@ -200,11 +214,53 @@ impl Queue {
         self.jobs.len() + self.jobs.values().flat_map(|job| &job.holds).filter(|hold| hold.next.is_some()).count()
     }
 
-    /// Another job has the key.
-    pub fn has_key(&self, key: Option<u8>) -> bool {
-        let early = self.wrong == Some(Wrong::KeyFreeEarly);
-        let takes = |at: At| !matches!(at, At::Lingering | At::Letter) && !(early && matches!(at, At::Running));
-        self.rules.dedupe && key.is_some() && self.jobs.values().any(|job| job.key == key && takes(job.at))
+    /// Another job has the key: a publish with it is refused. (A redrive looks at live jobs only.)
+    pub fn has_key(&self, key: Option<u8>, now: u64) -> bool {
+        let (Some(rule), Some(key)) = (self.rules.dedupe, key) else { return false };
+        let mut rivals = self.jobs.values().filter(|job| job.key == Some(key));
+        match rule {
+            Rule::WhileLive => {
+                let early = self.wrong == Some(Wrong::KeyFreeEarly);
+                rivals.any(|job| !matches!(job.at, At::Lingering | At::Letter) && !(early && matches!(job.at, At::Running)))
+            }
+            Rule::Window(_) => self.windows.get(&key).is_some_and(|&until| until > now),
+            // until somebody has disposed of it
+            Rule::Debounce(_) | Rule::KeepLast(_) => rivals.any(|job| job.in_window && job.at == At::Cancelled),
+        }
+    }
+
+    pub fn has_live_key(&self, key: Option<u8>, now: u64) -> bool {
+        self.rules.dedupe == Some(Rule::WhileLive) && self.has_key(key, now)
+    }
+
+    /// The job that waits out the window of the key.
+    pub fn in_window(&self, key: Option<u8>) -> Option<JobId> {
+        let waits = |job: &Job| key.is_some() && job.key == key && job.in_window && matches!(job.at, At::Delayed(_));
+        self.jobs.iter().find(|(_, job)| waits(job)).map(|(id, _)| *id)
+    }
+
+    /// A payload takes the place of the one that waits.
+    pub fn replace(&mut self, id: JobId, load: u32, expires: u64, now: u64) {
+        self.counts.replaced += 1;
+        let rule = self.rules.dedupe;
+        let job = self.job(id);
+        (job.load, job.expires) = (Some(load), expires);
+        if let Some(Rule::Debounce(length)) = rule {
+            job.at = At::Delayed(now + length);
+        }
+    }
+
+    /// An accepted job opens the window of its key.
+    pub fn open_window(&mut self, id: JobId, key: u8, now: u64) {
+        match self.rules.dedupe {
+            Some(Rule::Window(length)) => drop(self.windows.insert(key, now + length)),
+            Some(Rule::Debounce(length) | Rule::KeepLast(length)) => {
+                let job = self.job(id);
+                let due = if let At::Delayed(due) = job.at { due } else { 0 };
+                (job.at, job.in_window) = (At::Delayed(due.max(now + length)), true);
+            }
+            Some(Rule::WhileLive) | None => {}
+        }
     }
 
     pub fn letters_full(&self) -> bool {
@@ -223,6 +279,7 @@ impl Queue {
             expires,
             cancelled: false,
             key,
+            in_window: false,
             place: self.places,
             holds: Vec::new(),
         };
@@ -326,10 +383,15 @@ impl Queue {
     /// The timer may have come by: what is due waits.
     fn may_wait(&mut self, id: JobId, now: u64) {
         match self.jobs.get(&id).map(|job| job.at) {
-            Some(At::Delayed(due)) if due <= now => self.job(id).at = At::Waiting,
+            Some(At::Delayed(due)) if due <= now => self.fire(id),
             Some(At::Running) if self.lease_is_over(id, now) => self.expire(id),
             _ => {}
         }
+    }
+
+    fn fire(&mut self, id: JobId) {
+        let job = self.job(id);
+        (job.at, job.in_window) = (At::Waiting, false);
     }
 
     fn lease_is_over(&self, id: JobId, now: u64) -> bool {
@@ -432,10 +494,10 @@ impl Queue {
 
     /// Somebody cancels a job. True if it was there to be cancelled.
     pub fn cancel(&mut self, id: JobId, now: u64) -> bool {
-        let started = self.counts.started;
+        let (started, partitions) = (self.counts.started, self.rules.partitions);
         let job = self.job(id);
         match job.at {
-            At::Delayed(_) if job.key.is_none() => self.recalled.push((id, now, started)),
+            At::Delayed(_) if !(partitions && job.key.is_some()) => self.recalled.push((id, now, started)),
             At::Waiting | At::Delayed(_) => {}
             At::Running => job.cancelled = true,
             _ => return false,

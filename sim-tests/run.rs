@@ -131,7 +131,7 @@ struct Run {
     records: usize,
     closed: bool,
     /// Nothing turns up, nothing is dropped for others, but by the act under way.
-    evictions: usize,
+    evictions: [usize; 4],
     new: BTreeMap<usize, Vec<New>>,
     summary: Summary,
     trace: Trace,
@@ -169,7 +169,7 @@ impl Run {
                 letters: 1 + rng.up_to(4) as usize,
                 hold: at == WORK && onward || rng.up_to(1) == 0,
                 onward: at == WORK && onward,
-                dedupe: at == WORK || at == PULL && rng.up_to(1) == 0,
+                dedupe: (at == WORK || at == PULL && rng.up_to(1) == 0).then(|| rule(&mut rng)),
                 partitions: at == KEYED,
                 retention: (at == GRAVE && rng.up_to(1) == 0).then(|| 20 + rng.up_to(100)),
             };
@@ -183,6 +183,7 @@ impl Run {
         let consumers = [PULL, PULL, GRAVE].map(|at| (at, queues[at].handle.consumer().unwrap())).into();
         let publisher = exchange.publisher();
         let clock = Arc::clone(sim.clock());
+        *world.outlet.lock().unwrap() = Some(queues[PULL].handle.producer().unwrap());
         let mut run = Run {
             sim: Rc::new(sim),
             clock,
@@ -199,7 +200,7 @@ impl Run {
             watched: Vec::new(),
             records: 0,
             closed: false,
-            evictions: 0,
+            evictions: [0; 4],
             new: BTreeMap::new(),
             summary: Summary::default(),
             trace,

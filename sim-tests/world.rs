@@ -2,7 +2,7 @@
 
 use ringmill::rng::Rng;
 use ringmill::sim;
-use ringmill::{Context, JobError, JobId, Payload, Verdict};
+use ringmill::{Context, Job, JobError, JobId, Payload, Producer, Refusal, Verdict};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -21,6 +21,8 @@ pub struct World {
     pub last: AtomicU32,
     /// What handlers have seen, in the order of their calls.
     pub seen: Mutex<VecDeque<Seen>>,
+    /// Where handlers publish to.
+    pub outlet: Mutex<Option<Producer<Load>>>,
 }
 
 /// What a handler has seen of its delivery.
@@ -36,6 +38,23 @@ pub struct Seen {
     pub how: How,
     /// The payload of the follow-up that it left.
     pub next: Option<u32>,
+    /// What it has published.
+    pub sent: Option<Sent>,
+}
+
+/// A publish of a handler.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub load: u32,
+    pub lane: usize,
+    pub result: Result<JobId, Refusal>,
+}
+
+fn send(world: &Arc<World>, plan: u64) -> Option<Sent> {
+    let load = Load::new(plan, world);
+    let (number, lane) = (load.number, (plan & 1) as usize);
+    let result = world.outlet.lock().unwrap().as_ref()?.publish(Job::new(load).lane(lane));
+    Some(Sent { load: number, lane, result: result.map_err(|error| error.refusal().clone()) })
 }
 
 /// A numbered payload; `plan` says what its handler does, delivery by delivery.
@@ -116,6 +135,7 @@ pub fn handle(load: &Load, context: &Context<Load>) -> Verdict {
         8 => sim::takes(ms(rng.up_to(60))),
         _ => sim::takes(if rng.up_to(7) == 0 { Duration::MAX } else { ms(200) }),
     }
+    let sent = if rng.up_to(5) == 0 { send(&load.world, rng.next_u64()) } else { None };
     let next = (how == How::Chain).then(|| Load::new(rng.next_u64(), &load.world));
     load.world.seen.lock().unwrap().push_back(Seen {
         job: context.job_id().expect("a worker's delivery has a job"),
@@ -126,6 +146,7 @@ pub fn handle(load: &Load, context: &Context<Load>) -> Verdict {
         expiries: context.expiries(),
         how,
         next: next.as_ref().map(|next| next.number),
+        sent,
     });
     match how {
         How::Ack => Verdict::Ack,

@@ -5,6 +5,22 @@ use ringmill::clock::Timestamp;
 use ringmill::sim::{JobPhase, JobState};
 use ringmill::{DeathReason, End, JobId};
 
+/// Waiting jobs that may have been dropped for new ones.
+struct Evictions {
+    left: usize,
+    /// So many of them had expired.
+    expired: usize,
+}
+
+impl Evictions {
+    fn takes(&mut self, has_expired: bool) -> bool {
+        let takes = self.left > 0 && (!has_expired || self.expired > 0);
+        self.left -= usize::from(takes);
+        self.expired -= usize::from(takes && has_expired);
+        takes
+    }
+}
+
 impl Queue {
     /// Leases of jobs with a partition key that have run out are reported, each once: `reported` of them in this act. Which of them, nobody says.
     pub fn report_overruns(&mut self, reported: u64, now: u64) {
@@ -33,13 +49,17 @@ impl Queue {
         assert!(overruns >= due, "{overruns} overruns were reported, at {now}, and {due} there have been: {:?}", self.jobs);
     }
 
-    /// Brings the model to where the queue is, if that is somewhere it may be. `evictions`: so many waiting jobs may have been dropped for new ones. `new`: jobs that must have
-    /// turned up, in the order of their ids.
-    pub fn follow(&mut self, real: &[JobState], letters: &[JobId], now: u64, mut evictions: usize, new: Vec<New>) {
+    /// Brings the model to where the queue is, if that is somewhere it may be. `evictions`: so many waiting jobs may have been dropped for new ones; `over_length`: so many more than
+    /// the model knows have died of it. `new`: jobs that must have turned up, in the order of their ids.
+    pub fn follow(&mut self, real: &[JobState], letters: &[JobId], now: u64, evictions: usize, over_length: u64, new: Vec<New>) {
+        let find = |id: JobId| real.binary_search_by_key(&id, |state| state.job).ok().map(|at| &real[at]);
+        let waits = |job: &Job| job.at == At::Waiting || matches!(job.at, At::Delayed(due) if due <= now);
+        let sure = self.jobs.iter().filter(|(id, job)| waits(job) && job.expires > now && find(**id).is_none()).count();
+        // of one that has expired too it is not known
+        let mut evictions = Evictions { left: evictions, expired: (over_length as usize).saturating_sub(sure) };
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for &id in &ids {
-            let state = real.binary_search_by_key(&id, |state| state.job).ok().map(|at| &real[at]);
-            self.follow_job(id, state, now, &mut evictions);
+            self.follow_job(id, find(id), now, &mut evictions);
         }
         let mut new = new.into_iter();
         for state in real {
@@ -57,7 +77,7 @@ impl Queue {
         }
     }
 
-    fn follow_job(&mut self, id: JobId, state: Option<&JobState>, now: u64, evictions: &mut usize) {
+    fn follow_job(&mut self, id: JobId, state: Option<&JobState>, now: u64, evictions: &mut Evictions) {
         loop {
             let phase = state.map(|state| state.phase);
             let job = &self.jobs[&id];
@@ -70,10 +90,9 @@ impl Queue {
                 | (At::Dying(_) | At::Lingering, Some(JobPhase::Lingering))
                 | (At::Held(_), Some(JobPhase::Held)) => return,
                 (At::Delayed(at), Some(JobPhase::Delayed(real))) if real == due(at) => return,
-                (At::Delayed(at), _) if at <= now => self.job(id).at = At::Waiting,
+                (At::Delayed(at), _) if at <= now => self.fire(id),
                 (At::Running, _) if self.lease_is_over(id, now) => self.expire(id),
-                (At::Waiting, None | Some(JobPhase::Held)) if *evictions > 0 && job.holds.is_empty() => {
-                    *evictions -= 1;
+                (At::Waiting, None | Some(JobPhase::Held)) if job.holds.is_empty() && evictions.takes(job.expires <= now) => {
                     return self.dies_as(id, DeathReason::OverLength, phase);
                 }
                 (At::Waiting, _) if job.expires <= now => self.job(id).at = At::Expired,

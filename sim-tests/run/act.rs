@@ -115,6 +115,7 @@ impl Run {
     }
 
     pub(super) fn redrive(&mut self, queue: usize, which: Option<usize>) {
+        let now = self.now();
         let Real { handle, model, .. } = &mut self.queues[queue];
         let letters = model.letters.len();
         let id = model.letters.get(which.map_or(0, |which| which % letters.max(1))).copied();
@@ -128,7 +129,7 @@ impl Run {
             return assert_eq!(result, expected);
         };
         let (lane, key, load) = (model.job(id).lane, model.job(id).key, model.job(id).load);
-        let taken = model.has_key(key);
+        let taken = model.has_live_key(key, now);
         match result {
             Err(Refusal::Full { .. }) => assert!(full),
             Err(Refusal::Duplicate { .. }) => assert!(!full && taken),

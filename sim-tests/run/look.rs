@@ -27,7 +27,8 @@ impl Run {
             if let Some(trace) = &mut self.trace {
                 trace.push(format!("{now} ms, `{}`: {real:?}, letters {letters:?}, {:?}", model.rules.name, handle.counts()));
             }
-            model.follow(&real, &letters, now, evictions, coming);
+            let over_length = handle.counts().dead_over_length - model.counts.dead_over_length;
+            model.follow(&real, &letters, now, evictions[at], over_length, coming);
             self.add_up(at, now);
         }
         let alive: usize = self.queues.iter().map(|queue| queue.model.alive()).sum();
@@ -60,6 +61,9 @@ impl Run {
             model.job(record.job).holds.last_mut().unwrap().next = seen.next;
             let mark = [record.job.get(), u64::from(seen.load), u64::from(seen.attempt), record.started.as_nanos(), record.worker as u64];
             self.summary.trace = mark.iter().fold(self.summary.trace, |hash, word| Rng::new(hash ^ word).next_u64());
+            if let Some(sent) = seen.sent.clone() {
+                self.sent(sent, now);
+            }
             let flight = InFlight { record: self.records, queue, job: record.job, hold, seen };
             self.records += 1;
             match record.outcome {
@@ -133,6 +137,7 @@ impl Run {
         }
         assert_eq!(report.running().len(), running, "{:?}", report.running());
         // late verdicts count still
+        drop(world.outlet.lock().unwrap().take());
         drop((hands, forgotten));
         for Real { handle, .. } in &queues {
             drop(handle.reclaim());

@@ -2,16 +2,20 @@
 
 use super::*;
 use crate::model::{self, At, New};
+use crate::world::Sent;
 
 impl Run {
     /// What a publish must come to; `None` where the queue has a choice.
-    pub(super) fn expected(&self, queue: usize, key: Option<u8>) -> Option<Expected> {
-        let model = &self.queues[queue].model;
+    pub(super) fn expected(&self, queue: usize, key: Option<u8>, watched: bool) -> Option<Expected> {
+        let (model, now) = (&self.queues[queue].model, self.now());
         if self.closed {
             return Some(Expected::Closed);
         }
-        if model.has_key(key) {
+        if model.has_key(key, now) {
             return Some(Expected::Duplicate);
+        }
+        if model.in_window(key).is_some() {
+            return Some(if watched { Expected::Duplicate } else { Expected::Replaced });
         }
         if model.occupied() < model.rules.capacity {
             return Some(Expected::Taken);
@@ -30,10 +34,10 @@ impl Run {
     #[allow(clippy::too_many_arguments, reason = "what a job is published with")]
     pub(super) fn publish(&mut self, queue: usize, lane: usize, delay: u64, ttl: Option<u64>, key: Option<u8>, plan: u64, watched: bool) {
         let rules = &self.queues[queue].model.rules;
-        let key = key.filter(|_| rules.dedupe || rules.partitions);
+        let key = key.filter(|_| rules.dedupe.is_some() || rules.partitions);
         // a delayed job of a partition key takes its place when its time has come
         let delay = if rules.partitions && key.is_some() { 0 } else { delay };
-        let (now, expected) = (self.now(), self.expected(queue, key));
+        let (now, expected) = (self.now(), self.expected(queue, key, watched));
         let load = Load::new(plan, &self.world);
         let number = load.number;
         let mut job = Job::new(load).lane(lane);
@@ -70,22 +74,45 @@ impl Run {
         key: Option<u8>,
     ) {
         let came_to = match &result {
-            Ok(_) if expected == Some(Expected::Letter) => Expected::Letter,
+            Ok(_) if matches!(expected, Some(Expected::Letter | Expected::Replaced)) => expected.expect("it is some"),
             Ok(_) => Expected::Taken,
             Err(error) => self.count_refusal(queue, error.refusal()),
         };
         assert!(expected.is_none_or(|expected| expected == came_to), "{came_to:?} instead of {expected:?}: {result:?}");
+        let now = self.now();
         let model = &mut self.queues[queue].model;
         match result {
-            Ok(id) if came_to == Expected::Letter => {
-                model.take_in(id, Some(load), lane, at, expires, key);
-                model.bury(id, DeathReason::OverLength);
+            Ok(id) if came_to == Expected::Replaced => {
+                assert_eq!(Some(id), model.in_window(key));
+                model.replace(id, load, expires, now);
             }
             Ok(id) => {
-                self.evictions = usize::from(expected.is_none());
+                self.evictions[queue] = usize::from(expected.is_none());
                 model.take_in(id, Some(load), lane, at, expires, key);
+                if let Some(key) = key {
+                    model.open_window(id, key, now);
+                }
+                if came_to == Expected::Letter {
+                    model.bury(id, DeathReason::OverLength);
+                }
             }
             Err(error) => assert_eq!(error.into_inner().number, load, "a refused job comes back"),
+        }
+    }
+
+    /// A handler has published, in the act that has just ended.
+    pub(super) fn sent(&mut self, Sent { load, lane, result }: Sent, now: u64) {
+        let model = &self.queues[PULL].model;
+        // what has become ready in that act may have had to go
+        let due = model.jobs.values().any(|job| matches!(job.at, At::Delayed(due) if due <= now));
+        let expected = self.expected(PULL, None, false);
+        let expected = expected.filter(|_| !(due && model.rules.overflow == Overflow::DropOldest && expected == Some(Expected::Full)));
+        match result {
+            Ok(id) => self.published(PULL, Ok(id), expected, load, lane, At::Waiting, u64::MAX, None),
+            Err(refusal) => {
+                let came_to = self.count_refusal(PULL, &refusal);
+                assert!(expected.is_none_or(|expected| expected == came_to), "{came_to:?} instead of {expected:?}");
+            }
         }
     }
 
@@ -139,7 +166,7 @@ impl Run {
             .filter(|(pattern, ..)| matches(pattern, ROUTES[key]))
             .map(|&(_, queue, lane)| (queue, lane))
             .collect();
-        let expected: Vec<Option<Expected>> = targets.iter().map(|&(queue, _)| self.expected(queue, None)).collect();
+        let expected: Vec<Option<Expected>> = targets.iter().map(|&(queue, _)| self.expected(queue, None, false)).collect();
         let load = Load::new(plan, &self.world);
         let number = load.number;
         let result = self.publisher.publish(ROUTES[key], load);
@@ -152,7 +179,7 @@ impl Run {
             (_, Ok(routed)) => {
                 assert_eq!(routed.copies, targets.len());
                 assert!(expected.iter().all(|expected| expected.is_none_or(|expected| expected == Expected::Taken)), "{expected:?}");
-                self.evictions = expected.iter().filter(|expected| expected.is_none()).count();
+                targets.iter().zip(&expected).for_each(|(&(queue, _), expected)| self.evictions[queue] = usize::from(expected.is_none()));
                 for (queue, lane) in targets {
                     self.new.entry(queue).or_default().push(New { load: Some(number), lane, expires: u64::MAX });
                 }
@@ -168,7 +195,7 @@ impl Run {
                     None => Expected::Full,
                 };
                 assert_eq!(came_to, allowed, "{error}");
-                self.evictions = expected.iter().filter(|expected| expected.is_none()).count();
+                targets.iter().zip(&expected).for_each(|(&(queue, _), expected)| self.evictions[queue] = usize::from(expected.is_none()));
                 assert_eq!(error.into_inner().number, number);
             }
         }
@@ -180,6 +207,8 @@ impl Run {
 pub enum Expected {
     Taken,
     Letter,
+    /// Its payload takes the place of one that waits.
+    Replaced,
     Full,
     Duplicate,
     Closed,

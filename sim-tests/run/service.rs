@@ -1,6 +1,7 @@
 //! The simulated service: its queues, settings and bindings.
 
 use super::*;
+use crate::model::Rule;
 
 pub const WORK: usize = 0;
 pub const PULL: usize = 1;
@@ -31,8 +32,14 @@ pub fn config(rules: &Rules, rng: &mut Rng) -> QueueConfig {
         .max_lease(ms(rules.max_lease))
         .retry(retry)
         .dead_letters(letters);
-    if rules.dedupe {
-        config = config.dedupe(Dedupe::WhileLive, rules.capacity as u64 + 1);
+    if let Some(rule) = rules.dedupe {
+        let rule = match rule {
+            Rule::WhileLive => Dedupe::WhileLive,
+            Rule::Window(length) => Dedupe::Window(ms(length)),
+            Rule::Debounce(length) => Dedupe::Debounce(ms(length)),
+            Rule::KeepLast(length) => Dedupe::KeepLast(ms(length)),
+        };
+        config = config.dedupe(rule, 16);
     }
     if rules.partitions {
         config = config.partitions(4);
@@ -61,4 +68,15 @@ pub fn matches(pattern: &str, key: &str) -> bool {
         }
     }
     from(&pattern.split('.').collect::<Vec<_>>(), &key.split('.').collect::<Vec<_>>())
+}
+
+/// Most queues have the rule that has most to it.
+pub fn rule(rng: &mut Rng) -> Rule {
+    let length = 1 + rng.up_to(30);
+    match rng.up_to(5) {
+        0 => Rule::Window(length),
+        1 => Rule::Debounce(length),
+        2 => Rule::KeepLast(length),
+        _ => Rule::WhileLive,
+    }
 }
