@@ -44,6 +44,20 @@ pub struct Summary {
     pub trace: u64,
 }
 
+impl std::ops::Add for Summary {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Summary {
+            acts: self.acts + other.acts,
+            jobs: self.jobs + other.jobs,
+            deliveries: self.deliveries + other.deliveries,
+            time: self.time + other.time,
+            trace: self.trace ^ other.trace,
+        }
+    }
+}
+
 /// Runs the steps. The message of what goes wrong.
 pub fn run(setting: Setting, steps: &[Step]) -> Result<Summary, String> {
     run_to_the_end(setting, steps, None).map(|(summary, _)| summary)

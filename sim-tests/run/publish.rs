@@ -137,21 +137,46 @@ impl Run {
 
     pub(super) fn batch(&mut self, queue: usize, lane: usize, jobs: u64, plan: u64) {
         let model = &self.queues[queue].model;
-        if model.rules.overflow != Overflow::Reject {
-            return;
-        }
-        let room = if self.closed { 0 } else { model.rules.capacity - model.occupied().min(model.rules.capacity) };
+        let free = model.rules.capacity.saturating_sub(model.occupied());
+        // jobs beyond the free slots that may become letters
+        let beyond = match model.rules.overflow {
+            Overflow::Reject => 0,
+            Overflow::DropNew if model.rules.hold && !model.rules.onward => model.rules.letters - model.letters.len(),
+            Overflow::DropNew if !model.rules.onward => usize::MAX - free,
+            _ => return,
+        };
+        let (free, beyond) = if self.closed { (0, 0) } else { (free, beyond) };
         let loads: Vec<Load> = (0..jobs).map(|n| Load::new(plan.wrapping_add(n), &self.world)).collect();
         let numbers: Vec<u32> = loads.iter().map(|load| load.number).collect();
         let batch = self.queues[queue].producer.publish_batch(&mut loads.into_iter().map(|load| Job::new(load).lane(lane)));
-        assert_eq!(batch.accepted, numbers.len().min(room));
+        assert_eq!(batch.accepted, numbers.len().min(free + beyond));
         let refused = batch.refused.map(|error| {
             self.count_refusal(queue, error.refusal());
             error.into_inner().number
         });
-        assert_eq!(refused, numbers.get(room).copied());
-        let new = numbers.iter().take(room).map(|&load| New { load: Some(load), lane, expires: u64::MAX });
+        assert_eq!(refused, numbers.get(batch.accepted).copied());
+        let (taken, letters) = numbers[..batch.accepted].split_at(free.min(batch.accepted));
+        let new = taken.iter().map(|&load| New { load: Some(load), lane, expires: u64::MAX });
         self.new.entry(queue).or_default().extend(new);
+        self.bury_at_once(queue, lane, letters);
+    }
+
+    /// The queue was full: these went straight to the letters, where the last of them are still.
+    fn bury_at_once(&mut self, queue: usize, lane: usize, loads: &[u32]) {
+        let Real { handle, model, .. } = &mut self.queues[queue];
+        let there = loads.len().min(model.rules.letters);
+        let (gone, there) = loads.split_at(loads.len() - there);
+        let mut found = Vec::new();
+        handle.dead_letters().for_each(|letter| found.push((letter.job_id(), letter.payload().number)));
+        for (&load, &(id, number)) in there.iter().zip(&found[found.len() - there.len()..]) {
+            assert_eq!(load, number, "the letters in the order in which they came");
+            model.take_in(id, Some(load), lane, At::Waiting, u64::MAX, None);
+            model.bury(id, DeathReason::OverLength);
+        }
+        for _ in gone {
+            model.counts.accepted += 1;
+            model.count_death(DeathReason::OverLength);
+        }
     }
 
     pub(super) fn rebind(&mut self, set: usize) {
