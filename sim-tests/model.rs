@@ -221,7 +221,7 @@ impl Queue {
         match rule {
             Rule::WhileLive => {
                 let early = self.wrong == Some(Wrong::KeyFreeEarly);
-                rivals.any(|job| !matches!(job.at, At::Lingering | At::Letter) && !(early && matches!(job.at, At::Running)))
+                rivals.any(|job| !(matches!(job.at, At::Lingering | At::Letter) || early && job.at == At::Running))
             }
             Rule::Window(_) => self.windows.get(&key).is_some_and(|&until| until > now),
             // until somebody has disposed of it

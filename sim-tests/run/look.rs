@@ -12,7 +12,7 @@ impl Run {
         self.see_starts(now);
         let evictions = std::mem::take(&mut self.evictions);
         let mut new = std::mem::take(&mut self.new);
-        for at in 0..self.queues.len() {
+        for (at, evictions) in evictions.into_iter().enumerate() {
             let arrived = if at == GRAVE { std::mem::take(&mut self.queues[WORK].model.moved) } else { Vec::new() };
             let Real { handle, model, .. } = &mut self.queues[at];
             let expires = model.rules.retention.map_or(u64::MAX, |age| now + age);
@@ -28,7 +28,7 @@ impl Run {
                 trace.push(format!("{now} ms, `{}`: {real:?}, letters {letters:?}, {:?}", model.rules.name, handle.counts()));
             }
             let over_length = handle.counts().dead_over_length - model.counts.dead_over_length;
-            model.follow(&real, &letters, now, evictions[at], over_length, coming);
+            model.follow(&real, &letters, now, evictions, over_length, coming);
             self.add_up(at, now);
         }
         let alive: usize = self.queues.iter().map(|queue| queue.model.alive()).sum();

@@ -2,7 +2,7 @@
 
 use super::{JobPhase, Sim};
 use crate::clock::Timestamp;
-use crate::{Context, Job, PoolConfig, QueueConfig};
+use crate::{Context, Discipline, Job, LaneConfig, PoolConfig, QueueConfig};
 use std::time::Duration;
 
 fn ms(millis: u64) -> Duration {
@@ -30,11 +30,14 @@ fn what_becomes_due_in_a_turn_is_done_in_that_moment() {
 fn nobody_is_idle_beside_a_job_behind_others_that_have_expired() {
     let mut builder = Sim::builder(1);
     builder.pool(PoolConfig::new("default").workers(1)).unwrap();
-    let jobs = builder.queue(QueueConfig::new("jobs").partitions(4), |_: &u32, _: &Context<u32>| ()).unwrap();
+    // every other one in the lane that was looked at before
+    let lanes = [LaneConfig::new("high"), LaneConfig::new("low")];
+    let config = QueueConfig::new("jobs").partitions(4).lanes(lanes).discipline(Discipline::Strict { max_wait: ms(1_000) });
+    let jobs = builder.queue(config, |_: &u32, _: &Context<u32>| ()).unwrap();
     let sim = Sim::start(builder).unwrap();
     let producer = jobs.producer().unwrap();
     for n in 0..20 {
-        producer.publish(Job::new(n).partition_key("key").ttl(ms(1))).unwrap();
+        producer.publish(Job::new(n).lane((n as usize + 1) % 2).partition_key("key").ttl(ms(1))).unwrap();
     }
     producer.publish(Job::new(20).partition_key("key")).unwrap();
     sim.clock().advance(ms(5));
