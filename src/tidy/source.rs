@@ -109,7 +109,9 @@ pub(super) fn says_word(code: &str, word: &str) -> bool {
 /// The text of every file that may hold tests, one after the other.
 pub(super) fn tested_code(root: &Path) -> String {
     let mut files = Vec::new();
-    ["src", "loom-tests", "proptests", "examples", "compile-fail/tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    ["src", "loom-tests", "proptests", "sim-tests", "examples", "compile-fail/tests"]
+        .iter()
+        .for_each(|folder| walk(&root.join(folder), &mut files));
     files.iter().map(|file| fs::read_to_string(file).expect("code is UTF-8")).collect()
 }
 
