@@ -167,6 +167,9 @@ pub struct Queue {
     fresh: Vec<JobId>,
     /// Deliveries of jobs with a partition key that ended in the act under way: the timer may have come by before.
     over: Vec<Hold>,
+    /// Jobs whose last stale holder has left in the act under way; of those, how many have ended in it, before or after.
+    left: Vec<JobId>,
+    ended_as_left: u64,
     /// Overruns of jobs with a partition key that were reported; that may have been; that must have been.
     overruns: u64,
     overruns_possible: u64,
@@ -192,6 +195,8 @@ impl Queue {
             moved: Vec::new(),
             fresh: Vec::new(),
             over: Vec::new(),
+            left: Vec::new(),
+            ended_as_left: 0,
             overruns: 0,
             overruns_possible: 0,
             overruns_due: 0,
@@ -299,11 +304,18 @@ impl Queue {
         }
         self.ends.insert(id, end);
         if self.job(id).holds.is_empty() {
+            self.ended_as_left += u64::from(self.left.contains(&id));
             self.jobs.remove(&id);
         } else {
             self.job(id).at = At::Lingering;
             self.counts.lingering_made += 1;
         }
+    }
+
+    /// How many jobs have ended in the act under way that their last stale holder left in it.
+    pub fn take_ended_as_left(&mut self) -> u64 {
+        self.left.clear();
+        std::mem::take(&mut self.ended_as_left)
     }
 
     pub fn die(&mut self, id: JobId, reason: DeathReason) {
@@ -446,7 +458,7 @@ impl Queue {
                     self.jobs.remove(&id);
                 }
                 At::Dying(reason) => self.die(id, reason),
-                _ => {}
+                _ => self.left.push(id),
             }
         }
         None

@@ -83,6 +83,11 @@ impl Run {
         if model.rules.partitions {
             model.report_overruns(counts.expired_leases - model.counts.expired_leases, now);
         }
+        // a worker may dispose of a job, and another one leave it after that, in one act
+        let passed = counts.lingering_made - model.counts.lingering_made;
+        assert!(passed <= model.take_ended_as_left(), "lingering jobs that nobody read: {counts:#?}");
+        model.counts.lingering_made += passed;
+        model.counts.lingering_gone += passed;
         // what depends on which worker looked where
         model.counts.taken_back = counts.taken_back;
         assert_eq!(counts, model.counts, "`{}`, at {now} (left: the queue)", model.rules.name);
