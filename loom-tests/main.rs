@@ -20,3 +20,4 @@ mod runtime;
 mod state;
 mod support;
 mod users;
+mod weaken;

@@ -6,6 +6,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "models make threads, and say how long they took")]
 
+mod classic;
+
 use crate::support::{Bound, check, must_fail};
 use ringmill::chain::Chain;
 use ringmill::ring::{IndexRing, Pop, PopResult, Popped, Rules, Sound};
@@ -373,6 +375,29 @@ fn q_chains<R: Rules>() {
     assert_eq!(seen, [0, 1, 2], "lost or duplicated");
 }
 
+/// (M4) Two producers and two consumers of a ring of two: an index comes out twice or not at all, or before its payload is written.
+fn two_and_two<R: Rules>() {
+    let (ring, slab) = (ring::<R>(2, &[]), Slab::new(2));
+    let producers: Vec<_> = [0, 1]
+        .map(|index| {
+            let (ring, slab) = (ring.clone(), slab.clone());
+            thread::spawn(move || {
+                slab.set(index, 7);
+                push(&ring, &[index]);
+            })
+        })
+        .into();
+    let consume = |ring: &IndexRing<R>, slab: &Slab| pop(ring).inspect(|&index| assert_eq!(slab.get(index), 7));
+    let other = {
+        let (ring, slab) = (ring.clone(), slab.clone());
+        thread::spawn(move || consume(&ring, &slab))
+    };
+    let mut seen: Vec<u32> = consume(&ring, &slab).into_iter().collect();
+    seen.extend(other.join().unwrap());
+    producers.into_iter().for_each(|producer| producer.join().unwrap());
+    all_accounted_for(&ring, seen, 2);
+}
+
 /// Where laps wrap: a 32-bit lap, the 58 bits of the word, the ticket itself. One lap before each, in a ring of two.
 const WRAPS: [u64; 3] = [u32::MAX as u64 * 2, (1 << 58) - 2, u64::MAX - 1];
 
@@ -456,6 +481,13 @@ fn ring_q_chains() {
     must_fail("ring (q) with relaxed slot reads", B3, q_chains::<SlotReadsRelaxed>);
 }
 
+#[test]
+fn ring_two_and_two() {
+    check("ring (M4)", B3, two_and_two::<Sound>);
+    must_fail("ring (M4) with relaxed slot writes", B3, two_and_two::<SlotWritesRelaxed>);
+    must_fail("ring (M4) with relaxed slot reads", B3, two_and_two::<SlotReadsRelaxed>);
+}
+
 // ---- tier 2 ----
 
 #[test]
@@ -475,63 +507,4 @@ fn ring_deep_unbounded() {
     check("ring (a)", Bound::ALL, a_two_producers::<Sound>);
     check("ring (e)", Bound::ALL, e_batch_keeps_its_order::<Sound>);
     check("ring (k)", Bound::ALL, k_never_empty_beside_a_recycler::<Sound>);
-}
-
-/// Rules with some constants bent, and a test that prints which models notice.
-macro_rules! weakened {
-    ($(#[$doc:meta])* $test:ident { $($name:ident: $($site:ident = $order:ident),+;)+ }) => {
-        $(
-            enum $name {}
-            impl Rules for $name {
-                $(const $site: Ordering = Ordering::$order;)+
-            }
-        )+
-
-        $(#[$doc])*
-        #[test]
-        #[ignore = "tier 2: a table, minutes"]
-        fn $test() {
-            $(
-                println!("{}: caught by {}", stringify!($name), caught_by::<$name>().join(" "));
-            )+
-        }
-    };
-}
-
-weakened! {
-    /// One ordering at a time. Not caught alone: `TicketRelease`, `TailReadRelaxed`, `PublishLostRelaxed`, `TombstoneRelaxed`,
-    /// `TombstoneLostRelaxed`, `HeadMoveRelease`, nor the last row; the essay of `ring` says why each stays.
-    ring_each_ordering_alone {
-        TicketRelaxed: TICKET = Relaxed;
-        TicketAcquire: TICKET = Acquire;
-        TicketRelease: TICKET = Release;
-        TailReadRelaxed: TAIL_READ = Relaxed;
-        PublishRelaxed: PUBLISH = Relaxed;
-        PublishLostRelaxed: PUBLISH_LOST = Relaxed;
-        SlotReadRelaxed: SLOT_READ = Relaxed;
-        TombstoneRelaxed: TOMBSTONE = Relaxed;
-        TombstoneLostRelaxed: TOMBSTONE_LOST = Relaxed;
-        HeadMoveRelaxed: HEAD_MOVE = Relaxed;
-        HeadMoveAcquire: HEAD_MOVE = Acquire;
-        HeadMoveRelease: HEAD_MOVE = Release;
-        HeadMovedRelaxed: HEAD_MOVED = Relaxed;
-        HeadReadRelaxed: HEAD_READ = Relaxed;
-        GivingUpCarriesNothing: TOMBSTONE = Relaxed, PUBLISH_LOST = Relaxed, TOMBSTONE_LOST = Relaxed;
-    }
-}
-
-/// The models that fail under `R`.
-fn caught_by<R: Rules>() -> Vec<&'static str> {
-    let models: [(&'static str, Bound, fn()); 8] = [
-        ("b", Bound::ALL, b_producer_against_killer::<R>),
-        ("c2", B3, c2_recycled::<R>),
-        ("g1", B3, || g_slab_cycle::<R>(1)),
-        ("g2", B3, || g_slab_cycle::<R>(2)),
-        ("h", Bound::ALL, h_completed_push_is_seen::<R>),
-        ("k", B3, k_never_empty_beside_a_recycler::<R>),
-        ("q", B3, q_chains::<R>),
-        ("m", B5, m_a_whole_lap::<R>),
-    ];
-    let fails = |bound, model: fn()| std::panic::catch_unwind(|| check("", bound, model)).is_err();
-    models.into_iter().filter(|&(_, bound, model)| fails(bound, model)).map(|(name, ..)| name).collect()
 }

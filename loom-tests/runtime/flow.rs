@@ -1,6 +1,6 @@
 //! Jobs on their way: in, through, and out again.
 
-use super::world::{B2, B3, DEEP3, World, config, hangs, model, twin};
+use super::world::{B2, B3, DEEP3, TICK, World, config, hangs, hangs_unbent, model, twin};
 use ringmill::queue::{Bend, Look, Plan, When};
 use ringmill::sync::{Parker, thread};
 use ringmill::{JobError, LaneConfig, Overflow, Refusal};
@@ -202,6 +202,38 @@ fn published_by_its_own_handler() {
 #[test]
 fn a_handler_is_refused_by_its_own_full_queue() {
     model("published_by_its_own_handler", B2, published_by_its_own_handler);
+}
+
+/// (M24) The handler of one job of two publishes, with all the patience there is. As the runtime has it, it is refused; where nobody knows that it is a handler, it
+/// waits for a slot that it keeps occupied itself.
+fn published_with_patience_by_its_own_handler<const KNOWN: bool>() {
+    let world = World::new(&config(1));
+    let publisher = world.publisher();
+    let mut claimer = world.claimer();
+    world.publish(&publisher, 0).unwrap();
+    let handling = thread::spawn({
+        let world = world.clone();
+        move || {
+            let lease = claimer.next(Look::Strict, world.now()).unwrap();
+            let published = world.queue.publish_within(&publisher, world.job(1), When::Now, &*world.clock, Duration::MAX, || KNOWN);
+            assert!(matches!(published.unwrap_err().refusal(), Refusal::WouldDeadlock));
+            world.ack(&mut claimer, lease);
+            claimer
+        }
+    });
+    world.turn(TICK);
+    let claimer = handling.join().unwrap();
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_handler_never_waits_for_its_own_queue() {
+    model("published_with_patience_by_its_own_handler", B3, published_with_patience_by_its_own_handler::<true>);
+}
+
+#[test]
+fn a_handler_never_waits_for_its_own_queue_twin() {
+    hangs_unbent("published_with_patience_by_its_own_handler, unknown", B3, published_with_patience_by_its_own_handler::<false>);
 }
 
 /// A publisher waits for the only slot, its holder acks: the credit passes the waiter by.

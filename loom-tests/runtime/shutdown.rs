@@ -1,6 +1,6 @@
 //! The end: every job that was taken in is run or comes out.
 
-use super::world::{B1, B2, B3, DEEP1, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
+use super::world::{B1, B2, B3, DEEP1, DEEP2, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
 use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Claimer, Look, Plan, Queue, When};
 use ringmill::sync::atomic::AtomicU64;
@@ -171,6 +171,47 @@ fn a_published_job_is_run_or_handed_back() {
 #[test]
 fn a_published_job_is_run_or_handed_back_twin() {
     twin("published_into_the_shutdown", Bend::NoSecondLook, B2, published_into_the_shutdown);
+}
+
+/// (M20) Two publishers, a worker and the stop at once: a job that was accepted is neither acked nor handed back.
+fn two_publish_into_the_shutdown() {
+    let world = World::new(&config(2));
+    let (claimer, mut worker) = (world.claimer(), world.claimer());
+    let producing: Vec<_> = [0, 1]
+        .map(|job| {
+            let (world, publisher) = (world.clone(), world.publisher());
+            thread::spawn(move || world.publish(&publisher, job))
+        })
+        .into();
+    let working = thread::spawn({
+        let world = world.clone();
+        move || work_until_stopped(&world, &mut worker)
+    });
+    world.queue.close();
+    world.queue.stop();
+    working.join().unwrap();
+    let undone = world.queue.hand_back();
+    for (job, producing) in producing.into_iter().enumerate() {
+        assert_kept(&world, job, &producing.join().unwrap(), &undone);
+    }
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn two_published_jobs_are_run_or_handed_back() {
+    model("two_publish_into_the_shutdown", B1, two_publish_into_the_shutdown);
+}
+
+#[test]
+#[ignore = "tier 2: minutes"]
+fn two_published_jobs_are_run_or_handed_back_deeper() {
+    model("two_publish_into_the_shutdown", DEEP2, two_publish_into_the_shutdown);
+}
+
+#[test]
+fn two_published_jobs_are_run_or_handed_back_twin() {
+    twin("two_publish_into_the_shutdown", Bend::NoSecondLook, B1, two_publish_into_the_shutdown);
 }
 
 /// (M19) One job is with a worker and its lease runs out, another waits (or is on its way in), and all is shut down: the books do not balance.

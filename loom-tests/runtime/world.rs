@@ -17,6 +17,7 @@ pub const B3: Bound = Bound::preemptions(3);
 
 /// Tier 2.
 pub const DEEP1: Bound = Bound { preemptions: Some(1), seconds: 1800 };
+pub const DEEP2: Bound = Bound { preemptions: Some(2), seconds: 1800 };
 pub const DEEP3: Bound = Bound { preemptions: Some(3), seconds: 1800 };
 
 pub const TICK: Duration = Duration::from_millis(1);
@@ -267,6 +268,12 @@ pub fn hangs(name: &str, bent: Bend, bound: Bound, model: fn()) {
 pub fn aborts(name: &str, bent: Bend, reason: &str, bound: Bound, model: fn()) {
     let _straight = Straighten::bent(Some(bent));
     must_die(&format!("runtime/{name} with {bent:?}"), reason, bound, model);
+}
+
+/// The model, which is wrong in itself, must end in a deadlock.
+pub fn hangs_unbent(name: &str, bound: Bound, model: fn()) {
+    let _straight = Straighten::bent(None);
+    must_die(&format!("runtime/{name}"), "deadlock", bound, model);
 }
 
 /// Thorough and bent while it lives.

@@ -19,7 +19,16 @@ pub fn thorough(on: bool) {
 
 /// Atomics and fences, watched by loom.
 pub mod atomic {
-    pub use loom::sync::atomic::{Ordering, fence};
+    use super::super::weaken::{fences, order};
+    pub use loom::sync::atomic::Ordering;
+
+    /// As the standard library's.
+    #[track_caller]
+    pub fn fence(kind: Ordering) {
+        if fences() {
+            loom::sync::atomic::fence(kind);
+        }
+    }
 
     macro_rules! watched {
         ($($name:ident $value:ty: $($rmw:ident)*;)*) => { $(
@@ -46,35 +55,40 @@ pub mod atomic {
                 }
 
                 /// As the standard library's.
-                pub fn load(&self, order: Ordering) -> $value {
-                    self.meet().load(order)
+                #[track_caller]
+                pub fn load(&self, kind: Ordering) -> $value {
+                    self.meet().load(order(kind, 0))
                 }
 
                 /// As the standard library's.
-                pub fn store(&self, value: $value, order: Ordering) {
-                    self.meet().store(value, order);
+                #[track_caller]
+                pub fn store(&self, value: $value, kind: Ordering) {
+                    self.meet().store(value, order(kind, 0));
                 }
 
                 /// As the standard library's.
                 ///
                 /// # Errors
                 /// The value that was found instead.
+                #[track_caller]
                 pub fn compare_exchange(&self, current: $value, new: $value, success: Ordering, failure: Ordering) -> Result<$value, $value> {
-                    self.meet().compare_exchange(current, new, success, failure)
+                    self.meet().compare_exchange(current, new, order(success, 0), order(failure, 1))
                 }
 
                 /// As the standard library's, but never fails for nothing.
                 ///
                 /// # Errors
                 /// The value that was found instead.
+                #[track_caller]
                 pub fn compare_exchange_weak(&self, current: $value, new: $value, success: Ordering, failure: Ordering) -> Result<$value, $value> {
-                    self.meet().compare_exchange_weak(current, new, success, failure)
+                    self.meet().compare_exchange_weak(current, new, order(success, 0), order(failure, 1))
                 }
 
                 $(
                     /// As the standard library's.
-                    pub fn $rmw(&self, value: $value, order: Ordering) -> $value {
-                        self.meet().$rmw(value, order)
+                    #[track_caller]
+                    pub fn $rmw(&self, value: $value, kind: Ordering) -> $value {
+                        self.meet().$rmw(value, order(kind, 0))
                     }
                 )*
             }

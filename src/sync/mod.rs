@@ -30,6 +30,8 @@ pub mod latest;
 mod parker;
 mod prefetch;
 mod spin;
+#[cfg(loom)]
+mod weaken;
 
 #[cfg(loom)]
 pub use backend::thorough;
@@ -41,6 +43,8 @@ pub use latest::Latest;
 pub use parker::{Parker, Unparker};
 pub use prefetch::prefetch_for_write;
 pub use spin::{SpinWait, pause};
+#[cfg(loom)]
+pub use weaken::{is_weakened, reached};
 /// Counters that nothing is decided by. loom does not see them: a model of a queue would spend its executions on how old a statistic is.
 pub mod statistics {
     pub use std::sync::atomic::AtomicU64;
@@ -54,6 +58,7 @@ use atomic::{AtomicU32, AtomicU64, Ordering};
 ///
 /// loom 0.7 reports false alarms when plain stores race RMWs on one atomic, so there it is a swap.
 #[inline]
+#[cfg_attr(loom, track_caller)]
 pub fn store_exclusive(word: &AtomicU64, value: u64, order: Ordering) {
     #[cfg(loom)]
     word.swap(value, order);
@@ -86,6 +91,7 @@ pub fn peek_u32(word: &AtomicU32) -> u32 {
 
 /// A sequentially consistent fence, for the store-load half of a handshake. Each caller names its partner and argues both orders.
 #[inline]
+#[cfg_attr(loom, track_caller)]
 pub fn full_fence() {
     atomic::fence(Ordering::SeqCst);
 }
@@ -95,6 +101,7 @@ pub fn full_fence() {
 /// On x86 a locked instruction is a full barrier already (Intel SDM 3A 8.2.3.9, AMD APM 2 7.4.2), so only the compiler has to be held back; elsewhere, and
 /// for the models, it is the fence.
 #[inline]
+#[cfg_attr(loom, track_caller)]
 pub fn full_fence_after_rmw() {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
