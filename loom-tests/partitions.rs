@@ -39,6 +39,15 @@ twins! {
     PassRelaxed PASS: Ordering = Relaxed;
 }
 
+/// Passes nothing on, and is stopped before it says that the partition is ready.
+#[derive(Debug)]
+struct SilentPassRelaxed;
+
+impl Rules for SilentPassRelaxed {
+    const PASS: Ordering = Relaxed;
+    const RELEASE_SAYS: bool = false;
+}
+
 /// One partition of one lane, and what the jobs' handlers write: loom sees two that are not ordered.
 struct World<R: Rules> {
     partitions: Partitions<R>,
@@ -275,6 +284,100 @@ fn a_key_waits_no_more<R: Rules + 'static>() {
     assert_eq!((seen, world.partitions.held(), world.partitions.waiting_keys()), (vec![1], 0, 0));
 }
 
+/// Bad: whoever takes what was set aside does not see what the other key's last handler wrote, which found nothing else to do and gave the token back without the
+/// lock. (It looks because of a bit that was set for nothing: one that was set for this job would carry it all.)
+fn set_aside_beside_the_last_end<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let loose = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    world.publish(2, "b");
+    world.partitions.step_aside(&world.links, loose);
+    assert_eq!(world.take(&mut seat), Some(2), "the other key goes on");
+    world.partitions.say_for_model(0, 0);
+    let ending = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.run(2);
+            world.end(2);
+        })
+    };
+    let returning = {
+        let world = Arc::clone(&world);
+        // the loose job has come back, and has run
+        thread::spawn(move || world.end(loose))
+    };
+    let mut seen = world.drain(&mut seat);
+    ending.join().unwrap();
+    returning.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!((seen, world.partitions.held()), (vec![1], 0));
+}
+
+/// Bad: a key waits no more and nothing was set aside for it, so that its next job is taken on the short way, which no lock orders: it does not see what the
+/// loose one's handler wrote.
+fn a_key_waits_no_more_for_nothing<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let loose = world.take(&mut seat).expect("it is ready");
+    world.partitions.step_aside(&world.links, loose);
+    let ending = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.run(loose);
+            world.end(loose);
+        })
+    };
+    world.publish(1, "a");
+    let mut seen = world.drain(&mut seat);
+    ending.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!((seen, world.partitions.held(), world.partitions.waiting_keys()), (vec![1], 0, 0));
+}
+
+/// Bad: a purge takes out the jobs behind the one that ends, and with them the lock that would have ordered the next: it is taken on the short way and does not
+/// see what the last handler wrote. With `OTHER_LANE` the end had meant to go on, with a job of another lane. (Whoever ends is stopped before it says that the
+/// partition is ready: loom's fences, of which that has one, carry more than the language's.)
+fn a_purge_after_the_end<R: Rules + 'static, const OTHER_LANE: bool>() {
+    let world = World::<R>::new();
+    let [mut seat, mut others_seat] = world.seats();
+    world.publish(0, "a");
+    let head = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    let ending = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.run(head);
+            if OTHER_LANE {
+                // it was of a lane that is none
+                world.partitions.go_on(&world.links, 0, 1, &mut others_seat, 8);
+            } else {
+                world.end(head);
+            }
+        })
+    };
+    let purging = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.partitions.drain(&world.links, 0))
+    };
+    world.publish(2, "a");
+    let mut seen = world.drain(&mut seat);
+    ending.join().unwrap();
+    seen.extend(purging.join().unwrap());
+    loop {
+        world.partitions.say_for_model(0, 0);
+        let rest = world.drain(&mut seat);
+        if rest.is_empty() {
+            break;
+        }
+        seen.extend(rest);
+    }
+    seen.sort_unstable();
+    assert_eq!((seen, world.partitions.held()), (vec![1, 2], 0), "lost, or taken twice");
+}
+
 /// Bad: an evictor or a purge takes what a worker takes too, or leaves the partition without its jobs.
 #[test]
 fn what_is_taken_out_is_taken_once() {
@@ -365,4 +468,40 @@ fn what_was_set_aside_comes_back() {
 #[test]
 fn twin_a_silent_return_loses_what_was_set_aside() {
     must_fail("partitions: silent return", Bound::ALL, a_key_waits_no_more::<ReturnsSilently>);
+}
+
+#[test]
+fn what_was_set_aside_sees_the_last_end() {
+    check("partitions: a key waits no more / last end", Bound::preemptions(3), set_aside_beside_the_last_end::<Sound>);
+}
+
+#[test]
+fn twin_what_was_set_aside_is_run_beside_the_last_end() {
+    must_fail(
+        "partitions: a key waits no more / last end, take relaxed",
+        Bound::preemptions(3),
+        set_aside_beside_the_last_end::<TakeRelaxed>,
+    );
+}
+
+#[test]
+fn the_next_of_a_key_sees_the_loose_one() {
+    check("partitions: a key waits no more, nothing aside", Bound::ALL, a_key_waits_no_more_for_nothing::<Sound>);
+}
+
+#[test]
+fn twin_the_next_of_a_key_is_run_beside_the_loose_one() {
+    must_fail("partitions: a key waits no more, nothing aside, pass relaxed", Bound::ALL, a_key_waits_no_more_for_nothing::<PassRelaxed>);
+}
+
+#[test]
+fn the_next_after_a_purge_sees_the_last_end() {
+    check("partitions: purge after the end", Bound::preemptions(3), a_purge_after_the_end::<ReleasesSilently, false>);
+    check("partitions: purge after going on", Bound::preemptions(3), a_purge_after_the_end::<ReleasesSilently, true>);
+}
+
+#[test]
+fn twin_the_next_after_a_purge_is_run_beside_the_last_end() {
+    must_fail("partitions: purge after the end, pass relaxed", Bound::preemptions(3), a_purge_after_the_end::<SilentPassRelaxed, false>);
+    must_fail("partitions: purge after going on, pass relaxed", Bound::preemptions(3), a_purge_after_the_end::<SilentPassRelaxed, true>);
 }

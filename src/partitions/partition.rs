@@ -5,10 +5,7 @@ use super::place::{Places, Role};
 use super::rules::Rules;
 use crate::chain::Links;
 use crate::limits::{INDEX_BITS, INDEX_NONE};
-use crate::sync::atomic::{
-    AtomicU32,
-    Ordering::{Relaxed, Release},
-};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, peek_u32};
 use std::collections::BTreeMap;
 
@@ -237,16 +234,17 @@ impl Partition {
         let mut line = self.line.lock();
         let side = line.aside.remove(&key).unwrap_or(EMPTY);
         if line.aside.is_empty() {
-            // relaxed: *aside* changes under the lock
-            self.word.fetch_and(!ASIDE, Relaxed);
+            // edge partition.pass, release: what the loose job's handler did. While *aside* is up every taker has the lock, which carries it; from here on one may
+            // take the key's next job without
+            self.word.fetch_and(!ASIDE, R::PASS);
         }
         if side.first == INDEX_NONE {
             return None;
         }
         links.set_next(side.last, line.first);
         line.first = side.first;
-        // edge partition.pass, release: what the loose job's handler did
-        let before = Word(self.word.fetch_or(MORE, Release));
+        // relaxed: whoever takes while *more* or *aside* is up has the lock, and the release above came first
+        let before = Word(self.word.fetch_or(MORE, Relaxed));
         (!before.is_held() && R::RETURN_SAYS).then(|| places.lane(side.first))
     }
 
@@ -307,9 +305,9 @@ impl Partition {
         let mut line = self.line.lock();
         links.set_next(head, line.first);
         line.first = head;
+        // relaxed: *more* changes under the lock, and the release of the token follows
+        self.word.fetch_or(MORE, Relaxed);
         // edge partition.pass, release: what the last job's handler did
-        self.word.fetch_or(MORE, Release);
-        // edge partition.pass, release: as above
         self.word.fetch_and(!HELD, R::PASS);
         places.lane(head)
     }
