@@ -14,7 +14,6 @@ use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
 use crate::slab::{Dispose, Fate, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::full_fence;
 use std::fmt;
 use std::time::Duration;
 
@@ -68,9 +67,8 @@ impl<T> fmt::Debug for Undone<T> {
 impl<T> Queue<T> {
     /// Refuses publishes from here on, and lets waiting publishers go.
     pub fn close(&self) {
-        // relaxed: the fence orders it
+        // relaxed: the lines' locks order it before the look of who waits, and the bell's fence before that of who sleeps
         self.closed.store(true, Relaxed);
-        full_fence();
         if !is_bent(Bend::CloseUntold) {
             self.credits.close_waiters();
         }
@@ -79,14 +77,13 @@ impl<T> Queue<T> {
 
     /// Lets nothing start any more.
     ///
-    /// The fence pairs with the one that every publish does after its push, see `publish`.
+    /// The bell's fence pairs with the one that every publish does after its push, see `publish`.
     pub fn stop(&self) {
-        // relaxed: the fence orders it
+        // relaxed: the bell's fence orders it
         self.stopped.store(true, Relaxed);
         if is_bent(Bend::StopUnfenced) {
             return;
         }
-        full_fence();
         self.bell.notify_all();
     }
 
@@ -270,8 +267,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The second look. The bell (or the timer's wake) has fenced between our push and this load; `hand_back` fences between its store and its last look at the lanes:
-    /// if our fence is first, it finds the job; if its fence is first, we see that it has stopped, and take the job back ourselves.
+    /// The second look. The bell (or the timer's wake, or the push into a held partition) has fenced between our push and this load; the bell of `stop` fences
+    /// between its store and the last look at the lanes: if our fence is first, that finds the job; if its fence is first, we see that it has stopped, and take
+    /// the job back ourselves.
     #[inline]
     pub(super) fn met_the_stop(&self) -> bool {
         self.is_stopped() && !is_bent(Bend::NoSecondLook)

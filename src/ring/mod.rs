@@ -67,7 +67,7 @@
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `ring.publish` | CAS that fills a slot | every read of a slot | links of the chain, payloads, and that the push is complete |
+//! | `ring.publish` | CAS that fills a slot | every read of a slot but that of `peek`, a hint | links of the chain, payloads, and that the push is complete |
 //! | `ring.give_up` | CAS that writes a tombstone | a producer's reads of its slot; consumers' | how far head had come |
 //! | `ring.advance` | every CAS on head | every read of head, CAS on head | that the tickets below are settled |
 //! | `ring.ticket` | every claim | every claim; the read of tail before Empty | what the claimer knew; that a completed push has its ticket below |

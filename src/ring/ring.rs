@@ -178,8 +178,7 @@ impl<R: Rules> IndexRing<R> {
 
     #[inline]
     fn pop_when(&self, max_indices: u32, mode: Pop, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> PopResult {
-        // edge ring.advance, acquire: everything before `head` is settled
-        let mut head = self.head.load(R::HEAD_READ);
+        let mut head = self.read_head();
         crash_point!("ring.pop.head_read");
         let mut patience = R::PATIENCE;
         loop {
@@ -193,8 +192,8 @@ impl<R: Rules> IndexRing<R> {
                 // the helping rule: with as many slots as indices, the producer that lost this ticket may have filled the same slot a lap
                 // later while the consumer that gave it up sleeps before its head CAS; whoever comes here moves head in its place
                 AtHead::Later if R::HELP => head = self.pass(head),
-                // edge ring.advance, acquire: as above (a model's mutation)
-                AtHead::Later => head = self.head.load(R::HEAD_READ),
+                // a model's mutation
+                AtHead::Later => head = self.read_head(),
                 AtHead::Unfilled(_) if mode == Pop::Weak => return PopResult::NotReady,
                 AtHead::Unfilled(word) => match self.look_behind(head) {
                     Behind::Nothing => return PopResult::Empty,
@@ -213,10 +212,9 @@ impl<R: Rules> IndexRing<R> {
     /// published again. For hints only.
     #[inline]
     pub fn peek(&self) -> Option<u32> {
-        // relaxed: a hint
+        // relaxed, both: a hint. The caller owns nothing of the chain, so it may look only at what is atomic, which may have changed since in any case
         let head = self.head.load(Relaxed);
-        // edge ring.publish, acquire: what the producer wrote about the chain
-        match self.layout.decode(self.slot(head).load(R::SLOT_READ), head) {
+        match self.layout.decode(self.slot(head).load(Relaxed), head) {
             Seen::Filled(chain) => Some(chain.first()),
             _ => None,
         }
@@ -275,6 +273,12 @@ impl<R: Rules> IndexRing<R> {
     }
 
     // ---- pop ----
+
+    #[inline]
+    fn read_head(&self) -> u64 {
+        // edge ring.advance, acquire: everything before head is settled
+        self.head.load(R::HEAD_READ)
+    }
 
     /// Reads the slots from `head` on into `out` as long as they are filled and fit.
     #[inline]

@@ -11,7 +11,7 @@ use crate::error::BuildError;
 use crate::lanes::Schedule;
 use crate::queue::ClaimBlock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{CachePadded, Condvar, EventCount, Mutex, full_fence, thread};
+use crate::sync::{CachePadded, Condvar, EventCount, Mutex, thread};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,9 +260,8 @@ impl Pool {
 
     /// Tells the workers to stop; does not wait.
     pub(crate) fn stop(&self) {
-        // relaxed: the fence orders it before the look at who sleeps; nothing else hangs on it
+        // relaxed: the bell's fence orders it before the look at who sleeps; nothing else hangs on it
         self.shared.stopping.store(true, Relaxed);
-        full_fence();
         self.shared.bell.notify_all();
     }
 

@@ -4,7 +4,7 @@ use super::pool::Pool;
 use super::served::Served;
 use crate::clock::{Clock, Timestamp};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{EventCount, Parker, full_fence, thread};
+use crate::sync::{EventCount, Parker, thread};
 use std::fmt;
 use std::sync::Arc;
 
@@ -68,9 +68,8 @@ impl Timer {
     }
 
     pub(crate) fn stop(&self) {
-        // relaxed: the fence orders it
+        // relaxed: the bell's fence orders it
         self.stopping.store(true, Relaxed);
-        full_fence();
         self.bell.notify_all();
     }
 }
