@@ -307,6 +307,36 @@ fn twin_a_waiter_that_does_not_look_again_is_missed() {
     must_fail("credit: deposit / wait, no rescan", Bound::ALL, deposit_against_wait::<NoRescan>);
 }
 
+/// A credit comes from a thread without an account. Bad: it finds nobody in the line, puts the credit into the stack and reads the old count, while the waiter
+/// has scanned the stack before: it sleeps for ever.
+fn gift_against_wait<R: Rules>() {
+    let world = World::<R>::new(1);
+    let (holder, waiter) = (world.open(), world.open());
+    let index = world.acquire(&holder).unwrap();
+    let waits = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            let index = world.wait(&waiter, 1);
+            world.release(&waiter, index);
+        })
+    };
+    world.slots.vacate(index);
+    world.pool.release_unowned(&world.links, Chain::one(index));
+    world.finish();
+    waits.join().unwrap();
+    world.settle(&holder, 1);
+}
+
+#[test]
+fn a_credit_from_nobody_reaches_a_waiter() {
+    check("credit: gift / wait", Bound::ALL, gift_against_wait::<Caching>);
+}
+
+#[test]
+fn twin_a_credit_from_nobody_needs_a_last_look() {
+    must_fail("credit: gift / wait, no last look", Bound::ALL, gift_against_wait::<NoLastLook>);
+}
+
 /// Bad: as above, with the real parker: the grant comes between the last look and the parking.
 #[test]
 fn a_deposit_wakes_a_parked_waiter() {

@@ -365,6 +365,42 @@ fn a_second_look_that_forgets_the_flag_is_caught() {
     must_die("parking.shutdown.flag_forgotten", "deadlock", Bound::preemptions(3), shutdown_against_announce::<AsWritten>(false));
 }
 
+// ---- woken before it slept ----
+
+/// Bad interleaving: the bit is cleared between the second look and the parking, so that no parker hands anything over, and the woken does not find what it was
+/// woken for at its first look.
+fn waker_against_sleep<R: Rules + Send + Sync + 'static>() -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let bench = Bench::<R>::new(1, false);
+        let at_work = Arc::clone(&bench);
+        let worker = thread::spawn(move || {
+            let (parker, seat) = at_work.seat();
+            at_work.events.announce(&seat, false);
+            if at_work.jobs.any() {
+                at_work.events.retract(&seat);
+            } else {
+                at_work.sleep(&seat, &parker);
+                assert!(at_work.jobs.any(), "whoever woke us had published");
+            }
+            at_work.events.found_work(|| false);
+            assert!(at_work.jobs.take());
+            at_work.events.free_seat(seat);
+        });
+        bench.publish(0);
+        finish(&bench, vec![worker]);
+    }
+}
+
+#[test]
+fn who_was_woken_finds_what_for() {
+    check("parking.woken", Bound::ALL, waker_against_sleep::<AsWritten>());
+}
+
+#[test]
+fn a_sleep_that_takes_no_hand_over_is_caught() {
+    must_die("parking.woken.no_wake_edge", "whoever woke us had published", Bound::ALL, waker_against_sleep::<NoWakeEdge>());
+}
+
 // ---- time is up ----
 
 /// Bad interleaving: time is up while a waker clears the bit; both count the seat as searching (and nobody is ever woken again), or

@@ -49,16 +49,15 @@ impl Lane for Classic {
         loop {
             let ticket = self.tail.load(Relaxed);
             let (sequence, cell) = &self.cells[ticket % CELLS];
-            match sequence.load(Acquire) {
-                found if found == ticket => {
-                    if self.tail.compare_exchange(ticket, ticket + 1, Relaxed, Relaxed).is_ok() {
-                        cell.store(index, Relaxed);
-                        sequence.store(ticket + 1, Release);
-                        return true;
-                    }
+            let found = sequence.load(Acquire);
+            if found == ticket {
+                if self.tail.compare_exchange(ticket, ticket + 1, Relaxed, Relaxed).is_ok() {
+                    cell.store(index, Relaxed);
+                    sequence.store(ticket + 1, Release);
+                    return true;
                 }
-                found if found < ticket => return false,
-                _ => {}
+            } else if found < ticket {
+                return false;
             }
         }
     }
@@ -67,16 +66,15 @@ impl Lane for Classic {
         loop {
             let ticket = self.head.load(Relaxed);
             let (sequence, cell) = &self.cells[ticket % CELLS];
-            match sequence.load(Acquire) {
-                found if found == ticket + 1 => {
-                    if self.head.compare_exchange(ticket, ticket + 1, Relaxed, Relaxed).is_ok() {
-                        let index = cell.load(Relaxed);
-                        sequence.store(ticket + CELLS, Release);
-                        return Some(index);
-                    }
+            let found = sequence.load(Acquire);
+            if found == ticket + 1 {
+                if self.head.compare_exchange(ticket, ticket + 1, Relaxed, Relaxed).is_ok() {
+                    let index = cell.load(Relaxed);
+                    sequence.store(ticket + CELLS, Release);
+                    return Some(index);
                 }
-                found if found <= ticket => return None,
-                _ => {}
+            } else if found <= ticket {
+                return None;
             }
         }
     }

@@ -154,8 +154,8 @@ impl Waiter {
     }
 
     fn decide(&self, wait: u32, verdict: u32) -> bool {
-        // edge credit.grant, release: the end of the last use of the slot. (Where a look led here its fence would carry that too, which is why
-        // the models do not miss this release; a grant passed on has no fence of its own.)
+        // edge credit.grant, release: the end of the last use of the slot. (Where a look led here its fence would carry that too; a grant
+        // that is passed on, or comes from a thread without an account, has no fence of its own.)
         // relaxed on failure: it left, or waits for something else by now, and nothing of it is needed
         let decided = self.word.compare_exchange(pack(wait, WAITING), pack(wait, verdict), Release, Relaxed).is_ok();
         if decided {
