@@ -247,6 +247,23 @@ fn the_ledger_of_edges_is_complete() {
     assert_eq!(coded, written, "left: edges in the code; right: rows of the ledger");
     let one_sided: Vec<_> = ends.iter().filter(|(_, sides)| sides.len() < 2).collect();
     assert!(one_sided.is_empty(), "edges with one end: {one_sided:?}");
+    let models = loom_models(root);
+    for row in &rows {
+        for model in row[5].split('`').skip(1).step_by(2).filter(|said| said.chars().all(is_word)) {
+            assert!(is_model(&models, model), "{}: there is no model `{model}`", row[1]);
+        }
+    }
+}
+
+/// The text of all loom models.
+fn loom_models(root: &Path) -> String {
+    let mut files = Vec::new();
+    walk(&root.join("loom-tests"), &mut files);
+    files.iter().map(|file| fs::read_to_string(file).expect("models are UTF-8")).collect()
+}
+
+fn is_model(models: &str, name: &str) -> bool {
+    says_word(models, &format!("fn {name}")) || says_word(models, &format!("mod {name}"))
 }
 
 /// The table of orderings has a row for each site of `src` and for no other; it names the edges that the site names, and says of every weakening which model
@@ -256,9 +273,7 @@ fn the_table_of_orderings_is_complete() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (sites, unread) = sites::sites(&sources());
     assert!(unread.is_empty(), "{}", unread.join("\n"));
-    let mut files = Vec::new();
-    walk(&root.join("loom-tests"), &mut files);
-    let models: String = files.iter().map(|file| fs::read_to_string(file).expect("models are UTF-8")).collect();
+    let models = loom_models(root);
     let page = fs::read_to_string(root.join("docs/memory-ordering.md")).expect("the page is there");
     let table = page.split("\n## ").find(|part| part.starts_with(TABLE)).expect("the table is there");
     let found = table_findings(table, &sites, &models);
@@ -302,7 +317,7 @@ fn table_findings(table: &str, sites: &[sites::Site], models: &str) -> Vec<Strin
             let said = verdicts.iter().find_map(|said| said.strip_prefix(&format!("{weaker}: ")));
             let model = said.and_then(|said| said.strip_prefix('`')?.split('`').next());
             match (said, model) {
-                (_, Some(model)) if says_word(models, &format!("fn {model}")) || says_word(models, &format!("mod {model}")) => {}
+                (_, Some(model)) if is_model(models, model) => {}
                 (_, Some(model)) => found.push(format!("{}: there is no model `{model}`", row[1])),
                 (Some(reason), None) if reason.starts_with("none, ") && reason.len() > 20 => {}
                 _ => found.push(format!("{}: {weaker} has neither a model nor a reason", row[1])),

@@ -44,7 +44,7 @@ pub fn check(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static)
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = bound.preemptions;
     builder.max_branches = 20_000;
-    let seconds = if ringmill::sync::is_weakened() { bound.seconds.min(60) } else { bound.seconds };
+    let seconds = crate::weaken::seconds(bound.seconds);
     builder.max_duration = Some(std::time::Duration::from_secs(seconds));
     builder.checkpoint_interval = 500;
     builder.check(move || {
@@ -60,7 +60,7 @@ pub fn check(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static)
         began.elapsed().as_secs_f64()
     );
     crate::weaken::told(&ringmill::sync::reached());
-    assert!(!cut, "{name} was cut after {seconds} s: raise the limit or shrink the model");
+    assert!(!cut || crate::weaken::reaches(), "{name} was cut after {seconds} s: raise the limit or shrink the model");
 }
 
 /// Runs `model` some rounds on real threads.

@@ -26,6 +26,7 @@ fn parse(said: &str) -> Vec<Weak> {
 fn one(said: &str) -> Weak {
     let parts: Vec<&str> = said.split(':').collect();
     let [file, line, argument, weaker] = parts[..] else { panic!("RINGMILL_WEAKEN: `{said}` is not file:line:argument:ordering") };
+    // relaxed: because whoever runs the models says so
     let ordering = match weaker {
         "gone" => None,
         "Relaxed" => Some(Ordering::Relaxed),
@@ -56,6 +57,7 @@ fn here(caller: &'static Location<'static>, argument: u8) -> Option<&'static Wea
 /// The ordering of the caller's operation.
 #[track_caller]
 pub(super) fn order(said: Ordering, argument: u8) -> Ordering {
+    // what is relaxed cannot be weakened
     if said == Ordering::Relaxed {
         return said;
     }
