@@ -174,8 +174,8 @@ pub struct Queue {
     overruns: u64,
     overruns_possible: u64,
     overruns_due: u64,
-    /// Jobs that were cancelled while they were delayed: since when, and how many deliveries had been started by then.
-    recalled: Vec<(JobId, u64, u64)>,
+    /// Jobs that were cancelled while they were delayed: since when somebody might have come to them.
+    recalled: Vec<(JobId, u64)>,
 }
 
 impl Queue {
@@ -506,10 +506,10 @@ impl Queue {
 
     /// Somebody cancels a job. True if it was there to be cancelled.
     pub fn cancel(&mut self, id: JobId, now: u64) -> bool {
-        let (started, partitions) = (self.counts.started, self.rules.partitions);
+        let partitions = self.rules.partitions;
         let job = self.job(id);
         match job.at {
-            At::Delayed(_) if !(partitions && job.key.is_some()) => self.recalled.push((id, now, started)),
+            At::Delayed(_) if !(partitions && job.key.is_some()) => self.recalled.push((id, now)),
             At::Waiting | At::Delayed(_) => {}
             At::Running => job.cancelled = true,
             _ => return false,
@@ -528,7 +528,12 @@ impl Queue {
     /// Time has passed that nobody saw.
     pub fn leap(&mut self, by: u64) {
         self.jobs.values_mut().flat_map(|job| &mut job.holds).for_each(|hold| hold.unseen += by);
-        self.recalled.iter_mut().for_each(|(_, since, _)| *since += by);
+        self.recalled.iter_mut().for_each(|(_, since)| *since += by);
+    }
+
+    /// A worker has started a job, and what it has claimed besides waits until the timer takes it back; or all of them are busy.
+    pub fn workers_are_busy(&mut self, now: u64) {
+        self.recalled.iter_mut().for_each(|(_, since)| *since = now);
     }
 
     fn sweep_every(&self) -> u64 {

@@ -168,10 +168,9 @@ impl Queue {
         let busy = self.jobs.values().any(|job| keyed(job) && !matches!(job.at, At::Waiting | At::Letter | At::Held(_)));
         let waits = self.jobs.iter().find(|(_, job)| job.at == At::Waiting && !(busy && keyed(job)));
         assert!(waits.is_none(), "a worker is idle, and this waits, at {now}: {waits:?}");
-        // a worker that has started nothing has not claimed it either, not for longer than until the timer took it back
-        let (started, patience) = (self.counts.started, 8 * self.sweep_every());
-        self.recalled.retain(|(id, _, then)| *then == started && self.jobs.get(id).is_some_and(|job| job.at == At::Cancelled));
-        let late = self.recalled.iter().find(|(_, since, _)| now.saturating_sub(*since) > patience);
+        self.recalled.retain(|(id, _)| self.jobs.get(id).is_some_and(|job| job.at == At::Cancelled));
+        let patience = 8 * self.sweep_every();
+        let late = self.recalled.iter().find(|(_, since)| now.saturating_sub(*since) > patience);
         assert!(late.is_none(), "a worker is idle, and this is cancelled and keeps its slot, at {now}: {late:?}");
     }
 }

@@ -9,7 +9,11 @@ impl Run {
         self.summary.acts += 1;
         let now = self.now();
         self.see_ends();
+        let before = self.records;
         self.see_starts(now);
+        if self.records > before || self.flying.len() == self.workers {
+            self.queues.iter_mut().for_each(|queue| queue.model.workers_are_busy(now));
+        }
         let evictions = std::mem::take(&mut self.evictions);
         let mut new = std::mem::take(&mut self.new);
         for (at, evictions) in evictions.into_iter().enumerate() {
