@@ -1,6 +1,6 @@
 //! One thread's cache of credits: a chain in a word.
 
-use super::packed::{EMPTY, last, pack, split, unpack};
+use super::packed::{EMPTY, last, pack, try_split, unpack};
 use crate::chain::{Chain, Links};
 use crate::crash_point;
 use crate::sync::atomic::{
@@ -35,7 +35,9 @@ impl Account {
     #[inline]
     pub(super) fn take(&self, links: &impl Links, max: u32) -> Option<Chain> {
         let word = peek_u32(&self.word);
-        let (taken, rest) = split(links, unpack(word)?, max);
+        crash_point!("credit.take.read");
+        // whoever empties the account may use the slots, and their links, at once
+        let (taken, rest) = try_split(links, unpack(word)?, max)?;
         if let Some(rest) = rest {
             links.prefetch(rest.first());
         }

@@ -24,15 +24,25 @@ pub(super) fn unpack(word: u32) -> Option<Chain> {
 /// Cuts a chain after its first `count` (at least 1) indices. The caller owns the chain.
 #[inline]
 pub(super) fn split(links: &impl Links, chain: Chain, count: u32) -> (Chain, Option<Chain>) {
+    try_split(links, chain, count).expect("the links of a chain lead to its end")
+}
+
+/// As [`split`], of a chain that may be somebody else's by now. `None` if its links lead nowhere, so that it is; otherwise what comes back means nothing before the caller
+/// knows that it was its own.
+#[inline]
+pub(super) fn try_split(links: &impl Links, chain: Chain, count: u32) -> Option<(Chain, Option<Chain>)> {
     debug_assert!(count > 0);
     if chain.len() <= count {
-        return (chain, None);
+        return Some((chain, None));
     }
     let mut cut = chain.first();
     for _ in 0..count {
         cut = links.next(cut);
+        if cut == INDEX_NONE {
+            return None;
+        }
     }
-    (Chain::new(chain.first(), count), Some(Chain::new(cut, chain.len() - count)))
+    Some((Chain::new(chain.first(), count), Some(Chain::new(cut, chain.len() - count))))
 }
 
 /// The last index of a chain that the caller owns.

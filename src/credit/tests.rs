@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start threads and read the clock")]
 
 use super::*;
-use crate::chain::{Chain, LinkArray};
+use crate::chain::{Chain, LinkArray, Links};
 use crate::limits::ACCOUNTS_MAX;
 use crate::rng::Rng;
 use std::collections::HashSet;
@@ -531,4 +531,23 @@ fn waiters_in_two_lines_lose_nothing() {
         }
     });
     assert_eq!([reserve, shared].map(|pool| (pool.free(), pool.waiting())), [(1, 0), (1, 0)]);
+}
+
+/// The owner reads the account, and before it goes on somebody else empties it, and the slots' links end a list.
+#[test]
+fn an_account_that_is_emptied_as_it_is_read_gives_nothing() {
+    for max in 1..4 {
+        let (account, links) = (Arc::new(account::Account::new()), Arc::new(LinkArray::new(4)));
+        assert_eq!(account.put(&*links, Chain::link(&*links, &[0, 1, 2, 3]), 4), None);
+        let (theirs, their_links) = (Arc::clone(&account), Arc::clone(&links));
+        crate::sync::chaos::set_hook(Some(Box::new(move |at| {
+            if at == "credit.take.read" {
+                assert_eq!(theirs.take_all().map(|chain| chain.len()), Some(4));
+                (0..4).for_each(|index| their_links.set_next(index, crate::limits::INDEX_NONE));
+            }
+        })));
+        let taken = account.take(&*links, max);
+        crate::sync::chaos::set_hook(None);
+        assert_eq!(taken, None);
+    }
 }
