@@ -12,6 +12,9 @@ pub trait Links {
     /// The link of `index`. Only the owner of the index may write it.
     fn link(&self, index: u32) -> &AtomicU32;
 
+    /// The link of `index`, if there is such an index.
+    fn link_if_any(&self, index: u32) -> Option<&AtomicU32>;
+
     /// Asks for the line of `index`, for an index that its owner is about to use. A hint.
     #[inline]
     fn prefetch(&self, index: u32) {
@@ -59,6 +62,13 @@ pub trait Links {
     fn next(&self, index: u32) -> u32 {
         // relaxed: a chain is handed over by the list that carries it
         self.link(index).load(Relaxed)
+    }
+
+    /// As [`next`](Self::next), for whoever may own the chain no more: its links may lead anywhere then. Nothing follows [`INDEX_NONE`].
+    #[inline]
+    fn next_if_any(&self, index: u32) -> u32 {
+        // relaxed: the caller finds out whether it was the owner
+        self.link_if_any(index).map_or(INDEX_NONE, |link| link.load(Relaxed))
     }
 
     /// Makes `next` follow `index`.
@@ -190,6 +200,11 @@ impl Links for LinkArray {
     #[inline]
     fn link(&self, index: u32) -> &AtomicU32 {
         &self.0[index as usize]
+    }
+
+    #[inline]
+    fn link_if_any(&self, index: u32) -> Option<&AtomicU32> {
+        self.0.get(index as usize)
     }
 }
 

@@ -1,8 +1,9 @@
 //! One thread's cache of credits: a chain in a word.
 
-use super::packed::{EMPTY, last, pack, try_split, unpack};
+use super::packed::{EMPTY, follow, last, pack, unpack};
 use crate::chain::{Chain, Links};
 use crate::crash_point;
+use crate::limits::INDEX_NONE;
 use crate::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -35,15 +36,22 @@ impl Account {
     #[inline]
     pub(super) fn take(&self, links: &impl Links, max: u32) -> Option<Chain> {
         let word = peek_u32(&self.word);
+        let held = unpack(word)?;
         crash_point!("credit.take.read");
-        // whoever empties the account may use the slots, and their links, at once
-        let (taken, rest) = try_split(links, unpack(word)?, max)?;
-        if let Some(rest) = rest {
-            links.prefetch(rest.first());
-        }
+        let (taken, rest) = if held.len() <= max {
+            (held, EMPTY)
+        } else {
+            // whoever empties the account may use the slots, and their links, at once
+            let rest = follow(links, held, max);
+            if rest == INDEX_NONE {
+                return None;
+            }
+            links.prefetch(rest);
+            (Chain::new(held.first(), max), pack(Chain::new(rest, held.len() - max)))
+        };
         crash_point!("credit.take");
         // relaxed: exclusive owner; everything in the account was put there by this thread. The RMW keeps the put's release alive for revokers
-        self.word.compare_exchange(word, rest.map_or(EMPTY, pack), Relaxed, Relaxed).ok()?;
+        self.word.compare_exchange(word, rest, Relaxed, Relaxed).ok()?;
         Some(taken)
     }
 

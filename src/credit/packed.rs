@@ -24,25 +24,17 @@ pub(super) fn unpack(word: u32) -> Option<Chain> {
 /// Cuts a chain after its first `count` (at least 1) indices. The caller owns the chain.
 #[inline]
 pub(super) fn split(links: &impl Links, chain: Chain, count: u32) -> (Chain, Option<Chain>) {
-    try_split(links, chain, count).expect("the links of a chain lead to its end")
+    if chain.len() <= count {
+        return (chain, None);
+    }
+    (Chain::new(chain.first(), count), Some(Chain::new(follow(links, chain, count), chain.len() - count)))
 }
 
-/// As [`split`], of a chain that may be somebody else's by now. `None` if its links lead nowhere, so that it is; otherwise what comes back means nothing before the caller
-/// knows that it was its own.
+/// The index `count` (at least 1, and less than there are) places behind the first. Where the chain is somebody else's by now it is any index, or [`INDEX_NONE`].
 #[inline]
-pub(super) fn try_split(links: &impl Links, chain: Chain, count: u32) -> Option<(Chain, Option<Chain>)> {
-    debug_assert!(count > 0);
-    if chain.len() <= count {
-        return Some((chain, None));
-    }
-    let mut cut = chain.first();
-    for _ in 0..count {
-        cut = links.next(cut);
-        if cut == INDEX_NONE {
-            return None;
-        }
-    }
-    Some((Chain::new(chain.first(), count), Some(Chain::new(cut, chain.len() - count))))
+pub(super) fn follow(links: &impl Links, chain: Chain, count: u32) -> u32 {
+    debug_assert!(0 < count && count < chain.len());
+    (0..count).fold(chain.first(), |at, _| links.next_if_any(at))
 }
 
 /// The last index of a chain that the caller owns.

@@ -296,6 +296,11 @@ impl<T> Links for Slab<T> {
     }
 
     #[inline]
+    fn link_if_any(&self, index: u32) -> Option<&AtomicU32> {
+        Some(&self.slots.get(index as usize)?.link)
+    }
+
+    #[inline]
     fn prefetch(&self, index: u32) {
         if let Some(slot) = self.slots.get(index as usize) {
             prefetch_for_write(slot);
