@@ -3,6 +3,7 @@
 //! | file | act |
 //! |---|---|
 //! | `publish` | a job takes a slot and enters a lane, or the timer's inbox |
+//! | `batch` | many jobs enter a lane as one chain |
 //! | `at_once` | in simulations: a publish lets the handlers run |
 //! | `line` | a task waits for a slot |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
@@ -28,6 +29,7 @@
 
 mod accounts;
 mod at_once;
+mod batch;
 mod bent;
 mod chores;
 mod claim;

@@ -1,0 +1,156 @@
+//! Many jobs are taken in at a time: one shared operation for a chain of them.
+
+use super::Queue;
+use super::publish::{Publisher, When, count_refusal};
+use crate::chain::{Chain, Links};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Overflow, validate_payload};
+use crate::error::PublishError;
+use crate::id::JobId;
+use crate::inbox::Flag;
+use crate::job::{Job, Payload};
+use crate::ledger::Count;
+use crate::limits::CHAIN_MAX;
+use crate::sync::atomic::Ordering::Relaxed;
+
+impl<T: Payload> Queue<T> {
+    /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back. One shared operation and one look at the clock per chain of up to
+    /// 32 jobs of one lane.
+    ///
+    /// `full` says what becomes of a job that finds no slot, or has a key, and counts it if it is refused. One that means to wait there is `patient`.
+    pub fn publish_batch(
+        &self,
+        publisher: &Publisher,
+        jobs: &mut impl Iterator<Item = Job<T>>,
+        clock: &dyn Clock,
+        patient: bool,
+        full: impl Fn(Job<T>) -> Result<JobId, PublishError<T>>,
+    ) -> (usize, Option<PublishError<T>>) {
+        let mut accepted = 0;
+        let mut pulled: Option<Job<T>> = None;
+        loop {
+            let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
+            if let Err(refusal) = self.check(&job, || clock.stamp()) {
+                match self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), clock.stamp()) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => {
+                        count_refusal(&publisher.ledger, error.refusal());
+                        return (accepted, Some(error));
+                    }
+                }
+                continue;
+            }
+            if self.goes_alone(&job) {
+                // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
+                match full(job) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => return (accepted, Some(error)),
+                }
+                continue;
+            }
+            let lane = job.lane;
+            let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
+            let credits = if patient {
+                self.credits.acquire_chain_near(&self.slab, &publisher.accounts, lane, want)
+            } else {
+                self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want)
+            };
+            let Some(credits) = credits else {
+                match full(job) {
+                    Ok(_) => accepted += 1,
+                    Err(error) => return (accepted, Some(error)),
+                }
+                continue;
+            };
+            let now = clock.stamp();
+            let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
+            train.load(job, now);
+            while train.has_room() {
+                // user code: `train` publishes what it has even if this panics
+                let Some(job) = jobs.next() else { break };
+                if job.lane != lane || job.ttl.is_some() || self.goes_alone(&job) || validate_payload(&job.payload).is_err() {
+                    pulled = Some(job);
+                    break;
+                }
+                train.load(job, now);
+            }
+            let loaded = train.len;
+            drop(train);
+            accepted += loaded;
+            if self.is_stopped() {
+                // what this batch has yet to publish is refused
+                self.recall_all();
+            }
+            self.at_once.run();
+        }
+    }
+
+    /// How many jobs may travel as one chain: about what a worker takes on at a time.
+    fn chain_limit(&self) -> u32 {
+        if self.settings.overflow == Overflow::DropOldest {
+            // a chain can only be taken as a whole, and an evictor that wants one would have to put the rest back behind younger jobs
+            return 1;
+        }
+        // relaxed: a hint
+        match self.run_estimate.load(Relaxed) {
+            0 => CHAIN_MAX,
+            nanos => super::claim::jobs_ahead(nanos),
+        }
+    }
+}
+
+/// Jobs of one lane on their way in as one chain. Publishes what it has when it is dropped, also by a panic of the user's iterator.
+struct Train<'a, T: Payload> {
+    queue: &'a Queue<T>,
+    publisher: &'a Publisher,
+    lane: usize,
+    /// Credits not used yet.
+    credits: Option<Chain>,
+    filled: [u32; CHAIN_MAX as usize],
+    len: usize,
+}
+
+impl<T: Payload> Train<'_, T> {
+    fn has_room(&self) -> bool {
+        self.credits.is_some()
+    }
+
+    fn load(&mut self, job: Job<T>, now: Timestamp) {
+        let Some(chain) = self.credits else { return };
+        let index = chain.first();
+        // the link is read before the index is filled and re-linked
+        self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
+        let ttl = job.ttl;
+        let id = self.queue.next_id(self.publisher);
+        self.queue.set_nameless(index, id);
+        self.queue.write_job(index, id, job, now, now);
+        self.queue.slab.state(index).fill(self.lane as u8);
+        if let Some(ttl) = ttl
+            && self.queue.inbox.post(index, Flag::Poke)
+        {
+            self.queue.wake_timer((now + ttl).as_nanos());
+        }
+        crate::crash_point!("queue.batch.filled");
+        self.filled[self.len] = index;
+        self.len += 1;
+    }
+}
+
+impl<T: Payload> Drop for Train<'_, T> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.credits.take() {
+            for index in rest.iter(&self.queue.slab) {
+                self.queue.credits.release(&self.queue.slab, &self.publisher.accounts, index);
+            }
+        }
+        if self.len > 0 {
+            let chain = Chain::link(&self.queue.slab, &self.filled[..self.len]);
+            self.queue.slab.note(chain);
+            crate::crash_point!("queue.batch.linked");
+            self.queue.lanes[self.lane].push(chain);
+            crate::crash_point!("queue.batch.pushed");
+            self.publisher.ledger.add(Count::Accepted, self.len as u64);
+            self.queue.ring_bell(self.len);
+        }
+    }
+}
