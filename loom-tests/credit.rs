@@ -269,8 +269,8 @@ fn a_closed_account_may_be_opened_by_another() {
 
 // ---- waiting ----
 
-/// Bad: the depositor reads the waiter count before its deposit is visible, the waiter scans before it is counted, and it sleeps for ever.
-fn deposit_against_wait<R: Rules>() {
+/// One credit, which `give` gives away while somebody waits for it.
+fn given_against_wait<R: Rules>(give: impl FnOnce(&World<R>, &AccountId, u32)) {
     let world = World::<R>::new(1);
     let (holder, waiter) = (world.open(), world.open());
     let index = world.acquire(&holder).unwrap();
@@ -281,10 +281,15 @@ fn deposit_against_wait<R: Rules>() {
             world.release(&waiter, index);
         })
     };
-    world.release(&holder, index);
+    give(&world, &holder, index);
     world.finish();
     waits.join().unwrap();
     world.settle(&holder, 1);
+}
+
+/// Bad: the depositor reads the waiter count before its deposit is visible, the waiter scans before it is counted, and it sleeps for ever.
+fn deposit_against_wait<R: Rules>() {
+    given_against_wait::<R>(|world, holder, index| world.release(holder, index));
 }
 
 #[test]
@@ -310,21 +315,10 @@ fn twin_a_waiter_that_does_not_look_again_is_missed() {
 /// A credit comes from a thread without an account. Bad: it finds nobody in the line, puts the credit into the stack and reads the old count, while the waiter
 /// has scanned the stack before: it sleeps for ever.
 fn gift_against_wait<R: Rules>() {
-    let world = World::<R>::new(1);
-    let (holder, waiter) = (world.open(), world.open());
-    let index = world.acquire(&holder).unwrap();
-    let waits = {
-        let world = Arc::clone(&world);
-        thread::spawn(move || {
-            let index = world.wait(&waiter, 1);
-            world.release(&waiter, index);
-        })
-    };
-    world.slots.vacate(index);
-    world.pool.release_unowned(&world.links, Chain::one(index));
-    world.finish();
-    waits.join().unwrap();
-    world.settle(&holder, 1);
+    given_against_wait::<R>(|world, _, index| {
+        world.slots.vacate(index);
+        world.pool.release_unowned(&world.links, Chain::one(index));
+    });
 }
 
 #[test]

@@ -27,6 +27,7 @@ use ringmill::sim;
 use run::{Setting, Summary, quieten, run, trace};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use steps::{Step, steps};
 
 /// Steps of a run.
@@ -116,29 +117,30 @@ fn seeds_until_noticed(setting: Setting, most: u64) -> Option<u64> {
     (0..most).find(|&seed| run(Setting { seed, ..setting }, &steps_of(seed)).is_err())
 }
 
-#[test]
-fn a_model_with_a_wrong_rule_is_noticed() {
+/// Each of the faults must be noticed within so many seeds.
+fn assert_noticed<F: Copy + Debug>(faults: impl IntoIterator<Item = F>, setting: impl Fn(F) -> Setting, most: u64) {
     quieten();
     let _silent = Silent::begin();
-    use Wrong::*;
-    for wrong in [Attempts, SnoozeSpends, ExpiryUncounted, KeyFreeEarly, HeldIsFree, StaleUncounted] {
-        let noticed = seeds_until_noticed(Setting { wrong: Some(wrong), ..Setting::default() }, 100);
-        println!("{wrong:?}: seed {noticed:?}");
-        assert!(noticed.is_some(), "{wrong:?} was not noticed");
+    for fault in faults {
+        let noticed = seeds_until_noticed(setting(fault), most);
+        println!("{fault:?}: seed {noticed:?}");
+        assert!(noticed.is_some(), "{fault:?} was not noticed");
     }
+}
+
+#[test]
+fn a_model_with_a_wrong_rule_is_noticed() {
+    use Wrong::*;
+    let wrong = [Attempts, SnoozeSpends, ExpiryUncounted, KeyFreeEarly, HeldIsFree, StaleUncounted];
+    assert_noticed(wrong, |wrong| Setting { wrong: Some(wrong), ..Setting::default() }, 100);
 }
 
 /// Steps that ringmill leaves out, or does wrong. (Those that only another thread in between would notice are for the models of loom.)
 #[test]
 fn a_runtime_with_a_wrong_step_is_noticed() {
-    quieten();
-    let _silent = Silent::begin();
     use Bend::*;
-    for bent in [SettleRereads, KeepCredit, KeepClaims, CancelUntold, CancelTells, ClaimsUnseen, TakeBackUnmarked] {
-        let noticed = seeds_until_noticed(Setting { bent: Some(bent), ..Setting::default() }, 500);
-        println!("{bent:?}: seed {noticed:?}");
-        assert!(noticed.is_some(), "{bent:?} was not noticed");
-    }
+    let bent = [SettleRereads, KeepCredit, KeepClaims, CancelUntold, CancelTells, ClaimsUnseen, TakeBackUnmarked];
+    assert_noticed(bent, |bent| Setting { bent: Some(bent), ..Setting::default() }, 500);
 }
 
 #[test]

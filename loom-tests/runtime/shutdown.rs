@@ -135,10 +135,8 @@ fn a_late_keyed_job_is_handed_back_or_refused_twin() {
     twin("keyed_into_the_hand_back", Bend::NoSecondLook, B3, keyed_into_the_hand_back);
 }
 
-/// (M18) Two publishers meet the stop: one takes the other's job back, and neither it nor the hand-back has it.
-fn two_publish_into_the_hand_back() {
-    let world = World::new(&config(2));
-    let claimer = world.claimer();
+/// Two publishes meet the stop and the hand-back. `leave` is what comes between these; it says who closes the books.
+fn two_publish(world: &World, leave: impl FnOnce() -> Claimer<Probe>) {
     let producing: Vec<_> = [0, 1]
         .map(|job| {
             let (world, publisher) = (world.clone(), world.publisher());
@@ -147,12 +145,20 @@ fn two_publish_into_the_hand_back() {
         .into();
     world.queue.close();
     world.queue.stop();
+    let claimer = leave();
     let undone = world.queue.hand_back();
     for (job, producing) in producing.into_iter().enumerate() {
-        assert_kept(&world, job, &producing.join().unwrap(), &undone);
+        assert_kept(world, job, &producing.join().unwrap(), &undone);
     }
     drop(undone);
     world.close_the_books(claimer);
+}
+
+/// (M18) Two publishers meet the stop: one takes the other's job back, and neither it nor the hand-back has it.
+fn two_publish_into_the_hand_back() {
+    let world = World::new(&config(2));
+    let claimer = world.claimer();
+    two_publish(&world, || claimer);
 }
 
 #[test]
@@ -208,12 +214,6 @@ fn a_published_job_is_run_or_handed_back_twin() {
 fn two_publish_into_the_shutdown() {
     let world = World::new(&config(2));
     let mut worker = world.claimer();
-    let producing: Vec<_> = [0, 1]
-        .map(|job| {
-            let (world, publisher) = (world.clone(), world.publisher());
-            thread::spawn(move || world.publish(&publisher, job))
-        })
-        .into();
     let working = thread::spawn({
         let world = world.clone();
         move || {
@@ -221,15 +221,7 @@ fn two_publish_into_the_shutdown() {
             worker
         }
     });
-    world.queue.close();
-    world.queue.stop();
-    let claimer = working.join().unwrap();
-    let undone = world.queue.hand_back();
-    for (job, producing) in producing.into_iter().enumerate() {
-        assert_kept(&world, job, &producing.join().unwrap(), &undone);
-    }
-    drop(undone);
-    world.close_the_books(claimer);
+    two_publish(&world, || working.join().unwrap());
 }
 
 #[test]
