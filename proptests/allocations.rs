@@ -3,7 +3,6 @@
 //! Every thread of the process counts: publisher, workers, consumer, timer.
 
 #![allow(missing_docs, clippy::disallowed_methods)]
-#![cfg(not(loom))]
 
 use ringmill::{
     Binding, Context, ExchangeConfig, Idle, LaneConfig, Layers, Mux, Overflow, PoolConfig, Producer, QueueConfig, Runtime, RuntimeBuilder,
