@@ -64,7 +64,7 @@ pub trait Links {
         self.link(index).load(Relaxed)
     }
 
-    /// As [`next`](Self::next), for whoever may own the chain no more: its links may lead anywhere then. Nothing follows [`INDEX_NONE`].
+    /// As [`next`](Self::next), for whoever may own the chain no more: its links may lead anywhere then. Nothing follows `INDEX_NONE`.
     #[inline]
     fn next_if_any(&self, index: u32) -> u32 {
         // relaxed: the caller finds out whether it was the owner
