@@ -1,14 +1,14 @@
 //! The key of a job: what makes two jobs the same.
 
 use crate::limits::JOB_KEY_BYTES_MAX;
+#[cfg(not(feature = "test-util"))]
+use crate::sync::OnceLock;
 use std::fmt;
 #[cfg(feature = "test-util")]
 use std::hash::DefaultHasher;
 #[cfg(not(feature = "test-util"))]
 use std::hash::{BuildHasher, RandomState};
 use std::hash::{Hash, Hasher};
-#[cfg(not(feature = "test-util"))]
-use std::sync::OnceLock;
 
 /// A key as 128 bits: two keyed hashes of its bytes, under a secret that the process makes on first use.
 ///

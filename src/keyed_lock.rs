@@ -195,7 +195,7 @@ mod tests {
         let locks = KeyedLock::new(4).unwrap();
         let inside: [AtomicU32; 4] = Default::default();
         let rounds = AtomicU32::new(0);
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             for thread in 0..8usize {
                 let (locks, inside, rounds) = (&locks, &inside, &rounds);
                 scope.spawn(move || {
@@ -217,7 +217,7 @@ mod tests {
     fn those_who_wait_are_served_in_turn() {
         let locks = KeyedLock::new(1).unwrap();
         let served = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             let first = locks.lock(7).unwrap();
             for thread in 0..4 {
                 let (locks, served) = (&locks, &served);

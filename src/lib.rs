@@ -130,6 +130,9 @@
 //! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a
 //! program on top of all this.
 
+#![cfg_attr(ringmill_sanitize, feature(cfg_sanitize))]
+#![cfg_attr(all(test, ringmill_sanitize), feature(custom_test_frameworks, test), test_runner(one_thread::run))]
+
 pub mod clock;
 mod config;
 mod dead_letter;
@@ -143,6 +146,9 @@ mod keyed_lock;
 #[doc(hidden)]
 pub mod ledger;
 pub mod limits;
+#[cfg(all(test, ringmill_sanitize))]
+#[path = "../loom-tests/support/one_thread.rs"]
+mod one_thread;
 #[doc(hidden)]
 pub mod queue;
 mod request;

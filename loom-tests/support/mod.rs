@@ -1,5 +1,8 @@
 //! Runs a model: under loom through its schedules, otherwise a few rounds on real threads.
 
+#[cfg(ringmill_sanitize)]
+pub mod one_thread;
+
 use ringmill::sync::{Parker, Unparker};
 use std::task::{Wake, Waker};
 

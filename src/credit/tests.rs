@@ -152,7 +152,7 @@ fn closing_sends_every_waiter_home() {
     let holder = pool.open_account().unwrap();
     let index = pool.acquire(&links, &holder).unwrap();
     let closed = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         let waits: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
@@ -180,7 +180,7 @@ fn waiters_are_served_in_the_order_they_came() {
     let holder = pool.open_account().unwrap();
     let held = drain(&pool, &links, &holder);
     let served = AtomicU32::new(0);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for place in 0..3 {
             let (pool, links, served) = (&pool, &links, &served);
             scope.spawn(move || {
@@ -207,7 +207,7 @@ fn waking_all_asks_for_patience_again() {
     let holder = pool.open_account().unwrap();
     let _index = pool.acquire(&links, &holder).unwrap();
     let late = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         let wait = scope.spawn(|| {
             let id = pool.open_account().unwrap();
             wait(&pool, &links, &id, || (!late.load(SeqCst)).then_some(Duration::MAX), || false)
@@ -239,7 +239,7 @@ fn stress(capacity: u32, seed: u64) {
     let occupied: Vec<AtomicBool> = (0..capacity).map(|_| AtomicBool::new(false)).collect();
     let (granted, timed_out) = (AtomicU32::new(0), AtomicU32::new(0));
     let stop = Instant::now() + Duration::from_millis(300);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for thread in 0..THREADS {
             let (pool, links, occupied, granted, timed_out) = (&pool, &links, &occupied, &granted, &timed_out);
             scope.spawn(move || {
@@ -326,8 +326,8 @@ fn stress(capacity: u32, seed: u64) {
 fn blocked_producers_are_always_reached() {
     const EACH: u32 = 3_000;
     let (pool, links) = pool(4);
-    let (send, receive) = crossbeam_channel::unbounded();
-    std::thread::scope(|scope| {
+    let (send, receive) = crate::tests::threads::mpsc::channel();
+    crate::tests::threads::scope(|scope| {
         for _ in 0..3 {
             let (pool, links, send) = (&pool, &links, send.clone());
             scope.spawn(move || {
@@ -340,7 +340,7 @@ fn blocked_producers_are_always_reached() {
         }
         drop(send);
         let worker = pool.open_account().unwrap();
-        for index in &receive {
+        while let Ok(index) = receive.recv() {
             pool.release(&links, &worker, index);
         }
     });
@@ -353,7 +353,7 @@ fn a_stopped_thread_does_not_stop_the_stack() {
     for place in ["credit.push", "credit.pop", "credit.take_all", "credit.spill", "credit.refill", "credit.put", "credit.take"] {
         let (pool, links) = pool(64);
         let (frozen, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             let (at_place, may_go) = (Arc::clone(&frozen), Arc::clone(&go));
             let (pool, links) = (&pool, &links);
             let frozen_thread = scope.spawn(move || {
@@ -404,7 +404,7 @@ fn a_granter_that_stops_keeps_the_first_in_line_only() {
     assert_eq!(held.len(), 2);
     let (frozen, go, tired) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let (pool, links, frozen, tired) = (&pool, &links, Arc::new(frozen), &tired);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         let first = scope.spawn(|| {
             let id = pool.open_account().unwrap();
             wait(pool, links, &id, || (!tired.load(SeqCst)).then_some(PARK), || false)
@@ -459,7 +459,7 @@ fn lines_of_two_pools_are_served_in_the_order_they_came() {
     let held = (reserve.acquire(&links, &in_reserve).unwrap(), shared.acquire(&links, &in_shared).unwrap());
     let served = AtomicU32::new(0);
     let (reserve, shared, links, served) = (&reserve, &shared, &links, &served);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         // the even ones may have either, the odd ones only what is shared
         for place in 0..4 {
             scope.spawn(move || {
@@ -502,7 +502,7 @@ fn waiters_in_two_lines_lose_nothing() {
     const EACH: u32 = 2_000;
     let (reserve, shared, links) = reserve_and_shared();
     let (reserve, shared, links) = (&reserve, &shared, &links);
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for thread in 0..4 {
             scope.spawn(move || {
                 let (own, common) = (reserve.open_account().unwrap(), shared.open_account().unwrap());

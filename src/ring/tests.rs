@@ -139,7 +139,7 @@ fn a_crowd_loses_and_reorders_nothing() {
     let payload: Vec<AtomicU64> = (0..CAPACITY).map(|_| AtomicU64::new(0)).collect();
     push_each(&free, 0..CAPACITY);
     let consumed = AtomicU64::new(0);
-    thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for producer in 0..2u64 {
             let (free, lane, links, payload) = (&free, &lane, &links, &payload);
             scope.spawn(move || {

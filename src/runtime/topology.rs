@@ -5,11 +5,11 @@
 //!
 //! The allowed CPUs are asked for once per process, before anything is pinned: a pinned thread is told of one CPU only, and so are its children.
 
+use crate::sync::OnceLock;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// The number of a CPU as the operating system counts: not an index into anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

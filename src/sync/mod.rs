@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `std` | default | `std::sync::atomic`, `parking_lot`, `std::thread` |
 //! | `loom` | `--cfg loom` | loom's doubles; every interleaving is tried |
-//! | sanitizer | (a seam: a third file beside the two) | fences as RMWs, instrumented locks |
+//! | sanitizer | `--cfg ringmill_sanitize` | `std`, told so that ThreadSanitizer understands it: fences as RMWs, one hand-over per value made on first use |
 //!
 //! Rules, each the fix of a real false alarm or a real blind spot of loom 0.7:
 //! - A word is either written by RMW only, or by one owner with stores only. [`store_exclusive`] is the one way to store to an RMW word: the
@@ -19,7 +19,10 @@
 #[cfg(loom)]
 #[path = "loom_backend.rs"]
 mod backend;
-#[cfg(not(loom))]
+#[cfg(all(ringmill_sanitize, not(loom)))]
+#[path = "sanitize_backend.rs"]
+mod backend;
+#[cfg(not(any(loom, ringmill_sanitize)))]
 #[path = "std_backend.rs"]
 mod backend;
 
@@ -35,7 +38,7 @@ mod weaken;
 
 #[cfg(loom)]
 pub use backend::thorough;
-pub use backend::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, atomic, thread};
+pub use backend::{Arc, Condvar, Mutex, MutexGuard, OnceLock, UnsafeCell, atomic, thread};
 pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
@@ -49,8 +52,6 @@ pub use weaken::{is_weakened, reached};
 pub mod statistics {
     pub use std::sync::atomic::AtomicU64;
 }
-/// A value made on first use. loom does not see it: a model fills it before its threads start.
-pub use std::sync::OnceLock;
 
 use atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -103,8 +104,8 @@ pub fn full_fence() {
 #[inline]
 #[cfg_attr(loom, track_caller)]
 pub fn full_fence_after_rmw() {
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    #[cfg(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize))))]
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize)))))]
     full_fence();
 }

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 pub use std::sync::Arc;
+/// A value made on first use.
+pub use std::sync::OnceLock;
 
 /// Atomics and fences.
 pub mod atomic {
-    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    #[cfg(not(ringmill_sanitize))]
+    pub use std::sync::atomic::fence;
+    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
 /// Threads.

@@ -4,10 +4,11 @@ use super::linear::{Event, Model, beside, explains};
 use super::{Watch, play};
 use crate::clock::ManualClock;
 use crate::rng::Rng;
+use crate::tests::threads::Mutex;
 use crate::{Consumer, Producer, QueueConfig, QueueHandle, RetryPolicy, Runtime};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What was done, and what came of it. A delivery is a job and the number of its attempt.

@@ -6,13 +6,15 @@
 mod jobs;
 mod linear;
 mod ring;
+pub(crate) mod threads;
 
 use crate::rng::Rng;
 use crate::sync::chaos::set_hook;
 use linear::Event;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
+use threads::{Barrier, Mutex};
 
 /// The order of calls and returns.
 #[derive(Default)]

@@ -5,8 +5,9 @@ use super::{Watch, play};
 use crate::chain::Chain;
 use crate::ring::{IndexRing, Pop, PopResult, Popped};
 use crate::rng::Rng;
+use crate::tests::threads::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 enum Operation {

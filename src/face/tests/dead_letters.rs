@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::tests::threads::Mutex;
 use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Job, JobError, LaneConfig, Refusal};
-use std::sync::Mutex;
 
 fn reject(pull: &Pull<u32>, n: u32) {
     pull.producer.publish(n).unwrap();
@@ -263,7 +263,7 @@ fn a_redriven_job_keeps_its_own_visibility_timeout() {
 }
 
 /// A payload whose drop publishes another, for ever.
-struct Hydra(Arc<std::sync::Mutex<Option<Producer<Hydra>>>>);
+struct Hydra(Arc<crate::tests::threads::Mutex<Option<Producer<Hydra>>>>);
 
 impl Payload for Hydra {}
 
@@ -280,7 +280,7 @@ impl Drop for Hydra {
 fn a_purge_ends_though_every_job_that_goes_brings_another() {
     watched(|| {
         let pull = Pull::<Hydra>::new(q(8));
-        let producer = Arc::new(std::sync::Mutex::new(Some(pull.queue.producer().unwrap())));
+        let producer = Arc::new(crate::tests::threads::Mutex::new(Some(pull.queue.producer().unwrap())));
         for _ in 0..5 {
             pull.producer.publish(Hydra(Arc::clone(&producer))).unwrap();
         }
@@ -296,7 +296,7 @@ fn a_purge_ends_though_every_job_that_goes_brings_another() {
 fn a_purge_of_the_dead_ends_though_every_letter_brings_another() {
     watched(|| {
         let pull = Pull::<Hydra>::new(q(1).overflow(crate::Overflow::DropNew));
-        let producer = Arc::new(std::sync::Mutex::new(Some(pull.queue.producer().unwrap())));
+        let producer = Arc::new(crate::tests::threads::Mutex::new(Some(pull.queue.producer().unwrap())));
         for _ in 0..6 {
             pull.producer.publish(Hydra(Arc::clone(&producer))).unwrap();
         }

@@ -35,7 +35,7 @@ fn of_64_threads_with_one_key_one_is_accepted_and_one_job_runs() {
         let inside = door.clone();
         let queue = builder.queue(while_live(128), move |_: &u32, _: &_| inside.pass()).unwrap();
         let runtime = builder.build().unwrap();
-        let start = Arc::new(std::sync::Barrier::new(64));
+        let start = Arc::new(crate::tests::threads::Barrier::new(64));
         let threads: Vec<_> = (0..64u32)
             .map(|n| {
                 let (queue, start) = (queue.clone(), Arc::clone(&start));
@@ -527,12 +527,12 @@ fn of_64_threads_with_one_key_one_opens_the_window_and_the_last_payload_runs() {
             let census = Census::default();
             let mut builder = Runtime::builder();
             let (sent, seen) = mpsc::channel();
-            let sent = std::sync::Mutex::new(sent);
+            let sent = crate::tests::threads::Mutex::new(sent);
             let queue =
                 builder.queue(waiting(128, mode), move |job: &Counted, _: &_| sent.lock().unwrap().send(job.number).unwrap()).unwrap();
             let runtime = builder.build().unwrap();
-            let start = Arc::new(std::sync::Barrier::new(64));
-            let ids: std::collections::HashSet<JobId> = std::thread::scope(|scope| {
+            let start = Arc::new(crate::tests::threads::Barrier::new(64));
+            let ids: std::collections::HashSet<JobId> = crate::tests::threads::scope(|scope| {
                 let threads: Vec<_> = (0..64u32)
                     .map(|n| {
                         let (queue, start, census) = (&queue, &start, &census);
@@ -565,7 +565,7 @@ fn windows_that_open_and_end_under_load_lose_nothing() {
         let queue = builder.queue(waiting(16, keep_last(1)), |_: &Counted, _: &_| ()).unwrap();
         let runtime = builder.build().unwrap();
         let published = std::sync::atomic::AtomicU64::new(0);
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             for thread in 0..3u32 {
                 let (queue, census, published) = (&queue, &census, &published);
                 scope.spawn(move || {

@@ -1,9 +1,9 @@
 //! Who gets which job, and what they know of it.
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{CancelCause, Context, Discipline, Job, LaneConfig, RecvError, Refusal, Verdict};
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex};
 
 #[test]
 fn weighted_lanes_get_exactly_their_share() {
@@ -270,25 +270,25 @@ fn a_handler_is_told_why_it_should_come_to_an_end() {
 #[test]
 fn each_cause_of_cancellation_reaches_a_running_handler() {
     watched(|| {
-        let causes = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let causes = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&causes);
         let mut builder = Runtime::builder();
         let queue = builder
             .queue(q(8).visibility(secs(600)), move |n: &u32, context: &Context<u32>| {
                 assert_eq!(context.cancelled(), None);
-                log.0.lock().unwrap().push((*n, None));
+                log.lock().unwrap().push((*n, None));
                 let mut cause = None;
                 eventually("it is told", || {
                     cause = context.cancelled();
                     cause.is_some()
                 });
-                log.0.lock().unwrap().push((*n, cause));
+                log.lock().unwrap().push((*n, cause));
             })
             .unwrap();
         builder.pool(PoolConfig::new("default").workers(1)).unwrap();
         let runtime = builder.build().unwrap();
         let producer = queue.producer().unwrap();
-        let seen = |n, cause| causes.0.lock().unwrap().contains(&(n, cause));
+        let seen = |n, cause| causes.lock().unwrap().contains(&(n, cause));
         let job = producer.publish(1).unwrap();
         eventually("it runs", || seen(1, None));
         assert!(queue.cancel(job));
@@ -479,7 +479,7 @@ fn many_consumers_and_producers_get_each_job_once() {
         let queue = builder.pull_queue::<u64>(q(100)).unwrap();
         let runtime = builder.build().unwrap();
         let sum = std::sync::atomic::AtomicU64::new(0);
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             for me in 0..4u64 {
                 let producer = queue.producer().unwrap();
                 scope.spawn(move || {

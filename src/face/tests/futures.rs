@@ -210,9 +210,9 @@ fn a_refused_publish_gives_the_job_back_to_its_task() {
 
 #[test]
 fn a_task_polled_by_a_handler_of_its_own_runtime_is_told_so() {
-    type Refused = std::sync::Mutex<Vec<PublishError<u32>>>;
+    type Refused = crate::tests::threads::Mutex<Vec<PublishError<u32>>>;
     let refused: Arc<Refused> = Arc::default();
-    let producer: Arc<std::sync::Mutex<Option<Producer<u32>>>> = Arc::default();
+    let producer: Arc<crate::tests::threads::Mutex<Option<Producer<u32>>>> = Arc::default();
     let (told, handle) = (Arc::clone(&refused), Arc::clone(&producer));
     let push = Push::<u32>::new(q(1), move |_: &u32, _: &_| {
         let mut handle = handle.lock().unwrap();

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::limits::KIND_BYTES_MAX;
+use crate::tests::threads::Mutex;
 use crate::{Context, Job, JobError, Kind, Layer, Layers, Mux, Observed, Overflow, Request, Verdict, with_state};
 use std::panic::panic_any;
-use std::sync::Mutex;
 
 /// What was seen, in order.
 #[derive(Clone, Default)]
@@ -91,7 +91,7 @@ fn workers_on_threads_serve_several_payload_types_and_lose_none() {
         let numbers = builder.queue(QueueConfig::new("numbers"), move |number: &u64, _: &_| add(&other, *number)).unwrap();
         let images = builder.queue(QueueConfig::new("images"), move |image: &Resize, _: &_| add(&third, image.width.into())).unwrap();
         let runtime = builder.build().unwrap();
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             scope.spawn(|| publish_2000(&texts, || "abc".to_owned()));
             scope.spawn(|| publish_2000(&numbers, || 5));
             scope.spawn(|| publish_2000(&images, || Resize { width: 7 }));

@@ -2,11 +2,11 @@
 //! refuses. (What is refused by its value alone is in `bad_input`.)
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{BuildError, Context, DeadLetterConfig, DeadLetterOverflow, Idle, JobId, Placement, PublishError};
 use std::cell::RefCell;
 use std::fmt;
 use std::process::Command;
-use std::sync::Mutex;
 
 // ---- ids ----
 

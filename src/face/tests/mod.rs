@@ -22,12 +22,13 @@ mod timing;
 mod together;
 
 use crate::clock::ManualClock;
+use crate::tests::threads::mpsc;
 use crate::{
     Backoff, Consumer, Counts, Delivery, Handler, Invalid, Payload, PoolConfig, Producer, QueueConfig, QueueHandle, QueueSnapshot,
     RetryPolicy, Runtime, ShutdownOptions,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 fn ms(millis: u64) -> Duration {

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::tests::threads::Mutex;
 use crate::{
     Binding, BuildError, Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Exchange, ExchangeConfig, Job, JobError,
     LaneConfig, Overflow, RuntimeBuilder, Snapshot,
 };
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -601,7 +601,7 @@ fn under_load_nothing_is_lost_between_queues() {
             builder.pool(PoolConfig::new(name).workers(2).placement(crate::Placement::None)).unwrap();
         }
         let runtime = builder.build().unwrap();
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             for half in 0..2 {
                 let (handles, census) = (&handles, &census);
                 scope.spawn(move || {

@@ -3,11 +3,11 @@
 use super::*;
 use crate::key::OrderKey;
 use crate::partitions::Place;
+use crate::tests::threads::Mutex;
 use crate::{
     Binding, Context, DeadLetterConfig, Dedupe, ExchangeConfig, Job, JobError, LaneConfig, OrderPolicy, Origin, Overflow, Refusal, Verdict,
 };
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 /// All keys share one partition unless a test wants more.
 fn ordered(capacity: u64) -> QueueConfig {

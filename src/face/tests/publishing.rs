@@ -1,8 +1,8 @@
 //! A job comes in, or comes back.
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{DeadLetterConfig, DeathReason, Job, LaneConfig, Overflow, Pressure, PublishError, Refusal};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 #[test]
@@ -12,7 +12,7 @@ fn sixty_four_producers_and_no_worker_fill_exactly_the_capacity() {
         let queue = builder.pull_queue::<(usize, usize)>(q(5_000)).unwrap();
         let runtime = builder.build().unwrap();
         let accepted = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             for me in 0..64 {
                 let (queue, accepted) = (&queue, &accepted);
                 scope.spawn(move || {

@@ -1,8 +1,8 @@
 //! How deliveries end.
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{Became, Context, DeathReason, Job, JobError, LaneConfig, RetryDecision, Verdict};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 /// A panic whose own payload panics when it is dropped.

@@ -1,9 +1,9 @@
 //! The end of a runtime: nothing is lost, nothing hangs.
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{Context, DeadLetterConfig, JobId, Origin, RecvError, Refusal, ShutdownReport, Undone};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 fn by_number(mut undone: Vec<Undone<Counted>>) -> Vec<(u32, Origin)> {
     undone.sort_by_key(|job| job.payload.number);

@@ -5,10 +5,11 @@ use super::*;
 use crate::key::OrderKey;
 use crate::partitions::Place;
 use crate::sync::chaos;
+use crate::tests::threads::Mutex;
+use crate::tests::threads::mpsc::{self, Receiver, Sender, channel};
 use crate::{Binding, DeadLetterConfig, Dedupe, End, Exchange, ExchangeConfig, Job, JobError, JobId, PublishError, Verdict};
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// Two queues that an exchange leads to, under the manual clock.
 struct World {
@@ -156,7 +157,7 @@ fn stopped_at<A: Send>(
 ) -> Option<&'static str> {
     let (stop, stopped) = channel();
     let (go, told) = channel::<()>();
-    std::thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         let victim = scope.spawn(move || {
             let mut left = nth;
             // dropped with the hook: that is how it is known that the thread has not stopped
@@ -415,7 +416,7 @@ fn a_waker_stopped_before_it_wakes_delays_nobody_for_long() {
         let runtime = builder.build().unwrap();
         let (stop, stopped) = channel();
         let (go, told) = channel();
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             let (producer, thawed) = (queue.producer().unwrap(), Arc::new(AtomicBool::new(false)));
             let over = Arc::clone(&thawed);
             scope.spawn(move || {

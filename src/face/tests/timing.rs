@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::clock::{Clock, Timestamp};
+use crate::tests::threads::Mutex;
 use crate::{DeathReason, ExtendError, Jitter, Job, LaneConfig, MissedPeriods, RecvError, TICK};
-use std::sync::Mutex;
 
 const TICKS: [u64; 5] = [1, 999_999, 1_000_000, 1_500_001, 63_999_999];
 

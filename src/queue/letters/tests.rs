@@ -3,9 +3,10 @@
 #![allow(clippy::disallowed_methods)]
 
 use crate::clock::ManualClock;
+use crate::tests::threads::mpsc;
 use crate::{Job, MissedPeriods, PoolConfig, QueueConfig, Runtime};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);

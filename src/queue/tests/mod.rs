@@ -12,10 +12,11 @@ mod waking;
 use super::{Claimer, Look, Publisher, Queue, When};
 use crate::clock::{Clock, ManualClock};
 use crate::sync::EventCount;
+use crate::tests::threads::mpsc;
 use crate::{Payload, PoolConfig, QueueConfig, Runtime};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 fn ms(millis: u64) -> Duration {

@@ -1,8 +1,8 @@
 //! User code runs outside of every lock, and its panics stay its own.
 
 use super::*;
+use crate::tests::threads::Mutex;
 use crate::{Context, Delivery, Job, JobError, MissedPeriods, QueueHandle, ShutdownOptions, Verdict};
-use std::sync::Mutex;
 
 /// Calls something when it is dropped.
 struct OnDrop(Mutex<Option<Box<dyn FnOnce() + Send>>>);
@@ -73,7 +73,7 @@ fn redrive_and_purge_take_their_locks_in_one_order() {
     watched(|| {
         let bare = Bare::<u32>::new(&q(64));
         let end = Instant::now() + ms(400);
-        std::thread::scope(|scope| {
+        crate::tests::threads::scope(|scope| {
             let queue = &bare.queue;
             scope.spawn(move || {
                 while Instant::now() < end {

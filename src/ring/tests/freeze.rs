@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::sync::chaos;
+use crate::tests::threads::mpsc::{self, Receiver, Sender, channel};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Every crash point of the ring.
@@ -58,8 +58,8 @@ impl<T: Send + 'static> Actor<T> {
         let _ = self.go.send(());
         match self.stopped.recv_timeout(Duration::from_secs(20)) {
             Ok(step) => Some(step),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the thread hangs between two crash points"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the thread hangs between two crash points"),
         }
     }
 
@@ -346,7 +346,7 @@ fn a_crowd_goes_on_beside_frozen_threads() {
         push_each(&ring, [2, 3, 4, 5, 6, 7]);
         let killer = popping(&ring, 1, Pop::Strict).run_to("ring.pop.gave_up");
         let stopped_later = pushing(&ring, &[1]).run_to("ring.push.slot_read");
-        let hands: Vec<Vec<u32>> = thread::scope(|scope| {
+        let hands: Vec<Vec<u32>> = crate::tests::threads::scope(|scope| {
             let recycle = || {
                 let mut out = Popped::new();
                 for round in 0..ROUNDS {

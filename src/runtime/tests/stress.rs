@@ -1,13 +1,14 @@
 //! Starting, stopping, sleeping and waking, over and over, on real threads.
 
+use crate::tests::threads::{Mutex, mpsc};
 use crate::{
     Context, Idle, JobError, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions, ShutdownReport,
 };
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Release},
 };
-use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -46,7 +46,7 @@ fn passing(read: fn(&SystemClock) -> Timestamp) -> u64 {
     const ROUNDS: u64 = 200_000;
     let clock = SystemClock::new();
     let (turn, passed, back) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for me in 0..2 {
             let (turn, passed, back, clock) = (&turn, &passed, &back, &clock);
             scope.spawn(move || {

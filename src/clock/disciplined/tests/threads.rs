@@ -49,7 +49,7 @@ impl Machine for Shared {
 fn no_thread_sees_time_step_back_while_others_replace_the_line() {
     let clock = Disciplined::new(Shared::new()).unwrap();
     let lines = AtomicU64::new(0);
-    thread::scope(|scope| {
+    crate::tests::threads::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 let (mut last, mut version) = (0, clock.line.read().1);
