@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 use ringmill::clock::ManualClock;
 use ringmill::{
-    Backoff, Completion, Consumer, DeadLetterConfig, Delivery, End, Job, JobError, JobId, Overflow, Payload, Producer, QueueConfig,
-    QueueHandle, Request, RetryPolicy, Runtime, ShutdownOptions, Verdict,
+    Backoff, Binding, Completion, Consumer, DeadLetterConfig, Delivery, End, ExchangeConfig, ExchangePublisher, Job, JobError, JobId,
+    Overflow, Payload, Producer, QueueConfig, QueueHandle, Request, RetryPolicy, Runtime, ShutdownOptions, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Ask;
 
 impl Payload for Ask {}
@@ -23,6 +23,9 @@ impl Request for Ask {
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Publish { ttl: bool, delayed: bool },
+    Batch { jobs: usize },
+    Permit,
+    Route { one: bool },
     Receive,
     Settle { delivery: usize, how: u8 },
     Cancel { handle: usize },
@@ -36,6 +39,9 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(ttl, delayed)| Act::Publish { ttl, delayed }),
+        2 => (1usize..4).prop_map(|jobs| Act::Batch { jobs }),
+        1 => Just(Act::Permit),
+        2 => any::<bool>().prop_map(|one| Act::Route { one }),
         6 => Just(Act::Receive),
         6 => (0usize..8, 0u8..7).prop_map(|(delivery, how)| Act::Settle { delivery, how }),
         2 => (0usize..8).prop_map(|handle| Act::Cancel { handle }),
@@ -61,6 +67,7 @@ struct World {
     runtime: Option<Runtime>,
     queue: QueueHandle<Ask>,
     producer: Producer<Ask>,
+    router: ExchangePublisher<Ask>,
     consumer: Consumer<Ask>,
     jobs: HashMap<JobId, Known>,
     handles: Vec<Completion<u64>>,
@@ -82,9 +89,12 @@ impl World {
             .overflow(if evicts { Overflow::DropOldest } else { Overflow::Reject })
             .completed_records(10_000, Duration::MAX);
         let queue = builder.pull_queue(config).unwrap();
+        let exchange = builder.exchange(ExchangeConfig::fanout("x")).unwrap();
+        exchange.bind(Binding::all(&queue)).unwrap();
         let runtime = Some(builder.build().unwrap());
+        let router = exchange.publisher();
         let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
-        World { clock, runtime, queue, producer, consumer, jobs: HashMap::new(), handles: Vec::new(), deliveries: Vec::new() }
+        World { clock, runtime, queue, producer, router, consumer, jobs: HashMap::new(), handles: Vec::new(), deliveries: Vec::new() }
     }
 
     fn publish(&mut self, ttl: bool, delayed: bool) {
@@ -92,10 +102,36 @@ impl World {
         let job = if ttl { job.ttl(2 * SHORT) } else { job };
         let watched = self.producer.watched();
         let published = if delayed { watched.publish_after(job, SHORT / 2) } else { watched.publish(job) };
-        if let Ok(handle) = published {
+        self.keep(published.ok());
+    }
+
+    fn keep(&mut self, handles: impl IntoIterator<Item = Completion<u64>>) {
+        for handle in handles {
             self.jobs.insert(handle.job_id(), Known { lives: vec![0], answer: None });
             self.handles.push(handle);
         }
+    }
+
+    fn batch(&mut self, jobs: usize) {
+        let batch = self.producer.watched().publish_batch(&mut std::iter::repeat_n(Ask, jobs));
+        assert!(batch.completions.len() == jobs || batch.refused.is_some());
+        self.keep(batch.completions);
+    }
+
+    fn permit(&mut self) {
+        let handle = self.producer.reserve(0, 1).ok().map(|mut permits| permits.publish_watched(Ask).unwrap());
+        self.keep(handle);
+    }
+
+    fn route(&mut self, one: bool) {
+        let mut watched = self.router.watched();
+        let handles = match one {
+            true => watched.publish_one("any", Ask).into_iter().collect(),
+            false => watched
+                .publish("any", Ask)
+                .map_or_else(|_| Vec::new(), |copies| copies.completions.into_iter().map(|copy| copy.1).collect()),
+        };
+        self.keep(handles);
     }
 
     fn receive(&mut self) {
@@ -138,6 +174,9 @@ impl World {
     fn go(&mut self, act: Act) {
         match act {
             Act::Publish { ttl, delayed } => self.publish(ttl, delayed),
+            Act::Batch { jobs } => self.batch(jobs),
+            Act::Permit => self.permit(),
+            Act::Route { one } => self.route(one),
             Act::Receive => self.receive(),
             Act::Settle { delivery, how } => self.settle(delivery, how),
             Act::Cancel { handle } if !self.handles.is_empty() => {

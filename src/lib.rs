@@ -108,7 +108,7 @@
 //! | leases, extension, cancellation | [`QueueConfig::visibility`], [`Context::extend`], [`Context::cancelled`], [`QueueHandle::cancel`] |
 //! | transient and fatal errors | [`JobError`], [`ErrorClass`] |
 //! | retries, backoff, jitter, own decisions | [`RetryPolicy`], [`Backoff`], [`Jitter`], [`RetryDecision`] |
-//! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Completion`], [`Completed`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
+//! | a handle to a job's end: wait, await, cancel, its answer | [`Producer::watched`], [`publish_watched_async`](Producer::publish_watched_async), [`Permits::publish_watched`]; of a batch: [`WatchedBatch`]; of each copy: [`ExchangePublisher::watched`], [`WatchedCopies`]; [`Completion`], [`Completed`], [`End`]; [`Request`], [`Context::complete`], [`Delivery::complete`] |
 //! | records of the jobs that ended lately | [`QueueConfig::completed_records`], [`QueueHandle::completed`], [`QueueHandle::completed_job`], [`CompletedJob`] |
 //! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
 //! | dead letters that move on: to another queue, through an exchange | [`DeadLetterConfig::queue`], [`DeadLetterConfig::exchange`], [`QueueConfig::retention`] |

@@ -380,8 +380,8 @@ fn batch_into_the_hand_back() {
         let world = world.clone();
         move || {
             let mut jobs = [0, 1].map(|job| world.job(job)).into_iter();
-            let (accepted, refused) = world.queue.publish_batch(&publisher, &mut jobs, &*world.clock, false, |job| {
-                world.queue.try_publish(&publisher, job, When::Now, world.now())
+            let (accepted, refused) = world.queue.publish_batch(&publisher, &mut jobs, &*world.clock, false, 0, |job, when| {
+                world.queue.try_publish(&publisher, job, when, world.now())
             });
             let left = jobs.len() + usize::from(refused.is_some());
             assert_eq!(accepted + left, 2);

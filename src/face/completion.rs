@@ -1,15 +1,12 @@
 //! Waiting for the end of a job.
 
-use super::futures::PublishWatched;
 use super::producer::Producer;
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{Completed, Look, Promise};
-use crate::config::Overflow;
-use crate::error::{PublishError, WaitError};
+use crate::error::WaitError;
 use crate::id::JobId;
-use crate::job::{Job, Payload};
-use crate::queue::{Queue, Watch, When};
-use crate::request::Request;
+use crate::job::Payload;
+use crate::queue::{Queue, Watch};
 use crate::runtime::inside::RuntimeId;
 use crate::sync::{Parker, Unparker};
 use std::fmt;
@@ -216,135 +213,5 @@ impl<A> Drop for Completion<A> {
 impl<A> fmt::Debug for Completion<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completion").field("job", &self.job).field("over", &self.promise.has_ended()).finish_non_exhaustive()
-    }
-}
-
-/// A producer whose publishes return a [`Completion`]; made by [`Producer::watched`].
-#[derive(Debug, Clone, Copy)]
-pub struct Watched<'a, T: Payload> {
-    producer: &'a Producer<T>,
-}
-
-impl<T: Request> Producer<T> {
-    /// This producer, for publishes that return a handle to the job's end.
-    ///
-    /// Such a job costs an allocation, and locks when it is published and when it ends. Jobs that are published without pay nothing for it. Batches, permits,
-    /// periodic jobs, follow-ups and exchanges publish without.
-    ///
-    /// ```
-    /// use ringmill::{End, QueueConfig, Runtime};
-    ///
-    /// let mut builder = Runtime::builder();
-    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
-    /// let runtime = builder.build()?;
-    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
-    /// let mut first = producer.watched().publish("hello")?;
-    /// let mut second = producer.watched().publish("world")?;
-    /// assert!(first.cancel());
-    /// let delivery = consumer.recv()?;
-    /// assert_eq!(*delivery, "world");
-    /// assert_eq!(first.wait()?.end, End::Cancelled);
-    /// assert!(second.try_take().is_none(), "it has not ended");
-    /// delivery.ack()?;
-    /// assert_eq!(second.wait()?.end, End::Acked);
-    /// # drop(runtime);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "publish_with_handle")]
-    pub fn watched(&self) -> Watched<'_, T> {
-        Watched { producer: self }
-    }
-}
-
-impl<T: Request> Producer<T> {
-    /// As [`publish_async`](Self::publish_async), with a handle to the job's end.
-    ///
-    /// ```
-    /// use ringmill::{End, QueueConfig, Runtime};
-    ///
-    /// let mut builder = Runtime::builder();
-    /// let words = builder.queue(QueueConfig::new("words").capacity(1), |_: &&str, _: &_| ())?;
-    /// let runtime = builder.build()?;
-    /// let mut producer = words.producer()?;
-    /// # let tokio = tokio::runtime::Builder::new_current_thread().build()?;
-    /// # tokio.block_on(async {
-    /// let first = producer.publish_watched_async("hello").await?;
-    /// let second = producer.publish_watched_async("world").await?; // when there is room
-    /// assert_eq!((first.await?.end, second.await?.end), (End::Acked, End::Acked));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # drop(runtime);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As there.
-    pub fn publish_watched_async(&mut self, job: impl Into<Job<T>>) -> PublishWatched<'_, T> {
-        PublishWatched::new(self.publish_async(job))
-    }
-}
-
-impl<T: Request> Watched<'_, T> {
-    /// As [`Producer::publish`].
-    ///
-    /// # Errors
-    /// As there: the job comes back.
-    pub fn publish(&self, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, PublishError<T>> {
-        match self.producer.handle.queue.settings.overflow {
-            Overflow::Block(patience) => self.publish_timeout(job, patience),
-            Overflow::CallerRuns => self.watch(None, |when| self.producer.publish_or_run(job.into(), when)),
-            _ => self.try_publish(job),
-        }
-    }
-
-    /// As [`Producer::try_publish`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn try_publish(&self, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let now = self.producer.handle.clock.stamp();
-        self.try_at(job.into(), None, now)
-    }
-
-    /// As [`Producer::publish_timeout`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn publish_timeout(&self, job: impl Into<Job<T>>, timeout: Duration) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let Producer { handle, publisher } = self.producer;
-        let inside = || handle.runtime.is_inside();
-        self.watch(None, |when| handle.queue.publish_within(publisher, job.into(), when, &*handle.clock, timeout, inside))
-    }
-
-    /// As [`Producer::publish_after`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn publish_after(&self, job: impl Into<Job<T>>, delay: Duration) -> Result<Completion<T::Answer>, PublishError<T>> {
-        self.publish_at(job, self.producer.handle.clock.now() + delay)
-    }
-
-    /// As [`Producer::publish_at`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn publish_at(&self, job: impl Into<Job<T>>, due: Timestamp) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let now = self.producer.handle.clock.now();
-        self.try_at(job.into(), (due > now).then_some(due), now)
-    }
-
-    fn try_at(&self, job: Job<T>, due: Option<Timestamp>, now: Timestamp) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let Producer { handle, publisher } = self.producer;
-        self.watch(due, |when| handle.queue.try_publish(publisher, job, when, now))
-    }
-
-    fn watch(
-        &self,
-        due: Option<Timestamp>,
-        publish: impl FnOnce(When<'_>) -> Result<JobId, PublishError<T>>,
-    ) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let watch = Watch::new(due);
-        let job = publish(When::Watched(&watch))?;
-        Ok(Completion::new(self.producer, &watch, job))
     }
 }

@@ -5,7 +5,7 @@ use super::exchange::{Exchange, QueueTable};
 use super::fan_out::{Fan, Several, Wait, refusal_of};
 use super::handle::QueueHandle;
 use super::producer::Producer;
-use super::routed::{Partial, RouteError, RouteRefusal, Routed, Taken};
+use super::routed::{Partial, RouteError, RouteRefusal, Routed};
 use super::ways::Ways;
 use crate::config::validate_payload;
 use crate::error::{PublishError, Refusal};
@@ -212,7 +212,7 @@ impl<T: Payload> ExchangePublisher<T> {
     /// Finds the way and takes it; `several` is the way to more than one queue.
     // always: this is little more than a look into an array, and to pass a job on costs more than that
     #[inline(always)]
-    fn send<R: Taken>(
+    pub(super) fn send<R: Taken<T>>(
         &mut self,
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
@@ -224,14 +224,14 @@ impl<T: Payload> ExchangePublisher<T> {
             && let Some(hop) = self.ways.straight(route, &self.exchange.inner)
             && let Some(producer) = &self.producers[hop.target as usize]
         {
-            return deliver(producer, hop, &Address::Route(route), job, wait, &self.counts).map(R::from);
+            return R::of_one(producer, hop, &Address::Route(route), job, wait, &self.counts);
         }
         self.send_far(to, job, wait, several)
     }
 
     /// As [`send`](Self::send), whatever there is to do first.
     #[inline(never)]
-    fn send_far<R: Taken>(
+    fn send_far<R: Taken<T>>(
         &mut self,
         to: Result<Address<'_>, KeyError>,
         job: Job<T>,
@@ -262,7 +262,7 @@ impl<T: Payload> ExchangePublisher<T> {
         match hops {
             [hop] => {
                 let producer = self.producers[hop.target as usize].as_ref().expect("it was opened");
-                deliver(producer, *hop, to, job, wait, &self.counts).map(R::from)
+                R::of_one(producer, *hop, to, job, wait, &self.counts)
             }
             hops => match several(&mut self.fan, label(&self.producers, hops, to), hops, job, wait) {
                 Ok(taken) => {
@@ -280,7 +280,7 @@ impl<T: Payload> ExchangePublisher<T> {
 
     /// No binding wants it, but the alternate exchange may.
     #[cold]
-    fn send_on<R: Taken>(&mut self, to: &Address<'_>, job: Job<T>, wait: Wait, several: impl Several<T, R>) -> Result<R, RouteError<T>> {
+    fn send_on<R: Taken<T>>(&mut self, to: &Address<'_>, job: Job<T>, wait: Wait, several: impl Several<T, R>) -> Result<R, RouteError<T>> {
         match &mut self.alternate {
             Some(alternate) => {
                 self.counts.add(Count::ToAlternate, 1);
@@ -291,6 +291,49 @@ impl<T: Payload> ExchangePublisher<T> {
                 Err(refuse(Count::Unroutable, job, RouteRefusal::Unroutable { exchange }, &self.counts))
             }
         }
+    }
+}
+
+/// What its publisher has of a job that was taken.
+pub(super) trait Taken<T: Payload>: Sized {
+    /// Of a job that goes to one queue: publishes it.
+    ///
+    /// # Errors
+    /// The job, and why the queue refused it.
+    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>>;
+    /// How many queues have a copy: 1 or more.
+    fn copies(&self) -> usize;
+    /// How many refused one.
+    fn missed(&self) -> usize;
+}
+
+impl<T: Payload> Taken<T> for Routed {
+    #[inline(always)]
+    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
+        deliver(producer, hop, to, job, wait, counts)
+    }
+
+    fn copies(&self) -> usize {
+        self.copies
+    }
+
+    fn missed(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Payload> Taken<T> for Partial {
+    #[inline(always)]
+    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
+        deliver(producer, hop, to, job, wait, counts).map(|routed| Partial { copies: routed.copies, missed: Vec::new() })
+    }
+
+    fn copies(&self) -> usize {
+        self.copies
+    }
+
+    fn missed(&self) -> usize {
+        self.missed.len()
     }
 }
 
@@ -348,14 +391,14 @@ fn deliver_or_refuse<T: Payload>(
 }
 
 #[cold]
-fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
+pub(super) fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
     refuse(Count::Refused, error.into_job(), refusal, counts)
 }
 
 /// Tells a producer by which key the next job comes, if its queue keeps that.
 #[inline]
-fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
     if producer.handle.queue.keeps_routing_keys() {
         producer.publisher.set_routing_key(to.key().as_str());
     }

@@ -9,6 +9,7 @@ use crate::error::Refusal;
 use crate::exchange::{Held, Slots, take_all};
 use crate::job::{Job, Payload};
 use crate::key::Key;
+use crate::queue::When;
 use crate::routing::Hop;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -50,13 +51,13 @@ impl<T: Payload> Fan<T> {
     }
 
     /// Nowhere: the job may not be cloned.
-    pub(super) fn publish_none(
+    pub(super) fn publish_none<R>(
         &mut self,
         _: &[Option<Producer<T>>],
         hops: &[Hop],
         job: Job<T>,
         _: Wait,
-    ) -> Result<Routed, (Job<T>, RouteRefusal)> {
+    ) -> Result<R, (Job<T>, RouteRefusal)> {
         Err((job, RouteRefusal::Several { queues: hops.len() }))
     }
 }
@@ -71,14 +72,7 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Routed, (Job<T>, RouteRefusal)> {
-        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
-        if let Err((at, refusal)) = queues.check(&job) {
-            return Err((job, queues.refusal(at, refusal)));
-        }
-        match take_all(&queues, hops.len(), &mut self.slots) {
-            Ok(held) => queues.publish(held, &mut self.copies, job, None).map(|copies| Routed { copies, job: None }),
-            Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
-        }
+        self.copy_to_all(producers, hops, job, wait, unwatched).map(|copies| Routed { copies, job: None })
     }
 
     /// A copy into every queue that takes one at once.
@@ -89,6 +83,38 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Partial, (Job<T>, RouteRefusal)> {
+        self.copy_to_some(producers, hops, job, wait, unwatched).map(|(copies, missed)| Partial { copies, missed })
+    }
+
+    /// A copy into every queue, or none anywhere, as `each` puts it there: in the last one first. How many.
+    #[inline]
+    pub(super) fn copy_to_all(
+        &mut self,
+        producers: &[Option<Producer<T>>],
+        hops: &[Hop],
+        job: Job<T>,
+        wait: Wait,
+        each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
+    ) -> Result<usize, (Job<T>, RouteRefusal)> {
+        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
+        if let Err((at, refusal)) = queues.check(&job) {
+            return Err((job, queues.refusal(at, refusal)));
+        }
+        match take_all(&queues, hops.len(), &mut self.slots) {
+            Ok(held) => queues.publish(held, &mut self.copies, job, None, each),
+            Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
+        }
+    }
+
+    /// A copy into every queue that takes one at once, as `each` puts it there: in the last one first. How many, and who has none.
+    pub(super) fn copy_to_some(
+        &mut self,
+        producers: &[Option<Producer<T>>],
+        hops: &[Hop],
+        job: Job<T>,
+        wait: Wait,
+        each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
+    ) -> Result<(usize, Vec<Missed>), (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(&job) {
             return Err((job, queues.refusal(at, refusal)));
@@ -105,9 +131,15 @@ impl<T: Payload + Clone> Fan<T> {
             let (queue, refusal) = missed.swap_remove(0);
             return Err((job, RouteRefusal::Queue { queue, refusal }));
         }
-        let copies = queues.publish(held, &mut self.copies, job, Some(&mut missed))?;
-        Ok(Partial { copies, missed })
+        let copies = queues.publish(held, &mut self.copies, job, Some(&mut missed), each)?;
+        Ok((copies, missed))
     }
+}
+
+/// Puts a copy into its slot, and nobody waits for its end.
+#[inline(always)]
+fn unwatched<T: Payload>(producer: &Producer<T>, slot: u32, copy: Job<T>, now: Timestamp) {
+    producer.handle.queue.publish_copy(&producer.publisher, slot, copy, When::Now, now);
 }
 
 /// A queue's refusal, with its name.
@@ -117,7 +149,7 @@ pub(super) fn refusal_of<T: Payload>(queue: &QueueHandle<T>, refusal: Refusal) -
 }
 
 /// A queue that took no copy, and why.
-type Missed = (Arc<str>, Refusal);
+pub(super) type Missed = (Arc<str>, Refusal);
 
 /// The queues of one fan-out.
 struct Queues<'a, T: Payload> {
@@ -182,6 +214,7 @@ impl<T: Payload + Clone> Queues<'_, T> {
         copies: &mut Vec<T>,
         job: Job<T>,
         missed: Option<&mut Vec<Missed>>,
+        mut each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
         let copies = Emptied(copies);
         for _ in 1..held.len() {
@@ -198,10 +231,9 @@ impl<T: Payload + Clone> Queues<'_, T> {
         while let Some((at, slot)) = held.pop()
             && let Some(payload) = copies.0.pop()
         {
-            let producer = self.producer(at);
             crate::crash_point!("fan_out.copy");
             let copy = Job { payload, lane: self.lane(at), ttl, visibility, key, order };
-            producer.handle.queue.publish_copy(&producer.publisher, slot, copy, self.now.get());
+            each(self.producer(at), slot, copy, self.now.get());
         }
         Ok(count)
     }

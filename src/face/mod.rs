@@ -19,10 +19,12 @@ mod routed;
 mod runtime;
 mod shutdown;
 mod snapshot;
+mod watched;
+mod watched_exchange;
 mod ways;
 
 pub use builder::RuntimeBuilder;
-pub use completion::{Completion, Watched};
+pub use completion::Completion;
 pub use consumer::{Consumer, Delivery};
 #[cfg(feature = "test-util")]
 pub(crate) use crew::Crew;
@@ -39,6 +41,8 @@ pub use routed::{Partial, RouteError, RouteRefusal, Routed};
 pub use runtime::Runtime;
 pub use shutdown::{RunningJob, ShutdownHandle, ShutdownOptions, ShutdownReport};
 pub use snapshot::{ExchangeSnapshot, LaneSnapshot, PartitionsSnapshot, QueueSnapshot, Snapshot};
+pub use watched::{Watched, WatchedBatch};
+pub use watched_exchange::{WatchedCopies, WatchedExchange};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

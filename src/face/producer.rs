@@ -9,7 +9,7 @@ use crate::error::{ConfigError, HandleError, PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Period, Publisher, When};
+use crate::queue::{Keeps, Period, Publisher, When};
 use crate::runtime::handler::{Context, call};
 use crate::runtime::inside;
 use crate::sync::Mutex;
@@ -129,9 +129,13 @@ impl<T: Payload> Producer<T> {
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`] in a handler of the same runtime that would have to wait.
     pub fn publish_timeout(&self, job: impl Into<Job<T>>, timeout: Duration) -> Result<JobId, PublishError<T>> {
-        let job = job.into();
+        self.publish_within(job.into(), When::Now, timeout)
+    }
+
+    #[inline]
+    pub(super) fn publish_within(&self, job: Job<T>, when: When<'_>, timeout: Duration) -> Result<JobId, PublishError<T>> {
         let (queue, clock) = (&self.handle.queue, &self.handle.clock);
-        queue.publish_within(&self.publisher, job, When::Now, &**clock, timeout, || self.handle.runtime.is_inside())
+        queue.publish_within(&self.publisher, job, when, &**clock, timeout, || self.handle.runtime.is_inside())
     }
 
     /// Publishes from a task, in whatever executor it runs, which waits for a slot for as long as it takes: in one line with the threads that wait, first come,
@@ -248,18 +252,30 @@ impl<T: Payload> Producer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_batch<J: Into<Job<T>>>(&self, jobs: &mut impl Iterator<Item = J>) -> Batch<T> {
-        let (queue, clock) = (&self.handle.queue, &*self.handle.clock);
+        let (accepted, refused) = self.publish_each(jobs, 0);
+        Batch { accepted, refused }
+    }
+
+    /// Publishes from an iterator, and has `kept` note each job that is taken in. With the job that was refused, if one was.
+    #[inline]
+    pub(super) fn publish_each<J: Into<Job<T>>, K: Keeps>(
+        &self,
+        jobs: &mut impl Iterator<Item = J>,
+        kept: K,
+    ) -> (K, Option<PublishError<T>>) {
+        let Producer { handle: QueueHandle { queue, clock, .. }, publisher } = self;
         let mut jobs = jobs.map(Into::into);
-        let (accepted, refused) = match queue.settings.overflow {
+        match queue.settings.overflow {
             Overflow::Block(patience) => {
-                queue.publish_batch(&self.publisher, &mut jobs, clock, true, |job| self.publish_timeout(job, patience))
+                queue.publish_batch(publisher, &mut jobs, &**clock, true, kept, |job, when| self.publish_within(job, when, patience))
             }
             Overflow::CallerRuns => {
-                queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.publish_or_run(job, When::Now))
+                queue.publish_batch(publisher, &mut jobs, &**clock, false, kept, |job, when| self.publish_or_run(job, when))
             }
-            _ => queue.publish_batch(&self.publisher, &mut jobs, clock, false, |job| self.try_publish(job)),
-        };
-        Batch { accepted, refused }
+            _ => queue.publish_batch(publisher, &mut jobs, &**clock, false, kept, |job, when| {
+                queue.try_publish(publisher, job, when, clock.stamp())
+            }),
+        }
     }
 
     /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.
@@ -273,6 +289,10 @@ impl<T: Payload> Producer<T> {
 
     /// Publishes what `make` returns every `period`, from one period from now on, until the returned guard is stopped or dropped. `make` runs in a worker's or
     /// consumer's thread.
+    ///
+    /// Its jobs have no handles: nobody is there to be given one when a job is published, and one that finds the queue full never is a job. What shall be told of
+    /// its end takes with it whom to tell (a sender that `make` puts into the payload), or the queue keeps [records](crate::QueueConfig::completed_records). Whoever
+    /// wants to wait for each job publishes the next one himself, [watched](Self::watched) and after a delay.
     ///
     /// ```
     /// use ringmill::clock::ManualClock;
@@ -387,7 +407,7 @@ pub struct Batch<T> {
 
 /// Reserved slots. Those that are not used are given back on drop.
 pub struct Permits<'a, T: Payload> {
-    producer: &'a Producer<T>,
+    pub(super) producer: &'a Producer<T>,
     lane: usize,
     slots: Vec<u32>,
 }
@@ -408,10 +428,15 @@ impl<T: Payload> Permits<'_, T> {
     /// # Errors
     /// Never for want of room while permits are left; an invalid payload, or a closed queue, is still refused.
     pub fn publish(&mut self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
-        let job = job.into().lane(self.lane);
+        self.publish_as(job.into(), When::Now)
+    }
+
+    #[inline]
+    pub(super) fn publish_as(&mut self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
+        let job = job.lane(self.lane);
         let handle = &self.producer.handle;
         match self.slots.pop() {
-            Some(slot) => handle.queue.publish_reserved(&self.producer.publisher, slot, job, handle.clock.stamp()),
+            Some(slot) => handle.queue.publish_reserved(&self.producer.publisher, slot, job, when, handle.clock.stamp()),
             None => Err(PublishError::new(job, Refusal::Full { retry_after: None })),
         }
     }

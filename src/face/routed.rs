@@ -57,40 +57,6 @@ pub enum RouteRefusal {
     },
 }
 
-/// What an exchange counts of a job that was taken.
-pub(super) trait Taken: From<Routed> {
-    /// How many queues have a copy: 1 or more.
-    fn copies(&self) -> usize;
-    /// How many refused one.
-    fn missed(&self) -> usize;
-}
-
-impl Taken for Routed {
-    fn copies(&self) -> usize {
-        self.copies
-    }
-
-    fn missed(&self) -> usize {
-        0
-    }
-}
-
-impl Taken for Partial {
-    fn copies(&self) -> usize {
-        self.copies
-    }
-
-    fn missed(&self) -> usize {
-        self.missed.len()
-    }
-}
-
-impl From<Routed> for Partial {
-    fn from(routed: Routed) -> Self {
-        Partial { copies: routed.copies, missed: Vec::new() }
-    }
-}
-
 impl fmt::Display for RouteRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,40 +11,72 @@ use crate::inbox::Flag;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::limits::CHAIN_MAX;
+use crate::slab::Phase;
 use crate::sync::atomic::Ordering::Relaxed;
+
+/// What the publisher of a batch keeps of the jobs that are taken in: their number, or a handle to each one's end.
+pub trait Keeps {
+    /// How the next job is published: at once, watched or not.
+    fn next(&mut self) -> When<'_>;
+    /// That job is as good as in, with this id.
+    fn note(&mut self, job: JobId);
+    /// So many more are in.
+    fn count(&mut self, jobs: usize);
+}
+
+impl Keeps for usize {
+    #[inline]
+    fn next(&mut self) -> When<'_> {
+        When::Now
+    }
+
+    #[inline]
+    fn note(&mut self, _: JobId) {}
+
+    #[inline]
+    fn count(&mut self, jobs: usize) {
+        *self += jobs;
+    }
+}
 
 impl<T: Payload> Queue<T> {
     /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back. One shared operation and one look at the clock per chain of up to
     /// 32 jobs of one lane.
     ///
     /// `full` says what becomes of a job that finds no slot, or has a key, and counts it if it is refused. One that means to wait there is `patient`.
-    pub fn publish_batch(
+    pub fn publish_batch<K: Keeps>(
         &self,
         publisher: &Publisher,
         jobs: &mut impl Iterator<Item = Job<T>>,
         clock: &dyn Clock,
         patient: bool,
-        full: impl Fn(Job<T>) -> Result<JobId, PublishError<T>>,
-    ) -> (usize, Option<PublishError<T>>) {
-        let mut accepted = 0;
+        mut kept: K,
+        full: impl Fn(Job<T>, When<'_>) -> Result<JobId, PublishError<T>>,
+    ) -> (K, Option<PublishError<T>>) {
         let mut pulled: Option<Job<T>> = None;
         loop {
-            let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (accepted, None) };
+            let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
             if let Err(refusal) = self.check(&job, || clock.stamp()) {
-                match self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), clock.stamp()) {
-                    Ok(_) => accepted += 1,
+                match self.replace(publisher, PublishError::new(job, refusal), Some(kept.next()), clock.stamp()) {
+                    Ok(id) => {
+                        kept.note(id);
+                        kept.count(1);
+                    }
                     Err(error) => {
                         count_refusal(&publisher.ledger, error.refusal());
-                        return (accepted, Some(error));
+                        return (kept, Some(error));
                     }
                 }
                 continue;
             }
             if self.goes_alone(&job) {
                 // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
-                match full(job) {
-                    Ok(_) => accepted += 1,
-                    Err(error) => return (accepted, Some(error)),
+                match full(job, kept.next()) {
+                    Ok(id) => {
+                        kept.note(id);
+                        kept.count(1);
+                    }
+                    Err(error) => return (kept, Some(error)),
                 }
                 continue;
             }
@@ -56,15 +88,18 @@ impl<T: Payload> Queue<T> {
                 self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want)
             };
             let Some(credits) = credits else {
-                match full(job) {
-                    Ok(_) => accepted += 1,
-                    Err(error) => return (accepted, Some(error)),
+                match full(job, kept.next()) {
+                    Ok(id) => {
+                        kept.note(id);
+                        kept.count(1);
+                    }
+                    Err(error) => return (kept, Some(error)),
                 }
                 continue;
             };
             let now = clock.stamp();
             let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
-            train.load(job, now);
+            train.load(job, now, &mut kept);
             while train.has_room() {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
@@ -72,11 +107,10 @@ impl<T: Payload> Queue<T> {
                     pulled = Some(job);
                     break;
                 }
-                train.load(job, now);
+                train.load(job, now, &mut kept);
             }
-            let loaded = train.len;
+            kept.count(train.len);
             drop(train);
-            accepted += loaded;
             if self.is_stopped() {
                 // what this batch has yet to publish is refused
                 self.recall_all();
@@ -115,7 +149,7 @@ impl<T: Payload> Train<'_, T> {
         self.credits.is_some()
     }
 
-    fn load(&mut self, job: Job<T>, now: Timestamp) {
+    fn load(&mut self, job: Job<T>, now: Timestamp, kept: &mut impl Keeps) {
         let Some(chain) = self.credits else { return };
         let index = chain.first();
         // the link is read before the index is filled and re-linked
@@ -124,7 +158,13 @@ impl<T: Payload> Train<'_, T> {
         let id = self.queue.next_id(self.publisher);
         self.queue.set_nameless(index, id);
         self.queue.write_job(index, id, job, now, now);
-        self.queue.slab.state(index).fill(self.lane as u8);
+        let promise = kept.next().promise().cloned();
+        let watched = promise.is_some();
+        if let Some(promise) = promise {
+            self.queue.promise_end(index, id, promise);
+        }
+        self.queue.slab.state(index).fill_as(Phase::Ready, self.lane as u8, watched);
+        kept.note(id);
         if let Some(ttl) = ttl
             && self.queue.inbox.post(index, Flag::Poke)
         {

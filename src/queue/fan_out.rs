@@ -3,7 +3,7 @@
 //! What can be refused is refused before or with the slot. From then on a copy goes in, also when it meets a shutdown: it is handed back with its siblings.
 
 use super::Queue;
-use super::publish::Publisher;
+use super::publish::{Publisher, When};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
 use crate::credit::WaitError;
@@ -91,12 +91,16 @@ impl<T: Payload> Queue<T> {
     /// As [`publish_into`](Self::publish_into), for a copy whose siblings are on their way: one that meets the stop becomes undone, like them. Its key, if it has
     /// one, was [claimed](Self::claim_copy).
     #[inline(always)]
-    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) {
+    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, when: When<'_>, now: Timestamp) -> JobId {
         let id = self.id_of_copy(publisher, slot, job.key);
-        self.send(publisher, slot, id, job, now);
+        match when {
+            When::Now => self.send(publisher, slot, id, job, now),
+            when => self.send_otherwise(publisher, slot, id, job, when, None, now),
+        }
         if self.met_the_stop() {
             self.recall_all();
         }
         self.at_once.run();
+        id
     }
 }

@@ -125,6 +125,12 @@ impl<T> Queue<T> {
         promise.map(|promise| News { promise, kept: Kept { end, answer: None, error: error.map(Into::into) } })
     }
 
+    /// Nobody waits for any end.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn watches_none(&self) -> bool {
+        self.watched.is_empty()
+    }
+
     /// For the models: tells of an end that has not come.
     #[cold]
     pub(super) fn tell_ahead(&self, job: JobId) {

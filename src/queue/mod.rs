@@ -57,6 +57,7 @@ mod window;
 pub use accounts::Accounts;
 #[cfg(feature = "test-util")]
 pub(crate) use at_once::Run;
+pub use batch::Keeps;
 #[doc(hidden)]
 pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};

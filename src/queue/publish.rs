@@ -213,12 +213,19 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Publishes into a slot that `reserve` gave. On refusal the slot is given back too.
-    pub fn publish_reserved(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    pub fn publish_reserved(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        job: Job<T>,
+        when: When<'_>,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
         match self.check(&job, || now) {
-            Ok(()) => self.admit(publisher, index, job, When::Now, now),
+            Ok(()) => self.admit(publisher, index, job, when, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                self.replace(publisher, PublishError::new(job, refusal), Some(When::Now), now)
+                self.replace(publisher, PublishError::new(job, refusal), Some(when), now)
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
@@ -378,12 +385,10 @@ impl<T: Payload> Queue<T> {
         };
         let due = due.max(window);
         let promise = watch.map(|watch| &watch.promise);
-        if let Some(promise) = promise {
-            promise.set_slot(index);
-            // before the job can end: it may do so before this thread goes on
-            if !is_bent(Bend::PromiseLate) {
-                self.watched.insert(id, Arc::clone(promise));
-            }
+        if let Some(promise) = promise
+            && !is_bent(Bend::PromiseLate)
+        {
+            self.promise_end(index, id, Arc::clone(promise));
         }
         match due {
             None => self.send_as(publisher, index, id, job, now, promise.is_some()),
@@ -392,8 +397,15 @@ impl<T: Payload> Queue<T> {
         if let Some(promise) = promise
             && is_bent(Bend::PromiseLate)
         {
-            self.watched.insert(id, Arc::clone(promise));
+            self.promise_end(index, id, Arc::clone(promise));
         }
+    }
+
+    /// Somebody waits for the end of the job that goes into the slot. Said before the slot is filled: the job may end before this thread goes on.
+    #[cold]
+    pub(super) fn promise_end(&self, index: u32, id: JobId, promise: Arc<Promise>) {
+        promise.set_slot(index);
+        self.watched.insert(id, promise);
     }
 
     /// Fills the slot and hands it to the timer.

@@ -20,6 +20,7 @@ mod shutdown;
 mod stopped;
 mod timing;
 mod together;
+mod watched_many;
 
 use crate::clock::ManualClock;
 use crate::tests::threads::mpsc;

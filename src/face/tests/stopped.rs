@@ -261,6 +261,17 @@ fn a_watched_publish_stopped_anywhere_holds_up_nobody_else() {
     nobody_waits_for(plain(), |world| world.queue.producer().unwrap(), act, true, &PUSH);
 }
 
+#[test]
+fn a_watched_batch_stopped_anywhere_holds_up_nobody_else() {
+    let act = |_: &World, producer: Producer<u32>| {
+        let batch = producer.watched().publish_batch(&mut (1..4));
+        assert_eq!(batch.completions.len(), 3);
+        producer.reserve(0, 1).unwrap().publish_watched(4).unwrap();
+    };
+    let steps = [&PUSH[..], &["queue.batch.filled", "queue.batch.linked", "queue.batch.pushed", "queue.publish.filled"]].concat();
+    nobody_waits_for(plain(), |world| world.queue.producer().unwrap(), act, true, &steps);
+}
+
 /// With the key claimed, and its lock free again: others' keys are theirs, and this one is taken.
 #[test]
 fn a_publish_with_a_key_stopped_anywhere_holds_up_nobody_else() {
@@ -280,6 +291,17 @@ fn a_publish_with_a_partition_key_stopped_anywhere_holds_up_nobody_else() {
 fn a_fan_out_stopped_anywhere_holds_up_nobody_else() {
     let act = |world: &World, ()| assert_eq!(world.exchange.publisher().try_publish("both", 1).unwrap().copies, 2);
     let steps = [&PUSH[..], &["fan_out.copy", "credit.refill", "queue.publish.pushed"]].concat();
+    nobody_waits_for(plain(), |_| (), act, true, &steps);
+}
+
+#[test]
+fn a_watched_fan_out_stopped_anywhere_holds_up_nobody_else() {
+    let act = |world: &World, ()| {
+        let mut publisher = world.exchange.publisher();
+        assert_eq!(publisher.watched().try_publish("both", 1).unwrap().completions.len(), 2);
+        assert!(publisher.watched().try_publish_one("one", 2).is_ok());
+    };
+    let steps = [&PUSH[..], &["fan_out.copy", "queue.publish.filled", "queue.publish.pushed"]].concat();
     nobody_waits_for(plain(), |_| (), act, true, &steps);
 }
 

@@ -14,8 +14,8 @@ fn a_batch_that_meets_the_stop_gives_back_the_job_it_had_pulled() {
         }
         Job::new(n).lane(n as usize % 2)
     });
-    let (accepted, refused) = bare.queue.publish_batch(&bare.publisher, &mut jobs, &bare.clock, false, |job| {
-        bare.queue.try_publish(&bare.publisher, job, When::Now, bare.clock.now())
+    let (accepted, refused) = bare.queue.publish_batch(&bare.publisher, &mut jobs, &bare.clock, false, 0, |job, when| {
+        bare.queue.try_publish(&bare.publisher, job, when, bare.clock.now())
     });
     assert_eq!(accepted, 1);
     let refused = refused.expect("the second job was pulled");
