@@ -234,6 +234,7 @@ pub enum Dedupe {
     /// publish. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
     /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none. Its lane and [partition key](crate::Job::partition_key) stay those of the first. A
     /// [watched](crate::Producer::watched) publish replaces nothing and is refused as a duplicate: the job that waits has an end of its own.
+    /// The copies of a job that an exchange sends to several queues do the same, each in its queue; or none does, when one of the queues refuses.
     ///
     /// The window ends when the job becomes ready, or ends before that. From then on the key is free: the next publish opens another window, whatever became of the job. A key that
     /// is published again and again within its window puts its job off for ever; [`KeepLast`](Self::KeepLast) does not. Redriving a dead letter opens no window.

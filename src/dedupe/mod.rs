@@ -25,7 +25,7 @@
 //! come when the key belongs to somebody else for long. Whoever has kept the [`Place`] that the claim gave need not look for the entry.
 //!
 //! Several tables are claimed as one ([`Table::claim_with`]) by whoever publishes one job to several queues: each lock is kept while the next one is taken,
-//! in the order in which every fan-out goes through its queues.
+//! in the order in which every fan-out goes through its queues. Where jobs wait for others, the lock of the timer's side is kept with it, and taken before it.
 //!
 //! **Invariant.** A key is taken by at most one job.
 //! **Invariant.** At most `bound` keys are taken, exactly: the count is raised before a key is entered and lowered after it is gone.

@@ -7,9 +7,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
 use crate::exchange::{Held, Slots, take_all};
+use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
-use crate::queue::When;
+use crate::queue::{Watch, When};
 use crate::routing::Hop;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -41,13 +42,41 @@ impl<T: Payload, R, F> Several<T, R> for F where
 pub(super) struct Fan<T> {
     clock: Arc<dyn Clock>,
     slots: Vec<(usize, u32)>,
-    /// The payloads, one per queue.
+    payloads: Payloads<T>,
+}
+
+/// Payloads of one fan-out.
+struct Payloads<T> {
+    /// One per queue.
     copies: Vec<T>,
+    /// Those whose place copies have taken, and of which queue: to be dropped when no lock is held.
+    replaced: Vec<(usize, T)>,
+}
+
+/// Who notes where copies went.
+pub(super) trait Notes<T: Payload> {
+    /// Where the end of the next copy goes, if somebody waits for it.
+    fn watch(&mut self) -> Option<Watch>;
+    /// That copy is in.
+    fn note(&mut self, producer: &Producer<T>, watch: Option<Watch>, job: JobId);
+}
+
+/// Nobody waits for any end.
+struct Unwatched;
+
+impl<T: Payload> Notes<T> for Unwatched {
+    #[inline(always)]
+    fn watch(&mut self) -> Option<Watch> {
+        None
+    }
+
+    #[inline(always)]
+    fn note(&mut self, _: &Producer<T>, _: Option<Watch>, _: JobId) {}
 }
 
 impl<T: Payload> Fan<T> {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Fan { clock, slots: Vec::new(), copies: Vec::new() }
+        Fan { clock, slots: Vec::new(), payloads: Payloads { copies: Vec::new(), replaced: Vec::new() } }
     }
 
     /// Nowhere: the job may not be cloned.
@@ -72,7 +101,7 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Routed, (Job<T>, RouteRefusal)> {
-        self.copy_to_all(producers, hops, job, wait, unwatched).map(|copies| Routed { copies, job: None })
+        self.copy_to_all(producers, hops, job, wait, &mut Unwatched).map(|copies| Routed { copies, job: None })
     }
 
     /// A copy into every queue that takes one at once.
@@ -83,10 +112,10 @@ impl<T: Payload + Clone> Fan<T> {
         job: Job<T>,
         wait: Wait,
     ) -> Result<Partial, (Job<T>, RouteRefusal)> {
-        self.copy_to_some(producers, hops, job, wait, unwatched).map(|(copies, missed)| Partial { copies, missed })
+        self.copy_to_some(producers, hops, job, wait, &mut Unwatched).map(|(copies, missed)| Partial { copies, missed })
     }
 
-    /// A copy into every queue, or none anywhere, as `each` puts it there: in the last one first. How many.
+    /// A copy into every queue, or none anywhere, as `notes` is told. How many.
     #[inline]
     pub(super) fn copy_to_all(
         &mut self,
@@ -94,26 +123,26 @@ impl<T: Payload + Clone> Fan<T> {
         hops: &[Hop],
         job: Job<T>,
         wait: Wait,
-        each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
+        notes: &mut impl Notes<T>,
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(&job) {
             return Err((job, queues.refusal(at, refusal)));
         }
         match take_all(&queues, hops.len(), &mut self.slots) {
-            Ok(held) => queues.publish(held, &mut self.copies, job, None, each),
+            Ok(held) => queues.publish(held, &mut self.payloads, job, None, notes),
             Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
         }
     }
 
-    /// A copy into every queue that takes one at once, as `each` puts it there: in the last one first. How many, and who has none.
+    /// A copy into every queue that takes one at once, as `notes` is told. How many, and who has none.
     pub(super) fn copy_to_some(
         &mut self,
         producers: &[Option<Producer<T>>],
         hops: &[Hop],
         job: Job<T>,
         wait: Wait,
-        each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
+        notes: &mut impl Notes<T>,
     ) -> Result<(usize, Vec<Missed>), (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(&job) {
@@ -131,15 +160,9 @@ impl<T: Payload + Clone> Fan<T> {
             let (queue, refusal) = missed.swap_remove(0);
             return Err((job, RouteRefusal::Queue { queue, refusal }));
         }
-        let copies = queues.publish(held, &mut self.copies, job, Some(&mut missed), each)?;
+        let copies = queues.publish(held, &mut self.payloads, job, Some(&mut missed), notes)?;
         Ok((copies, missed))
     }
-}
-
-/// Puts a copy into its slot, and nobody waits for its end.
-#[inline(always)]
-fn unwatched<T: Payload>(producer: &Producer<T>, slot: u32, copy: Job<T>, now: Timestamp) {
-    producer.handle.queue.publish_copy(&producer.publisher, slot, copy, When::Now, now);
 }
 
 /// A queue's refusal, with its name.
@@ -205,46 +228,108 @@ impl<'a, T: Payload> Queues<'a, T> {
 }
 
 impl<T: Payload + Clone> Queues<'_, T> {
-    /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back. Then the key is claimed, in all
-    /// queues at once; or, if some may be `missed`, in each by itself.
+    /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back. A key is claimed next, see
+    /// [`publish_keyed`](Self::publish_keyed).
     #[inline]
     fn publish(
         &self,
         mut held: Held<'_, Self>,
-        copies: &mut Vec<T>,
+        payloads: &mut Payloads<T>,
         job: Job<T>,
         missed: Option<&mut Vec<Missed>>,
-        mut each: impl FnMut(&Producer<T>, u32, Job<T>, Timestamp),
+        notes: &mut impl Notes<T>,
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
-        let copies = Emptied(copies);
+        let payloads = Emptied(payloads);
         for _ in 1..held.len() {
-            copies.0.push(job.payload.clone());
+            payloads.0.copies.push(job.payload.clone());
         }
-        if self.key.is_some()
-            && let Err(refusal) = self.claim(&mut held, missed)
-        {
-            return Err((job, refusal));
+        if self.key.is_some() {
+            return self.publish_keyed(held, payloads, job, missed, notes);
         }
+        let copies = &mut payloads.0.copies;
         let count = held.len();
-        let Job { payload, ttl, visibility, key, order, .. } = job;
-        copies.0.push(payload);
+        let (like, payload) = apart(job);
+        copies.push(payload);
         while let Some((at, slot)) = held.pop()
-            && let Some(payload) = copies.0.pop()
+            && let Some(payload) = copies.pop()
         {
-            crate::crash_point!("fan_out.copy");
-            let copy = Job { payload, lane: self.lane(at), ttl, visibility, key, order };
-            each(self.producer(at), slot, copy, self.now.get());
+            self.put(at, slot, &like, payload, notes);
         }
         Ok(count)
     }
 }
 
 impl<T: Payload> Queues<'_, T> {
-    /// Claims the key in the queues of the slots that are held.
+    /// A copy into its slot.
+    #[inline(always)]
+    fn put(&self, at: usize, slot: u32, like: &Job<()>, payload: T, notes: &mut impl Notes<T>) {
+        let producer = self.producer(at);
+        crate::crash_point!("fan_out.copy");
+        let watch = notes.watch();
+        let when = watch.as_ref().map_or(When::Now, When::Watched);
+        let job = producer.handle.queue.publish_copy(&producer.publisher, slot, self.copy(at, like, payload), when, self.now.get());
+        notes.note(producer, watch, job);
+    }
+
+    #[inline(always)]
+    fn copy(&self, at: usize, like: &Job<()>, payload: T) -> Job<T> {
+        Job { payload, lane: self.lane(at), ttl: like.ttl, visibility: like.visibility, key: like.key, order: like.order }
+    }
+
+    /// As [`publish`](Self::publish), for a job with a key, whose copies but one are there. The key is claimed in all queues at once; or, if some may be
+    /// `missed`, in each by itself. Where jobs wait for others, a copy goes in while that is done.
     #[cold]
-    fn claim(&self, held: &mut Held<'_, Self>, missed: Option<&mut Vec<Missed>>) -> Result<(), RouteRefusal> {
-        let Some(missed) = missed else { return self.claim_all(held.slots()).map_err(|(at, refusal)| self.refusal(at, refusal)) };
-        held.retain(|at, slot| match self.claim_all(&[(at, slot)]) {
+    fn publish_keyed<N: Notes<T>>(
+        &self,
+        mut held: Held<'_, Self>,
+        payloads: Emptied<'_, T>,
+        job: Job<T>,
+        missed: Option<&mut Vec<Missed>>,
+        notes: &mut N,
+    ) -> Result<usize, (Job<T>, RouteRefusal)> {
+        let Payloads { copies, replaced } = &mut *payloads.0;
+        let (like, payload) = apart(job);
+        // the job's own is used last: until something is sure to go in, it may have to come back
+        copies.push(payload);
+        let last = copies.len() - 1;
+        copies.swap(0, last);
+        let mut load = Load { like, copies, replaced, notes };
+        if let Err(refusal) = self.claim(&mut held, missed, &mut load) {
+            let Load { like, copies, .. } = load;
+            copies.truncate(1);
+            let payload = copies.pop().expect("nothing went in");
+            let Job { lane, ttl, visibility, key, order, .. } = like;
+            return Err((Job { payload, lane, ttl, visibility, key, order }, refusal));
+        }
+        let Load { like, copies, replaced, notes } = load;
+        let count = held.len();
+        while let Some((at, slot)) = held.pop() {
+            if self.makes_wait(at) {
+                self.producer(at).handle.queue.look_again();
+            } else if let Some(payload) = copies.pop() {
+                self.put(at, slot, &like, payload, notes);
+            }
+        }
+        replaced.drain(..).for_each(|(at, payload)| self.producer(at).handle.queue.discard(payload));
+        Ok(count)
+    }
+
+    /// Jobs with this key wait for others in this queue.
+    fn makes_wait(&self, at: usize) -> bool {
+        self.producer(at).handle.queue.makes_wait(self.key)
+    }
+
+    /// Claims the key in the queues of the slots that are held.
+    fn claim<N: Notes<T>>(
+        &self,
+        held: &mut Held<'_, Self>,
+        missed: Option<&mut Vec<Missed>>,
+        load: &mut Load<'_, T, N>,
+    ) -> Result<(), RouteRefusal> {
+        let Some(missed) = missed else {
+            return self.claim_all(held.slots(), load).map_err(|(at, refusal)| self.refusal(at, refusal));
+        };
+        held.retain(|at, slot| match self.claim_all(&[(at, slot)], load) {
             Ok(()) => true,
             Err((at, refusal)) => {
                 missed.push(self.missed(at, refusal));
@@ -258,20 +343,53 @@ impl<T: Payload> Queues<'_, T> {
         Ok(())
     }
 
-    /// All or none: the locks of the tables are taken one after the other, in the order in which every fan-out goes through its queues.
-    fn claim_all(&self, slots: &[(usize, u32)]) -> Result<(), (usize, Refusal)> {
+    /// All or none: the locks of the tables are taken one after the other, in the order in which every fan-out goes through its queues; so is that of the timer's
+    /// side, before the table's, where jobs wait for others. Once the last key is claimed nothing can fail: on the way back copies take their places there.
+    fn claim_all<N: Notes<T>>(&self, slots: &[(usize, u32)], load: &mut Load<'_, T, N>) -> Result<(), (usize, Refusal)> {
         let Some((&(at, slot), rest)) = slots.split_first() else { return Ok(()) };
-        let Producer { handle, publisher } = self.producer(at);
-        handle.queue.claim_copy(publisher, slot, self.key, self.now.get(), |refusal| (at, refusal), || self.claim_all(rest))
+        let producer = self.producer(at);
+        let (Producer { handle, publisher }, key, now) = (producer, self.key, self.now.get());
+        let why = |refusal| (at, refusal);
+        if !self.makes_wait(at) {
+            return handle.queue.claim_copy(publisher, slot, key, now, why, || self.claim_all(rest, load));
+        }
+        let watch = load.notes.watch();
+        let more = |load: &mut Load<'_, T, N>| self.claim_all(rest, load);
+        let copy = |load: &mut Load<'_, T, N>| {
+            let payload = load.copies.pop().expect("there is one for each queue");
+            self.copy(at, &load.like, payload)
+        };
+        let lane = self.lane(at);
+        let (job, before) = handle.queue.publish_in_window(publisher, slot, lane, key, watch.as_ref(), now, load, why, more, copy)?;
+        load.notes.note(producer, watch, job);
+        load.replaced.extend(before.map(|payload| (at, payload)));
+        Ok(())
     }
 }
 
-/// A list that nothing stays in, also when a panic ends its use.
-struct Emptied<'a, T>(&'a mut Vec<T>);
+/// What a fan-out of a job with a key has in hand.
+struct Load<'a, T, N> {
+    /// What its copies have in common.
+    like: Job<()>,
+    /// The payloads that have no place yet, the job's own first.
+    copies: &'a mut Vec<T>,
+    replaced: &'a mut Vec<(usize, T)>,
+    notes: &'a mut N,
+}
+
+/// A job without its payload, and that.
+#[inline(always)]
+fn apart<T>(Job { payload, lane, ttl, visibility, key, order }: Job<T>) -> (Job<()>, T) {
+    (Job { payload: (), lane, ttl, visibility, key, order }, payload)
+}
+
+/// Payloads of which nothing stays, also when a panic ends their use.
+struct Emptied<'a, T>(&'a mut Payloads<T>);
 
 impl<T> Drop for Emptied<'_, T> {
     fn drop(&mut self) {
-        self.0.clear();
+        self.0.copies.clear();
+        self.0.replaced.clear();
     }
 }
 

@@ -211,7 +211,7 @@ impl<T: Request> Permits<'_, T> {
     /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
     /// let runtime = builder.build()?;
     /// let (producer, consumer) = (words.producer()?, words.consumer()?);
-    /// let mut permits = producer.reserve(0, 1)?;
+    /// let mut permits = producer.reserve(0, 1).unwrap();
     /// let mut end = permits.publish_watched("hello")?;
     /// assert!(permits.publish_watched("world").is_err()); // none is left
     /// consumer.recv()?.ack()?;

@@ -3,14 +3,14 @@
 use super::completion::Completion;
 use super::destination::{Address, Destination};
 use super::exchange_publisher::{ExchangePublisher, Taken, note_key, refused_by};
-use super::fan_out::{Fan, Missed, Wait};
+use super::fan_out::{Fan, Missed, Notes, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal};
-use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::exchange::{Block, Count};
+use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::queue::{Watch, When};
+use crate::queue::Watch;
 use crate::request::Request;
 use crate::routing::Hop;
 use std::sync::Arc;
@@ -229,7 +229,7 @@ impl<T: Request + Clone> Fan<T> {
         wait: Wait,
     ) -> Result<WatchedCopies<T>, (Job<T>, RouteRefusal)> {
         let mut handles = Handles(Vec::with_capacity(hops.len()));
-        self.copy_to_all(producers, hops, job, wait, |producer, slot, copy, now| handles.put(producer, slot, copy, now))?;
+        self.copy_to_all(producers, hops, job, wait, &mut handles)?;
         Ok(handles.with(Vec::new()))
     }
 
@@ -242,25 +242,28 @@ impl<T: Request + Clone> Fan<T> {
         wait: Wait,
     ) -> Result<WatchedCopies<T>, (Job<T>, RouteRefusal)> {
         let mut handles = Handles(Vec::with_capacity(hops.len()));
-        let (_, missed) =
-            self.copy_to_some(producers, hops, job, wait, |producer, slot, copy, now| handles.put(producer, slot, copy, now))?;
+        let (_, missed) = self.copy_to_some(producers, hops, job, wait, &mut handles)?;
         Ok(handles.with(missed))
     }
 }
 
-/// Handles of the copies, the last queue's first.
+/// Handles of the copies, in the order in which they went in.
 struct Handles<T: Request>(Vec<(Arc<str>, Completion<T::Answer>)>);
 
-impl<T: Request> Handles<T> {
-    /// Puts a copy into its slot.
-    fn put(&mut self, producer: &Producer<T>, slot: u32, copy: Job<T>, now: Timestamp) {
-        let watch = Watch::new(None);
-        let job = producer.handle.queue.publish_copy(&producer.publisher, slot, copy, When::Watched(&watch), now);
-        self.0.push((name_of(producer), Completion::new(producer, &watch, job)));
+impl<T: Request> Notes<T> for Handles<T> {
+    fn watch(&mut self) -> Option<Watch> {
+        Some(Watch::new(None))
     }
 
+    fn note(&mut self, producer: &Producer<T>, watch: Option<Watch>, job: JobId) {
+        let watch = watch.expect("each copy has one");
+        self.0.push((name_of(producer), Completion::new(producer, &watch, job)));
+    }
+}
+
+impl<T: Request> Handles<T> {
     fn with(mut self, missed: Vec<Missed>) -> WatchedCopies<T> {
-        self.0.reverse();
+        self.0.sort_by(|one, other| one.0.cmp(&other.0));
         WatchedCopies { completions: self.0, missed }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
+use crate::limits::INDEX_NONE;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
@@ -23,7 +24,8 @@ impl<T: Payload> Queue<T> {
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
     }
 
-    /// A slot for a copy in `lane`, without waiting. A full queue that drops its oldest does so here; other policies act as `Reject`.
+    /// A slot for a copy in `lane`, without waiting; or [`INDEX_NONE`], if it seems to need none: a job with its key waits out a window, whose place it may take.
+    /// A full queue that drops its oldest does so here; other policies act as `Reject`.
     ///
     /// # Errors
     /// Full, closed, no such lane, or a duplicate.
@@ -35,8 +37,10 @@ impl<T: Payload> Queue<T> {
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
-        if key.is_some() {
-            self.check_key(key, now)?;
+        if key.is_some()
+            && let Err(refusal) = self.check_key(key, now)
+        {
+            return if matches!(refusal, Refusal::Duplicate { .. }) && self.makes_wait(key) { Ok(INDEX_NONE) } else { Err(refusal) };
         }
         let free = self.credits.acquire(&self.slab, &publisher.accounts, lane);
         free.or_else(|| self.make_room(publisher, lane, now)).ok_or_else(|| self.full())
@@ -66,9 +70,11 @@ impl<T: Payload> Queue<T> {
         })
     }
 
-    /// Gives a slot back.
+    /// Gives a slot back, if it is one.
     pub fn give_slot_back(&self, publisher: &Publisher, slot: u32) {
-        self.credits.release(&self.slab, &publisher.accounts, slot);
+        if slot != INDEX_NONE {
+            self.credits.release(&self.slab, &publisher.accounts, slot);
+        }
     }
 
     /// Publishes a job into a slot that was [at hand](Self::slot_at_hand). Its payload was validated, its lane is there.

@@ -96,6 +96,12 @@ impl<T> Queue<T> {
         self.deduped()?.waiting.filter(|_| key.is_some())
     }
 
+    /// True when a job with this key waits for others here: a copy goes in by [`publish_in_window`](Self::publish_in_window).
+    #[inline]
+    pub fn makes_wait(&self, key: Key) -> bool {
+        self.window_of(key).is_some()
+    }
+
     /// `job`, which has claimed `key` and waits out its window, is in slot `index`.
     pub(super) fn keep_place(&self, key: Key, job: JobId, index: u32) {
         if let Some(keys) = self.deduped() {

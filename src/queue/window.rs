@@ -8,14 +8,16 @@
 //! the job's filling, and forgotten together with its firing.
 
 use super::bent::{Bend, is_bent};
-use super::publish::Publisher;
-use super::{Queue, When};
+use super::publish::{Publisher, Watch};
+use super::{Queue, TimerSide, When};
 use crate::clock::Timestamp;
 use crate::dedupe::Waiting;
-use crate::error::PublishError;
+use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
+use crate::key::Key;
 use crate::ledger::Count;
+use crate::limits::INDEX_NONE;
 use crate::slab::Phase;
 use crate::wheel::tick_after;
 
@@ -83,15 +85,28 @@ impl<T: Payload> Queue<T> {
             // the job that waits has an end of its own
             return Err(PublishError::new(job, refusal));
         }
-        let word = self.slab.state(index).load();
-        if word.phase() != Phase::Delayed || word.holders() > 0 {
-            // cancelled
+        if !self.has_its_payload(index) {
             return Err(PublishError::new(job, refusal));
         }
         if is_bent(Bend::ReplaceLooksEarly) {
             drop(side);
             side = self.timer.lock();
         }
+        let before = self.take_place(&mut side, id, index, job, window, now);
+        drop(side);
+        publisher.ledger.bump(Count::Replaced);
+        self.discard(before);
+        Ok(id)
+    }
+
+    /// The job that waits out its window in the slot was not cancelled. Under the timer's lock.
+    fn has_its_payload(&self, index: u32) -> bool {
+        let word = self.slab.state(index).load();
+        word.phase() == Phase::Delayed && word.holders() == 0
+    }
+
+    /// Puts a payload in the place of that of job `id`, which waits out its window in the slot and has it still. The payload that was there.
+    fn take_place(&self, side: &mut TimerSide, id: JobId, index: u32, job: Job<T>, window: Waiting, now: Timestamp) -> T {
         // SAFETY: under the timer's lock nobody else has the payload of a job that waits out its window, see above
         let before = unsafe { self.slab.take(index) };
         let due = if window.postpones { now + window.length } else { self.slab.due(index) };
@@ -107,9 +122,83 @@ impl<T: Payload> Queue<T> {
                 side.wheel.reschedule(index, tick_after(due, self.settings.tick));
             }
         }
+        before
+    }
+
+    /// Publishes a copy of a job that goes to several queues, as if it went to this one alone: it opens the window of its key, or takes the place of the job that
+    /// waits in it. First `more` is asked whether its siblings can be had, under the locks that decide this one: so nothing is changed unless they can, and
+    /// nothing can come between.
+    ///
+    /// `slot` is in the caller's hand, or [`INDEX_NONE`]: a copy that takes another's place needs none. Of a copy that goes in it is used, or given back here.
+    /// With the payload whose place was taken, to be dropped when no lock is held; [`look_again`](Self::look_again) is to follow then too.
+    ///
+    /// # Errors
+    /// What was refused here, as `why` puts it; or what `more` said.
+    #[cold]
+    #[allow(clippy::too_many_arguments, reason = "a copy, where it goes, and its siblings")]
+    pub fn publish_in_window<C, E>(
+        &self,
+        publisher: &Publisher,
+        slot: u32,
+        lane: usize,
+        key: Key,
+        watch: Option<&Watch>,
+        now: Timestamp,
+        siblings: &mut C,
+        why: impl FnOnce(Refusal) -> E,
+        more: impl FnOnce(&mut C) -> Result<(), E>,
+        copy: impl FnOnce(&mut C) -> Job<T>,
+    ) -> Result<(JobId, Option<T>), E> {
+        let window = self.window_of(key).expect("its jobs wait for others");
+        let mut index = slot;
+        let refuse = |index: u32, error: E| {
+            if index != slot {
+                self.give_slot_back(publisher, index);
+            }
+            Err(error)
+        };
+        let side = loop {
+            let mut side = self.timer.lock();
+            if let Some((id, place)) = self.waits_in(key) {
+                // (of one that is watched: the job that waits has an end of its own)
+                if watch.is_some() || !self.has_its_payload(place) {
+                    return refuse(index, why(Refusal::Duplicate { existing: id }));
+                }
+                if let Err(error) = more(siblings) {
+                    return refuse(index, error);
+                }
+                let before = self.take_place(&mut side, id, place, copy(siblings), window, now);
+                drop(side);
+                publisher.ledger.bump(Count::Replaced);
+                self.give_slot_back(publisher, index);
+                return Ok((id, Some(before)));
+            }
+            if index != INDEX_NONE {
+                break side;
+            }
+            // its window has ended meanwhile: it needs a slot after all, which is not looked for under the lock
+            drop(side);
+            match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
+                Some(free) => index = free,
+                None => return Err(why(self.full())),
+            }
+        };
+        if let Err(error) = self.claim_copy(publisher, index, key, now, why, || more(siblings)) {
+            return refuse(index, error);
+        }
+        let id = self.id_of_copy(publisher, index, key);
+        self.keep_place(key, id, index);
+        let when = watch.map_or(When::Now, When::Watched);
+        self.send_otherwise(publisher, index, id, copy(siblings), when, Some(now + window.length), now);
         drop(side);
-        publisher.ledger.bump(Count::Replaced);
-        self.discard(before);
-        Ok(id)
+        Ok((id, None))
+    }
+
+    /// A copy went in under locks, which are free again. One that meets the stop becomes undone, like its siblings.
+    #[cold]
+    pub fn look_again(&self) {
+        if self.met_the_stop() {
+            self.recall_all();
+        }
     }
 }

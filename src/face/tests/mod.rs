@@ -21,6 +21,7 @@ mod stopped;
 mod timing;
 mod together;
 mod watched_many;
+mod windows;
 
 use crate::clock::ManualClock;
 use crate::tests::threads::mpsc;
