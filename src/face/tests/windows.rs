@@ -101,11 +101,9 @@ fn copies_do_what_direct_publishes_do() {
         for step in 0..200u64 {
             let job = Job::new(step).key([random.up_to(2) as u8]);
             let (routed, direct) = match random.up_to(5) {
-                0..3 => {
-                    (hub.publisher.publish("x", job.clone()).map(|_| ()).map_err(|error| refused_by(&error).1), alone.producer.publish(job))
-                }
+                0..3 => (hub.publisher.publish("x", job).map(|_| ()).map_err(|error| refused_by(&error).1), alone.producer.publish(job)),
                 3 => (
-                    hub.queues[1].producer().unwrap().publish(job.clone()).map(|_| ()).map_err(|error| error.refusal().clone()),
+                    hub.queues[1].producer().unwrap().publish(job).map(|_| ()).map_err(|error| error.refusal().clone()),
                     alone.producer.publish(job),
                 ),
                 4 => {
