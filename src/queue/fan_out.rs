@@ -24,7 +24,7 @@ impl<T: Payload> Queue<T> {
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
     }
 
-    /// A slot for a copy in `lane`, without waiting; or [`INDEX_NONE`], if it seems to need none: a job with its key waits out a window, whose place it may take.
+    /// A slot for a copy in `lane`, without waiting; or `INDEX_NONE`, if it seems to need none: a job with its key waits out a window, whose place it may take.
     /// A full queue that drops its oldest does so here; other policies act as `Reject`.
     ///
     /// # Errors

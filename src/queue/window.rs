@@ -129,7 +129,7 @@ impl<T: Payload> Queue<T> {
     /// waits in it. First `more` is asked whether its siblings can be had, under the locks that decide this one: so nothing is changed unless they can, and
     /// nothing can come between.
     ///
-    /// `slot` is in the caller's hand, or [`INDEX_NONE`]: a copy that takes another's place needs none. Of a copy that goes in it is used, or given back here.
+    /// `slot` is in the caller's hand, or `INDEX_NONE`: a copy that takes another's place needs none. Of a copy that goes in it is used, or given back here.
     /// With the payload whose place was taken, to be dropped when no lock is held; [`look_again`](Self::look_again) is to follow then too.
     ///
     /// # Errors
