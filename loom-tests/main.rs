@@ -18,6 +18,8 @@ mod partitions;
 mod ring;
 mod routing;
 mod runtime;
+#[cfg(all(ringmill_shuttle, feature = "test-util"))]
+mod schedules;
 #[cfg(ringmill_sanitize)]
 mod seeded;
 mod state;

@@ -14,6 +14,7 @@
 //! Each thread has its own histogram and is its only writer: a load and a store per counter, no RMW, no shared line. Whoever reads takes a
 //! [`snapshot`](Histogram::snapshot) of each and merges them.
 
+use crate::limits::MODEL;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::statistics::AtomicU64;
 use std::fmt;
@@ -22,8 +23,8 @@ use std::fmt;
 const SUB_BITS: u32 = 4;
 /// Buckets per power of two.
 const SUB: usize = 1 << SUB_BITS;
-/// Values of this many bits and more share the last bucket. Small under loom, which tracks every counter.
-const RANGE_BITS: u32 = if cfg!(loom) { SUB_BITS } else { 40 };
+/// Values of this many bits and more share the last bucket. Small in models, which make many.
+const RANGE_BITS: u32 = if MODEL { SUB_BITS } else { 40 };
 /// Buckets of a histogram.
 const BUCKETS: usize = (RANGE_BITS - SUB_BITS + 1) as usize * SUB;
 
@@ -63,8 +64,7 @@ pub struct Histogram {
     counts: [AtomicU64; BUCKETS],
 }
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Histogram>() == 4_752, "the documentation says so");
+const _: () = assert!(MODEL || size_of::<Histogram>() == 4_752, "the documentation says so");
 
 impl Histogram {
     /// An empty histogram.

@@ -34,6 +34,9 @@ pub(crate) const EPOCH_BITS: u32 = 36;
 /// "No index", in links and packed words.
 pub(crate) const INDEX_NONE: u32 = (1 << INDEX_BITS) - 1;
 
+/// A model checker runs the code: tables are small, for somebody looks at every word of them, and nobody spins.
+pub(crate) const MODEL: bool = cfg!(any(loom, ringmill_shuttle));
+
 /// The most lanes (priorities) a queue can have.
 pub const LANES_MAX: usize = 8;
 /// The most jobs that travel as one chain: one ring slot, one free-list node.
@@ -57,7 +60,7 @@ pub(crate) const HOLDERS_MAX: u32 = 15;
 /// The most sleepers (workers of a pool, or consumers of a pull queue) one eventcount serves.
 pub const SLEEPERS_MAX: usize = 56;
 /// The most handles (producers, workers, consumers) with a credit account in one queue.
-pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else { 1024 };
+pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else if MODEL { 64 } else { 1024 };
 
 /// The most bytes a routing key or binding key can have.
 pub const KEY_BYTES_MAX: usize = 255;

@@ -3,6 +3,7 @@
 use super::end::{End, Kept};
 use super::promise::Promise;
 use crate::id::JobId;
+use crate::limits::MODEL;
 use crate::sync::{Mutex, contain};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub struct Watched {
     shards: [Mutex<HashMap<JobId, Arc<Promise>>>; SHARDS],
 }
 
-const SHARDS: usize = if cfg!(loom) { 1 } else { 8 };
+const SHARDS: usize = if MODEL { 1 } else { 8 };
 
 impl Watched {
     /// None.

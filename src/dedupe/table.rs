@@ -7,6 +7,7 @@ use super::shard::{Entry, Shard};
 use crate::clock::{Timestamp, nanos};
 use crate::id::JobId;
 use crate::key::Key;
+use crate::limits::MODEL;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::sync::{CachePadded, Mutex};
 use std::fmt;
@@ -14,7 +15,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 /// How many locks there are.
-const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
+const SHARDS: usize = if MODEL { 1 } else { 64 };
 /// How many windows that have ended a claim clears away before it looks: more than the one that it may add, so that they do not pile up.
 const CLEARED_BY_CLAIM: usize = 2;
 /// How many a sweep clears away in each shard.

@@ -7,7 +7,7 @@ use crate::id::JobId;
 use crate::job::Payload;
 use crate::queue::Undone;
 use crate::runtime::served::Served;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, nap};
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
@@ -257,7 +257,6 @@ impl Runtime {
 
     /// Waits until nothing waits or runs, or `deadline`. True if nothing does.
     fn drain(&self, deadline: Timestamp) -> bool {
-        let turn = (Mutex::new(()), Condvar::new());
         loop {
             if let Some(crew) = &self.crew {
                 crew.turn();
@@ -270,8 +269,7 @@ impl Runtime {
             if now >= deadline || self.timer_thread.is_none() {
                 return false;
             }
-            let nap = self.clock.sleep_hint(deadline).min(DRAIN_LOOK);
-            drop(turn.1.wait_timeout(turn.0.lock(), nap));
+            nap(self.clock.sleep_hint(deadline).min(DRAIN_LOOK));
         }
     }
 }

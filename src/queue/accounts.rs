@@ -6,7 +6,7 @@
 use crate::chain::{Chain, Links};
 use crate::config::LaneConfig;
 use crate::credit::{AccountId, CreditPool, Place, WaitError, Waiting};
-use crate::limits::LANES_MAX;
+use crate::limits::{LANES_MAX, MODEL};
 use crate::sync::{pause, thread};
 use std::cell::OnceCell;
 use std::task::{Poll, Waker};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How often a publisher looks for a slot before it parks. In between it leaves the lines alone for so many pauses, the first few times; after that it
 /// gives its time slice to a worker that may have no CPU of its own.
-const LOOKS: u32 = if cfg!(loom) { 0 } else { 32 };
+const LOOKS: u32 = if MODEL { 0 } else { 32 };
 const PAUSING_LOOKS: u32 = 8;
 const PAUSES: u32 = 100;
 

@@ -1,7 +1,7 @@
 //! The claims of one worker or consumer, where others see them.
 
 use super::Lease;
-use crate::limits::PREFETCH_MAX;
+use crate::limits::{MODEL, PREFETCH_MAX};
 use crate::slab::{Claim, Epoch};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{
@@ -10,9 +10,9 @@ use crate::sync::atomic::{
 };
 
 /// Deliveries of one consumer that the timer observes; more are promoted into the wheel one by one.
-pub(super) const DELIVERIES: usize = if cfg!(loom) { 2 } else { 32 };
+pub(super) const DELIVERIES: usize = if MODEL { 2 } else { 32 };
 /// Entries for prefetched jobs of one lane. A model has no chains longer than two, and the timer reads every entry.
-pub(super) const AHEAD_MAX: usize = if cfg!(loom) { 2 } else { PREFETCH_MAX as usize };
+pub(super) const AHEAD_MAX: usize = if MODEL { 2 } else { PREFETCH_MAX as usize };
 
 /// The claims of one worker or consumer, where the timer and thieves see them.
 ///

@@ -3,6 +3,7 @@
 //! Production uses [`Sound`] and nothing else. The models bend one rule at a time to show that they would notice; all of it is constants, so
 //! the ring itself pays nothing.
 
+use crate::limits::MODEL;
 use crate::sync::atomic::Ordering::{self, AcqRel, Acquire, Release};
 
 /// The constants of a ring. Every default is the sound one.
@@ -30,7 +31,7 @@ pub trait Rules: 'static {
     /// Whether a consumer that finds a later lap at its head moves head on.
     const HELP: bool = true;
     /// Looks a call may spend on a late producer before it gives the ticket up. None in a model: it would be a mere repetition.
-    const PATIENCE: u32 = if cfg!(loom) { 0 } else { 64 };
+    const PATIENCE: u32 = if MODEL { 0 } else { 64 };
 }
 
 /// The rules of production.

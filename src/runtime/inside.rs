@@ -1,5 +1,6 @@
 //! Which runtime's handler the current thread is in: a handler must not wait for its own runtime.
 
+use crate::sync::thread_local;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -21,14 +22,14 @@ impl RuntimeId {
 
     /// True in a handler of this runtime.
     pub fn is_inside(self) -> bool {
-        INSIDE.get() == Some(self)
+        INSIDE.with(|inside| inside.get() == Some(self))
     }
 }
 
 /// Marks the current thread as in a handler of `runtime`, until the guard is dropped.
 #[inline]
 pub fn enter(runtime: RuntimeId) -> Inside {
-    Inside { before: INSIDE.replace(Some(runtime)) }
+    Inside { before: INSIDE.with(|inside| inside.replace(Some(runtime))) }
 }
 
 /// The current thread is in a handler.
@@ -39,6 +40,6 @@ pub struct Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.set(self.before);
+        INSIDE.with(|inside| inside.set(self.before));
     }
 }

@@ -90,7 +90,7 @@
 
 use super::atomic::{AtomicU64, Ordering};
 use super::{CachePadded, Mutex, Parker, Unparker, full_fence, full_fence_after_rmw};
-use crate::limits::SLEEPERS_MAX;
+use crate::limits::{MODEL, SLEEPERS_MAX};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -208,8 +208,8 @@ impl<R: Rules> EventCount<R> {
     /// An eventcount under the rules `R`, for models.
     #[doc(hidden)]
     pub fn with_rules() -> Self {
-        // a model has at most four threads: fewer locks for loom to look after
-        let seats = if cfg!(loom) { 4 } else { SLEEPERS_MAX };
+        // a model has few threads: fewer locks to look after
+        let seats = if cfg!(loom) { 4 } else if MODEL { 16 } else { SLEEPERS_MAX };
         EventCount {
             word: CachePadded::new(AtomicU64::new(0)),
             taken: AtomicU64::new(0),

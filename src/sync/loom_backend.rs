@@ -5,6 +5,7 @@ use std::time::Duration;
 pub use loom::sync::Arc;
 /// A value made on first use. loom does not see it: a model fills it before its threads start.
 pub use std::sync::OnceLock;
+pub use std::thread_local;
 
 std::thread_local! {
     static THOROUGH: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };

@@ -1,12 +1,13 @@
 //! The only door to the machine: atomics, cells, locks, threads and waiting.
 //!
-//! Everything above this module names these types and no others, so that the same text runs on three back ends:
+//! Everything above this module names these types and no others, so that the same text runs on four back ends:
 //!
 //! | back end | cfg | what it is |
 //! |---|---|---|
 //! | `std` | default | `std::sync::atomic`, `parking_lot`, `std::thread` |
 //! | `loom` | `--cfg loom` | loom's doubles; every interleaving is tried |
 //! | sanitizer | `--cfg ringmill_sanitize` | `std`, told so that ThreadSanitizer understands it: fences as RMWs, one hand-over per value made on first use |
+//! | shuttle | `--cfg ringmill_shuttle` | whole runtimes with many threads, in schedules drawn at random and by PCT; sequentially consistent |
 //!
 //! Rules, each the fix of a real false alarm or a real blind spot of loom 0.7:
 //! - A word is either written by RMW only, or by one owner with stores only. [`store_exclusive`] is the one way to store to an RMW word: the
@@ -14,7 +15,7 @@
 //! - No SeqCst accesses. Store-load pairs use [`full_fence`], which loom models and SeqCst accesses it does not.
 //! - Nobody calls `thread::park`: [`Parker`] is a mutex, a flag and a condvar on every back end.
 //! - loom tries too few orders of loads and writes of one atomic: models of whole queues run `thorough`, see the loom back end.
-//! - Deadlines are data from a `Clock`; under loom a timed wait never times out.
+//! - Deadlines are data from a `Clock`; under loom and shuttle a timed wait never times out.
 
 #[cfg(loom)]
 #[path = "loom_backend.rs"]
@@ -22,7 +23,10 @@ mod backend;
 #[cfg(all(ringmill_sanitize, not(loom)))]
 #[path = "sanitize_backend.rs"]
 mod backend;
-#[cfg(not(any(loom, ringmill_sanitize)))]
+#[cfg(all(ringmill_shuttle, not(any(loom, ringmill_sanitize))))]
+#[path = "shuttle_backend.rs"]
+mod backend;
+#[cfg(not(any(loom, ringmill_sanitize, ringmill_shuttle)))]
 #[path = "std_backend.rs"]
 mod backend;
 
@@ -36,14 +40,17 @@ mod spin;
 #[cfg(loom)]
 mod weaken;
 
+#[cfg(ringmill_shuttle)]
+pub use backend::pace;
 #[cfg(loom)]
 pub use backend::thorough;
 pub use backend::{Arc, Condvar, Mutex, MutexGuard, OnceLock, UnsafeCell, atomic, thread};
+pub(crate) use backend::thread_local;
 pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
 pub use latest::Latest;
-pub use parker::{Parker, Unparker};
+pub use parker::{Parker, Unparker, nap};
 pub use prefetch::prefetch_for_write;
 pub use spin::{SpinWait, pause};
 #[cfg(loom)]
@@ -104,8 +111,8 @@ pub fn full_fence() {
 #[inline]
 #[cfg_attr(loom, track_caller)]
 pub fn full_fence_after_rmw() {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize))))]
+    #[cfg(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize, ringmill_shuttle))))]
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize)))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize, ringmill_shuttle)))))]
     full_fence();
 }

@@ -1,6 +1,7 @@
 //! One thread or task waits, anyone may wake it.
 
 use super::{Arc, Condvar, Mutex, contain};
+use crate::limits::MODEL;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -58,6 +59,15 @@ impl Parker {
             token = self.shared.arrived.wait_timeout(token, timeout).0;
         }
         std::mem::take(&mut *token)
+    }
+}
+
+/// Waits for `time`, whatever happens meanwhile. In a model, where time does not pass, the others go on first.
+pub fn nap(time: Duration) {
+    if MODEL {
+        super::thread::yield_now();
+    } else {
+        Parker::new().park_timeout(time);
     }
 }
 

@@ -12,7 +12,7 @@
 #[path = "std_backend.rs"]
 mod real;
 
-pub use real::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell};
+pub use real::{Arc, Condvar, Mutex, MutexGuard, UnsafeCell, thread_local};
 
 /// Threads.
 pub mod thread {

@@ -17,12 +17,12 @@ impl SpinWait {
         SpinWait { turn: 0 }
     }
 
-    /// Waits one turn. Under loom it yields to the scheduler, as every spin loop in a model must.
+    /// Waits one turn. In a model it yields to the scheduler, as every spin loop in a model must.
     #[inline]
     pub fn spin(&mut self) {
-        #[cfg(loom)]
+        #[cfg(any(loom, ringmill_shuttle))]
         super::thread::yield_now();
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, ringmill_shuttle)))]
         if self.turn < PAUSE_TURNS {
             for _ in 0..1u32 << self.turn {
                 std::hint::spin_loop();
@@ -46,13 +46,13 @@ impl SpinWait {
     }
 }
 
-/// `count` pause hints, for a hold-off of known length. Nothing under loom.
+/// `count` pause hints, for a hold-off of known length. Nothing in a model.
 #[inline]
 pub fn pause(count: u32) {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, ringmill_shuttle)))]
     for _ in 0..count {
         std::hint::spin_loop();
     }
-    #[cfg(loom)]
+    #[cfg(any(loom, ringmill_shuttle))]
     let _ = count;
 }

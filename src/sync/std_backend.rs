@@ -5,6 +5,7 @@ use std::time::Duration;
 pub use std::sync::Arc;
 /// A value made on first use.
 pub use std::sync::OnceLock;
+pub use std::thread_local;
 
 /// Atomics and fences.
 pub mod atomic {

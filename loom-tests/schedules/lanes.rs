@@ -1,0 +1,71 @@
+//! Four publishers, four workers, two lanes: every job that is taken in ends once, and the runtime drains. Ten threads.
+
+use super::world::{Board, Still, Ticket, close_the_books, config, pool};
+use ringmill::queue::Bend;
+use ringmill::sync::thread;
+use ringmill::{Context, Job, JobError, LaneConfig, Runtime, ShutdownOptions, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PUBLISHERS: usize = 4;
+const EACH: usize = 2;
+
+/// A job fails at first, is rejected, or is done.
+fn serve(ticket: &Ticket, _: &Context<Ticket>) -> Verdict {
+    let run = ticket.run();
+    match ticket.job {
+        1 | 6 if run == 1 => Verdict::Retry(JobError::transient("not yet")),
+        3 => Verdict::Reject(JobError::fatal("never")),
+        _ => Verdict::Ack,
+    }
+}
+
+/// The bug: what is to be tried again is said to be done.
+fn forget(ticket: &Ticket, context: &Context<Ticket>) -> Verdict {
+    match serve(ticket, context) {
+        Verdict::Retry(_) if context.worker() == Some(3) => Verdict::Ack,
+        verdict => verdict,
+    }
+}
+
+fn with(serve: fn(&Ticket, &Context<Ticket>) -> Verdict) {
+    let board = Arc::new(Board::default());
+    let mut builder = Runtime::builder().clock(Arc::new(Still));
+    builder.pool(pool(4)).unwrap();
+    let lanes = [LaneConfig::new("high").weight(2), LaneConfig::new("low").weight(1)];
+    let jobs = builder.queue(config((PUBLISHERS * EACH) as u64).lanes(lanes), serve).unwrap();
+    let runtime = builder.build().unwrap();
+    let publishing: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
+            thread::spawn(move || {
+                for job in publisher * EACH..(publisher + 1) * EACH {
+                    producer.publish(Job::new(board.ticket(job)).lane(job % 2)).expect("there is room for all");
+                }
+            })
+        })
+        .collect();
+    publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
+    let report = runtime.shutdown(ShutdownOptions::new(Duration::from_secs(3600), Duration::from_secs(3600)));
+    assert!(report.is_clean(), "{report:?}");
+    let queue = report.queue("jobs").unwrap();
+    close_the_books(queue);
+    assert_eq!((queue.counts.accepted, queue.counts.acked, queue.counts.dead_lettered, queue.counts.retried), (8, 7, 1, 2));
+    for job in 0..PUBLISHERS * EACH {
+        assert_eq!(board.runs(job), if [1, 6].contains(&job) { 2 } else { 1 }, "runs of job {job}");
+    }
+    drop((report, jobs));
+    board.close();
+}
+
+pub fn lanes() {
+    with(serve);
+}
+
+crate::schedules::scenario!(
+    lanes,
+    700,
+    silent_push: "max_steps", Some(Bend::SilentPush), lanes,
+    kept_credit: "was not given back", Some(Bend::KeepCredit), lanes,
+    forgotten: "left == right", None, || with(forget),
+);

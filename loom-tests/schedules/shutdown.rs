@@ -1,0 +1,61 @@
+//! A shutdown while publishers publish and workers work: every job is refused, run, dead-lettered or handed back, and only one of these. Eight threads.
+
+use super::world::{Board, Still, Ticket, close_the_books, config, pool};
+use ringmill::queue::Bend;
+use ringmill::sync::thread;
+use ringmill::{Context, JobError, Refusal, Runtime, ShutdownOptions, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PUBLISHERS: usize = 3;
+const EACH: usize = 2;
+
+fn shutdown() {
+    let board = Arc::new(Board::default());
+    let mut builder = Runtime::builder().clock(Arc::new(Still));
+    builder.pool(pool(3)).unwrap();
+    let served = Arc::clone(&board);
+    let serve = move |ticket: &Ticket, _: &Context<Ticket>| match (ticket.run(), ticket.job) {
+        (1, 1) => Verdict::Retry(JobError::transient("not yet")),
+        (_, 2) => Verdict::Reject(JobError::fatal("never")),
+        (_, job) => {
+            served.ack(job);
+            Verdict::Ack
+        }
+    };
+    let jobs = builder.queue(config(4), serve).unwrap();
+    let runtime = builder.build().unwrap();
+    let publishing: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
+            thread::spawn(move || {
+                for job in publisher * EACH..(publisher + 1) * EACH {
+                    if let Err(error) = producer.publish(board.ticket(job)) {
+                        assert!(matches!(error.refusal(), Refusal::Full { .. } | Refusal::Closed), "{error:?}");
+                        assert_eq!(error.into_inner().job, job, "somebody else's job came back");
+                        board.refuse(job);
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::from_secs(3600)));
+    publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
+    assert!(report.running().is_empty(), "{report:?}");
+    board.hand_back(&report.take_undone(&jobs));
+    let letters = jobs.dead_letters().purge();
+    for job in 0..PUBLISHERS * EACH {
+        let dead = u64::from(job == 2 && letters == 1);
+        let ends = board.refused(job) + board.acked(job) + board.handed_back(job) + dead;
+        assert_eq!(ends, 1, "job {job} has {ends} ends: {board:?}");
+    }
+    close_the_books(&jobs.snapshot());
+    drop((report, jobs));
+    board.close();
+}
+
+crate::schedules::scenario!(
+    shutdown,
+    450,
+    no_second_look: "ends", Some(Bend::NoSecondLook), shutdown,
+);
