@@ -60,7 +60,13 @@ pub(crate) const HOLDERS_MAX: u32 = 15;
 /// The most sleepers (workers of a pool, or consumers of a pull queue) one eventcount serves.
 pub const SLEEPERS_MAX: usize = 56;
 /// The most handles (producers, workers, consumers) with a credit account in one queue.
-pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else if MODEL { 64 } else { 1024 };
+pub const ACCOUNTS_MAX: usize = if cfg!(loom) {
+    4
+} else if MODEL {
+    64
+} else {
+    1024
+};
 
 /// The most bytes a routing key or binding key can have.
 pub const KEY_BYTES_MAX: usize = 255;

@@ -76,6 +76,30 @@ fn a_late_delayed_publish_is_handed_back_or_refused_twin() {
     twin("delayed_into_the_hand_back", Bend::NoSecondLook, B3, published_into_the_hand_back::<true>);
 }
 
+/// A publisher leaves, and its free slots move, as a drain looks whether it is done. Counted twice, they are as many as if no job were there.
+fn drained_as_slots_move() {
+    let world = World::new(&config(2));
+    let publisher = world.publisher();
+    let mut claimer = world.claimer();
+    world.publish(&publisher, 0).unwrap();
+    let leaving = thread::spawn(move || drop(publisher));
+    assert!(!world.queue.is_drained(world.now()), "a job waits");
+    leaving.join().unwrap();
+    world.run_dry(&mut claimer);
+    assert!(world.queue.is_drained(world.now()));
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn a_drain_sees_the_last_job() {
+    model("drained_as_slots_move", B3, drained_as_slots_move);
+}
+
+#[test]
+fn a_drain_sees_the_last_job_twin() {
+    twin("drained_as_slots_move", Bend::DrainCounts, B3, drained_as_slots_move);
+}
+
 /// (M18) As above, for a job that an exchange has routed.
 fn routed_into_the_hand_back() {
     let world = World::new(&config(1));

@@ -3,8 +3,8 @@
 use ringmill::rng::Rng;
 use ringmill::sync::pace;
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// How a schedule is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,8 @@ pub struct Progress {
     pub longest: AtomicU64,
     /// All choices, as one number: the same seeds, the same choices.
     pub choices: AtomicU64,
+    /// What the first panic said.
+    pub failure: OnceLock<String>,
 }
 
 /// A scheduler for shuttle. What it draws depends on the seed alone, so that a schedule can be seen again without those before it.

@@ -64,7 +64,7 @@ fn with(ack: Ack) {
     let clock = Arc::new(ManualClock::new());
     let mut builder = Runtime::builder().manual(Arc::clone(&clock));
     let retry = RetryPolicy::new().max_attempts(10).max_expiries(14).backoff(Backoff::fixed(Duration::ZERO));
-    let jobs = builder.pull_queue(config(4).visibility(LEASE).retry(retry)).unwrap();
+    let jobs = builder.pull_queue(config(8).visibility(LEASE).retry(retry)).unwrap();
     let runtime = Arc::new(builder.build().unwrap());
     let mut threads: Vec<_> = (0..PUBLISHERS)
         .map(|publisher| {
@@ -115,7 +115,7 @@ fn leases() {
 
 crate::schedules::scenario!(
     leases,
-    900,
-    settle_rereads: "", Some(Bend::SettleRereads), leases,
+    750,
+    settle_rereads: "who holds a slot", Some(Bend::SettleRereads), leases,
     acked_anyway: "was acked twice", None, || with(ack_anyway),
 );

@@ -3,6 +3,7 @@
 use super::drawn::{Drawn, Kind, Progress};
 use ringmill::queue::{Bend, bend};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,6 +25,10 @@ fn test() -> String {
     std::thread::current().name().expect("a test's thread bears its name").to_owned()
 }
 
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+}
+
 std::thread_local! {
     /// What is told if this thread panics.
     static ON_TRIAL: RefCell<Option<Arc<Progress>>> = const { RefCell::new(None) };
@@ -37,6 +42,7 @@ fn tell_on_panic() {
         std::panic::set_hook(Box::new(move |info| {
             if let Some(progress) = ON_TRIAL.take() {
                 let (seed, test) = (progress.seed.load(Relaxed), test());
+                progress.failure.set(message(info.payload())).expect("there is one first panic");
                 println!(
                     "{test}: FAILED with seed {seed}, after {} schedules. Once more, alone:\n\
                      RINGMILL_SEED={seed} RINGMILL_SCHEDULES=1 RUSTFLAGS=\"--cfg ringmill_shuttle\" CARGO_TARGET_DIR=target/shuttle \
@@ -50,7 +56,7 @@ fn tell_on_panic() {
 }
 
 /// Runs `scenario` in the schedules of `seeds`. What it came to, and the panic that ended it.
-fn run(kind: Kind, length: u64, seeds: std::ops::Range<u64>, scenario: fn()) -> (Arc<Progress>, Result<(), Box<dyn std::any::Any + Send>>) {
+fn run(kind: Kind, length: u64, seeds: std::ops::Range<u64>, scenario: fn()) -> (Arc<Progress>, Result<(), Box<dyn Any + Send>>) {
     let mut config = Config::new();
     config.stack_size = 0x2_0000;
     config.failure_persistence = FailurePersistence::None;
@@ -61,16 +67,15 @@ fn run(kind: Kind, length: u64, seeds: std::ops::Range<u64>, scenario: fn()) -> 
     let progress = Arc::new(Progress::default());
     ON_TRIAL.set(Some(Arc::clone(&progress)));
     let (test, began) = (test(), Instant::now());
-    let last = RefCell::new(Instant::now());
-    let last = std::sync::Mutex::new(last);
+    let last = std::sync::Mutex::new(Instant::now());
     let told = Arc::clone(&progress);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let scheduler = Drawn::new(kind, length, seeds, Arc::clone(&progress));
         Runner::new(scheduler, config).run(move || {
             scenario();
-            let last = last.lock().expect("it is not held across a panic");
-            if last.borrow().elapsed() > SAYS {
-                last.replace(Instant::now());
+            let mut last = last.lock().expect("it is not held across a panic");
+            if last.elapsed() > SAYS {
+                *last = Instant::now();
                 println!("{test}: {} schedules in {:.0} s", told.begun.load(Relaxed), began.elapsed().as_secs_f64());
             }
         });
@@ -106,9 +111,8 @@ pub fn twin(kind: Kind, length: u64, reason: &str, bent: Option<Bend>, scenario:
     let (progress, outcome) = run(kind, length, first..first + count, scenario);
     bend(None);
     let (test, begun) = (test(), progress.begun.load(Relaxed));
-    let Err(panic) = outcome else { panic!("{test}: the fault was not found in {begun} schedules, so its scenario proves nothing") };
-    let message = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-    let message = message.unwrap_or_default();
+    assert!(outcome.is_err(), "{test}: the fault was not found in {begun} schedules, so its scenario proves nothing");
+    let message = progress.failure.get().map_or("", String::as_str);
     assert!(message.contains(reason), "{test}: found, but not for \"{reason}\": {message}");
     println!("{test}: found after {begun} schedules: {}", message.lines().next().unwrap_or_default());
 }

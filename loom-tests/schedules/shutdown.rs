@@ -40,9 +40,10 @@ fn shutdown() {
         })
         .collect();
     let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::from_secs(3600)));
-    publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
     assert!(report.running().is_empty(), "{report:?}");
     board.hand_back(&report.take_undone(&jobs));
+    // whoever is later than that has its job back
+    publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
     let letters = jobs.dead_letters().purge();
     for job in 0..PUBLISHERS * EACH {
         let dead = u64::from(job == 2 && letters == 1);
@@ -56,6 +57,6 @@ fn shutdown() {
 
 crate::schedules::scenario!(
     shutdown,
-    450,
+    600,
     no_second_look: "ends", Some(Bend::NoSecondLook), shutdown,
 );

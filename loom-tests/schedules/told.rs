@@ -63,6 +63,6 @@ fn told() {
 
 crate::schedules::scenario!(
     told,
-    900,
-    promise_late: "", Some(Bend::PromiseLate), told,
+    1200,
+    promise_late: "deadlock", Some(Bend::PromiseLate), told,
 );

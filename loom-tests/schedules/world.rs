@@ -1,8 +1,8 @@
 //! What the scenarios share: tickets that know what happened to them, and the last look at the end.
 
 use ringmill::clock::{Clock, Timestamp};
-use ringmill::sync::UnsafeCell;
 use ringmill::sync::atomic::AtomicU64 as Watched;
+use ringmill::sync::{Condvar, Mutex, UnsafeCell};
 use ringmill::{Backoff, Idle, Payload, Placement, PoolConfig, QueueConfig, QueueSnapshot, RetryPolicy, Undone};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -128,11 +128,42 @@ pub fn close_the_books(queue: &QueueSnapshot) {
 
 /// A small queue whose jobs come back at once, once.
 pub fn config(capacity: u64) -> QueueConfig {
-    QueueConfig::new("jobs").capacity(capacity).prefetch(2).retry(RetryPolicy::new().max_attempts(2).backoff(Backoff::fixed(Duration::ZERO)))
+    QueueConfig::new("jobs")
+        .capacity(capacity)
+        .prefetch(2)
+        .retry(RetryPolicy::new().max_attempts(2).backoff(Backoff::fixed(Duration::ZERO)))
 }
 
 pub fn pool(workers: usize) -> PoolConfig {
     PoolConfig::new("default").workers(workers).idle(Idle::Park).placement(Placement::None)
+}
+
+/// Opens when so many things have happened.
+#[derive(Debug)]
+pub struct Latch {
+    left: Mutex<usize>,
+    open: Condvar,
+}
+
+impl Latch {
+    pub fn new(things: usize) -> Self {
+        Latch { left: Mutex::new(things), open: Condvar::new() }
+    }
+
+    pub fn happened(&self) {
+        let mut left = self.left.lock();
+        *left -= 1;
+        if *left == 0 {
+            self.open.notify_all();
+        }
+    }
+
+    pub fn wait(&self) {
+        let mut left = self.left.lock();
+        while *left > 0 {
+            left = self.open.wait(left);
+        }
+    }
 }
 
 /// So many are in there.

@@ -66,8 +66,14 @@ pub fn check(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static)
     assert!(!cut || crate::weaken::reaches(), "{name} was cut after {seconds} s: raise the limit or shrink the model");
 }
 
+/// Runs `model` in some schedules.
+#[cfg(ringmill_shuttle)]
+pub fn check(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_random(model, 50);
+}
+
 /// Runs `model` some rounds on real threads.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, ringmill_shuttle)))]
 pub fn check(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     for _ in 0..50 {
         model();

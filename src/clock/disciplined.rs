@@ -41,7 +41,7 @@ enum Asked {
 
 impl<M: Machine> Disciplined<M> {
     /// The clock of `machine`; `None` if its counter is too slow to be of use.
-    #[cfg_attr(loom, allow(dead_code, reason = "models have no counter"))]
+    #[cfg_attr(any(loom, ringmill_shuttle), allow(dead_code, reason = "models have no counter"))]
     pub(super) fn new(machine: M) -> Option<Self> {
         let Asked::Sample(sample) = (0..TRIES).map(|_| ask(&machine)).find(|asked| matches!(asked, Asked::Sample(_)))? else { return None };
         Some(Disciplined { machine, line: Latest::new(Line::point(sample, 0).words()) })

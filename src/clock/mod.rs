@@ -36,7 +36,7 @@ mod line;
 mod manual;
 mod system;
 mod timestamp;
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(loom), not(miri))), path = "no_tsc.rs")]
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(any(loom, ringmill_shuttle)), not(miri))), path = "no_tsc.rs")]
 mod tsc;
 
 pub use manual::ManualClock;

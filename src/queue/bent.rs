@@ -40,6 +40,8 @@ pub enum Bend {
     HeldLooksEarly,
     /// A redrive looks for a letter, and takes it out when it has let go of the letters' lock in between.
     RedriveLooksEarly,
+    /// A drain believes the count of free slots.
+    DrainCounts,
 }
 
 #[cfg(any(loom, feature = "test-util"))]

@@ -209,7 +209,13 @@ impl<R: Rules> EventCount<R> {
     #[doc(hidden)]
     pub fn with_rules() -> Self {
         // a model has few threads: fewer locks to look after
-        let seats = if cfg!(loom) { 4 } else if MODEL { 16 } else { SLEEPERS_MAX };
+        let seats = if cfg!(loom) {
+            4
+        } else if MODEL {
+            16
+        } else {
+            SLEEPERS_MAX
+        };
         EventCount {
             word: CachePadded::new(AtomicU64::new(0)),
             taken: AtomicU64::new(0),

@@ -44,8 +44,8 @@ mod weaken;
 pub use backend::pace;
 #[cfg(loom)]
 pub use backend::thorough;
-pub use backend::{Arc, Condvar, Mutex, MutexGuard, OnceLock, UnsafeCell, atomic, thread};
 pub(crate) use backend::thread_local;
+pub use backend::{Arc, Condvar, Mutex, MutexGuard, OnceLock, UnsafeCell, atomic, thread};
 pub(crate) use contain::contain;
 pub use crossbeam_utils::CachePadded;
 pub use eventcount::{EventCount, Retracted, Seat, Woken};
