@@ -130,6 +130,10 @@
 //! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a
 //! program on top of all this.
 
+#![cfg_attr(
+    any(loom, ringmill_shuttle),
+    allow(clippy::modulo_one, clippy::reversed_empty_ranges, reason = "the tables of models are small")
+)]
 #![cfg_attr(ringmill_sanitize, feature(cfg_sanitize))]
 #![cfg_attr(all(test, ringmill_sanitize), feature(custom_test_frameworks, test), test_runner(one_thread::run))]
 

@@ -29,7 +29,7 @@ fn with(config: QueueConfig, keyed: bool) {
         let (key, number) = (&seen[ticket.job / EACH], ticket.job % EACH);
         key.inside.alone(|| {
             // nobody is scheduled by it
-            assert_eq!(key.done.load(Relaxed), number, "out of order");
+            assert_eq!(key.done.load(Relaxed), number, "a key is out of order");
             if ticket.run() == 1 && ticket.job == 1 {
                 return Verdict::Retry(JobError::transient("not yet"));
             }
@@ -75,8 +75,13 @@ crate::schedules::scenario!(
     keys,
     1700,
     // a job that is tried again gives its turn away
-    skipping: "out of order", None, || with(ordered().order(OrderPolicy::Skip), true),
-    drain_counts: "undone", Some(Bend::DrainCounts), keys,
+    skipping: "a key is", None, || with(ordered().order(OrderPolicy::Skip), true),
     // the keys were forgotten
-    unkeyed: "", None, || with(ordered(), false),
+    unkeyed: "a key is", None, || with(ordered(), false),
 );
+
+/// Found by random schedules only: by PCT whoever polls comes last, when nothing moves any more.
+#[test]
+fn drain_counts() {
+    run::twin(Kind::Random, 1700, "undone", Some(Bend::DrainCounts), keys);
+}

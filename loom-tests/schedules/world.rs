@@ -174,7 +174,7 @@ impl Inside {
     /// Comes and goes, in several steps; panics when somebody else is in there.
     pub fn alone<R>(&self, act: impl FnOnce() -> R) -> R {
         // relaxed: everything is sequentially consistent here
-        assert_eq!(self.0.fetch_add(1, Relaxed), 0, "two at once");
+        assert_eq!(self.0.fetch_add(1, Relaxed), 0, "a key is met twice at a time");
         let answer = act();
         self.0.fetch_sub(1, Relaxed);
         answer

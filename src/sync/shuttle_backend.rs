@@ -6,6 +6,7 @@
 
 use pace::point;
 use std::cell::Cell;
+use std::fmt;
 use std::time::Duration;
 
 pub use shuttle::thread_local;
@@ -239,6 +240,12 @@ impl<T> std::ops::Deref for MutexGuard<'_, T> {
 impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect(HELD)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn models_in(row: &str) -> impl Iterator<Item = &str> {
 pub(super) const ORDERINGS: [&str; 3] = ["AcqRel", "Acquire", "Release"];
 const FENCES: [&str; 2] = ["full_fence", "full_fence_after_rmw"];
 /// The back end itself.
-const DOORS: [&str; 3] = ["sync/mod.rs", "sync/loom_backend.rs", "sync/weaken.rs"];
+const DOORS: [&str; 4] = ["sync/mod.rs", "sync/loom_backend.rs", "sync/shuttle_backend.rs", "sync/weaken.rs"];
 
 /// The constants of the crate that stand for an ordering, with the strongest they stand for: those of the rules, and the eventcount's.
 pub(super) fn ordering_constants(sources: &[Source]) -> Vec<(String, &'static str)> {
