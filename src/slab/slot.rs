@@ -364,6 +364,23 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_is_rounded_up_and_ends_at_four_years() {
+        let slab = Slab::<()>::new(1);
+        let (millis, seconds) = (Duration::from_millis, Duration::from_secs);
+        for (epoch, (asked, noted)) in (1..).zip([
+            (Duration::ZERO, millis(1)),
+            (Duration::from_nanos(1_000_001), millis(2)),
+            (millis(EXTENSION_SECONDS - 1), millis(EXTENSION_SECONDS - 1)),
+            (millis(EXTENSION_SECONDS), seconds(134_218)),
+            (seconds(EXTENSION_SECONDS), seconds(EXTENSION_SECONDS - 1)),
+            (Duration::MAX, seconds((1 << 27) - 1)),
+        ]) {
+            slab.set_extension(0, epoch, asked);
+            assert_eq!(slab.extension(0, epoch), Some(noted));
+        }
+    }
+
+    #[test]
     fn an_overtaken_holder_leaves_the_note_of_its_successor_alone() {
         let slab = Slab::<()>::new(1);
         slab.set_extension(0, 8, Duration::from_millis(5));
@@ -372,5 +389,105 @@ mod tests {
         // once round
         slab.set_extension(0, (1 << crate::limits::EPOCH_BITS) - 2, Duration::from_millis(5));
         assert_eq!(slab.extension(0, 8), Some(Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn what_is_said_of_a_job_comes_back_until_the_next_is_described() {
+        let slab = Slab::<()>::new(2);
+        let (slot, timestamp) = (slab.slot(1), Timestamp::from_nanos);
+        slot.describe(JobId(7), timestamp(5), timestamp(9));
+        // twice: marks are set, not flipped
+        for _ in 0..2 {
+            slab.set_visibility(1, Duration::from_secs(3));
+            slot.set_keyed();
+            slot.add_snooze();
+        }
+        slab.set_due(1, timestamp(6));
+        assert_eq!((slot.job_id(), slot.published(), slot.expires(), slab.due(1)), (JobId(7), timestamp(5), timestamp(9), timestamp(6)));
+        assert_eq!((slot.snoozes(), slot.is_keyed(), slab.visibility(1)), (2, true, Some(Duration::from_secs(3))));
+        // a neighbour, and the next job
+        slot.describe(JobId(8), timestamp(6), timestamp(7));
+        for index in 0..2 {
+            assert_eq!((slab.slot(index).snoozes(), slab.slot(index).is_keyed(), slab.visibility(index)), (0, false, None));
+        }
+    }
+
+    #[test]
+    fn each_mark_stands_alone() {
+        let slab = Slab::<()>::new(2);
+        slab.slot(0).set_keyed();
+        slab.set_visibility(1, Duration::ZERO);
+        assert_eq!((slab.slot(0).is_keyed(), slab.visibility(0)), (true, None));
+        assert_eq!((slab.slot(1).is_keyed(), slab.visibility(1)), (false, Some(Duration::from_nanos(1))));
+    }
+
+    #[test]
+    fn snoozes_stop_counting_before_they_reach_the_marks() {
+        let slab = Slab::<()>::new(1);
+        let slot = slab.slot(0);
+        for marks in [0, KEYED, OWN_VISIBILITY, FLAGS] {
+            // relaxed: nobody else
+            slot.snoozes.store(marks | (KEYED - 2), Relaxed);
+            for _ in 0..3 {
+                slot.add_snooze();
+                assert_eq!(slot.snoozes.load(Relaxed), marks | (KEYED - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slab_has_as_many_slots_as_asked_for_each_with_a_link_of_its_own() {
+        let slab = Slab::<()>::new(3);
+        assert_eq!(slab.capacity(), 3);
+        slab.state(1).fill(0);
+        assert_eq!([0, 1, 2].map(|index| slab.slot(index).state.load().phase()), [Phase::Free, Phase::Ready, Phase::Free]);
+        let chain = crate::chain::Chain::link(&slab, &[2, 0, 1]);
+        assert_eq!(chain.iter(&slab).collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!((slab.next_if_any(2), slab.next_if_any(3)), (0, crate::limits::INDEX_NONE));
+        assert!(slab.hints().is_some());
+    }
+
+    #[test]
+    fn no_machine_has_memory_for_everything() {
+        assert!(Slab::<[u8; 4096]>::fits(1));
+        assert!(!Slab::<[u8; 1 << 40]>::fits(u32::MAX));
+    }
+
+    #[test]
+    fn a_slab_that_goes_drops_each_payload_that_was_not_taken() {
+        use super::super::{Fate, Start};
+
+        let payload = std::sync::Arc::new(());
+        let slab = Slab::new(8);
+        let put = |index: u32| {
+            // SAFETY: nobody else knows the slab, and each slot is filled once
+            unsafe { slab.write(index, payload.clone()) };
+            slab.state(index)
+        };
+        let start = |state: &SlotState| {
+            let Start::Running(word) = state.start(state.fill(0)) else { panic!("nobody else knows it") };
+            word.epoch()
+        };
+        put(0).fill(0);
+        start(put(1));
+        put(2).fill_delayed(0);
+        let doomed = put(3);
+        doomed.fill(0);
+        doomed.cancel(doomed.load(), Fate::Cancelled);
+        put(4).hold();
+        // a forgotten delivery, and one that came back and took its payload
+        for index in [5, 6] {
+            let buried = put(index);
+            buried.expire(start(buried), 0);
+        }
+        slab.state(6).leave();
+        // SAFETY: the last holder has left, and takes it once
+        drop(unsafe { slab.take(6) });
+        let phases = [0, 1, 2, 3, 4, 5, 6, 7].map(|index| slab.state(index).load().phase());
+        use Phase::*;
+        assert_eq!(phases, [Ready, Running, Delayed, Doomed, Held, Zombie, Zombie, Free]);
+        assert_eq!(std::sync::Arc::strong_count(&payload), 7);
+        drop(slab);
+        assert_eq!(std::sync::Arc::strong_count(&payload), 1);
     }
 }

@@ -485,3 +485,30 @@ impl Default for SlotState {
         Self::new()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_delivery_has_a_greater_number_wherever_the_job_was_before() {
+        for (here, before) in [(0, 9), (5, 9), (8, 9), (9, 9), (9, 8), (9, 0)] {
+            let slot = SlotState::new();
+            // relaxed: nobody else
+            slot.word.store(Word::FREE.with_epoch(Epoch::from_raw(here)).raw(), Relaxed);
+            assert_eq!(slot.fill_beyond(3, Epoch::from_raw(before)).raw(), 10, "in a slot at {here}, up to {before} before");
+            let word = slot.load();
+            assert_eq!((word.phase(), word.lane(), word.holders(), word.epoch().raw()), (Phase::Ready, 3, 0, 10));
+        }
+    }
+
+    #[test]
+    fn a_slot_is_vacant_without_a_job_and_without_a_reader() {
+        use Phase::*;
+        for phase in [Free, Ready, Running, Delayed, Doomed, Zombie, Held] {
+            let word = Word::FREE.with_phase(phase);
+            assert_eq!(word.is_vacant(), matches!(phase, Free | Zombie), "{phase:?}");
+            assert!(!word.with_holders(1).is_vacant(), "{phase:?}");
+        }
+    }
+}
