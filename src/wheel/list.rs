@@ -76,3 +76,20 @@ impl Lists {
         (next == prev && next >= self.entries).then(|| (next - self.entries) as usize)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_bucket_has_no_first_entry() {
+        let mut lists = Lists::new(2, 3);
+        for bucket in 0..3 {
+            assert_eq!(lists.first(bucket), None);
+            lists.push_back(bucket, 1, 7);
+            assert_eq!(lists.first(bucket), Some((1, 7)));
+            assert_eq!(lists.unlink(1), Some(bucket));
+            assert_eq!((lists.first(bucket), lists.due(1)), (None, None));
+        }
+    }
+}

@@ -10,6 +10,7 @@ fn fired(wheel: &mut Wheel, to: u64) -> Vec<u32> {
 #[test]
 fn an_entry_fires_when_its_tick_is_reached_and_not_before() {
     let mut wheel = Wheel::new(4, 100);
+    assert_eq!(wheel.capacity(), 4);
     wheel.insert(2, 107);
     assert_eq!(wheel.next_due(), Some(107));
     assert_eq!(fired(&mut wheel, 106), []);
