@@ -126,16 +126,23 @@ fn beyond_the_range_entries_fire_at_their_true_tick() {
 #[test]
 fn the_earliest_parked_entry_may_be_cancelled() {
     let range = 1u64 << 36;
-    let mut wheel = Wheel::new(3, 0);
-    wheel.insert(0, range);
-    assert!(wheel.cancel(0));
-    assert_eq!(fired(&mut wheel, 5 * range), []);
-    wheel.insert(0, 7 * range);
-    assert_eq!(wheel.next_due(), Some(7 * range), "the bound of the cancelled one is forgotten");
-    wheel.insert(1, 9 * range + 1);
-    assert!(wheel.cancel(0));
-    assert_eq!(fired(&mut wheel, 9 * range), []);
-    assert_eq!(fired(&mut wheel, 9 * range + 1), [1]);
+    // the two lists of parked entries take turns
+    for start in [0, range, 2 * range] {
+        let mut wheel = Wheel::new(3, 0);
+        (range..=start).step_by(1 << 36).for_each(|tick| {
+            wheel.insert(2, tick);
+            assert_eq!(fired(&mut wheel, tick), [2]);
+        });
+        wheel.insert(0, start + range);
+        assert!(wheel.cancel(0));
+        assert_eq!(fired(&mut wheel, start + 5 * range), []);
+        wheel.insert(0, start + 7 * range);
+        assert_eq!(wheel.next_due(), Some(start + 7 * range), "the bound of the cancelled one is forgotten");
+        wheel.insert(1, start + 9 * range + 1);
+        assert!(wheel.cancel(0));
+        assert_eq!(fired(&mut wheel, start + 9 * range), []);
+        assert_eq!(fired(&mut wheel, start + 9 * range + 1), [1]);
+    }
 }
 
 #[test]
