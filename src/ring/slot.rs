@@ -144,6 +144,7 @@ mod tests {
                     for len in 1..=CHAIN_MAX {
                         let chain = Chain::new(first, len);
                         assert_eq!(layout.decode(layout.filled(ticket, chain), ticket), Seen::Filled(chain), "ticket {ticket:#x}");
+                        assert!(!layout.is_older(layout.filled(ticket, chain), ticket));
                     }
                 }
                 assert_eq!(layout.decode(layout.tombstone(ticket), ticket), Seen::Tombstone);
