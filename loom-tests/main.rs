@@ -1,6 +1,6 @@
 //! The loom models. One file per room; each model names the bad interleaving it would catch, and has a twin that must fail.
 //!
-//! Exhaustive: `RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=target/loom cargo test --release --test loom`.
+//! Exhaustive: `RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=target/loom cargo test --release --test loom -- --test-threads=1`.
 //! Under plain `cargo test` each model runs some rounds on real threads, so that it always compiles and does not rot.
 
 #![allow(missing_docs)]
