@@ -68,6 +68,7 @@ fn a_worker_s_account_is_revoked_too() {
 fn a_pool_hands_out_its_own_range_only() {
     let links = LinkArray::new(100);
     let reserve = CreditPool::new(90..100, &links);
+    assert_eq!(reserve.capacity(), 10);
     let id = reserve.open_account().unwrap();
     let got: HashSet<u32> = drain(&reserve, &links, &id).into_iter().collect();
     assert_eq!(got, (90..100).collect());
