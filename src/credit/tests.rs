@@ -65,6 +65,18 @@ fn a_worker_s_account_is_revoked_too() {
 }
 
 #[test]
+fn a_look_nearby_leaves_the_other_accounts_alone() {
+    let (pool, links) = pool(16);
+    let (producer, worker) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    assert_eq!(pool.acquire_chain_near(&links, &producer, 0).map(|chain| chain.len()), Some(1));
+    let rest: Vec<u32> = std::iter::from_fn(|| pool.acquire_near(&links, &producer)).collect();
+    assert_eq!(rest.len(), 15);
+    pool.release(&links, &worker, rest[3]);
+    assert_eq!((pool.acquire_near(&links, &producer), pool.acquire_chain_near(&links, &producer, 4)), (None, None));
+    assert_eq!(pool.acquire_near(&links, &worker), Some(rest[3]));
+}
+
+#[test]
 fn a_pool_hands_out_its_own_range_only() {
     let links = LinkArray::new(100);
     let reserve = CreditPool::new(90..100, &links);

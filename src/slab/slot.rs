@@ -458,7 +458,7 @@ mod tests {
         use super::super::{Fate, Start};
 
         let payload = std::sync::Arc::new(());
-        let slab = Slab::new(8);
+        let slab = Slab::new(9);
         let put = |index: u32| {
             // SAFETY: nobody else knows the slab, and each slot is filled once
             unsafe { slab.write(index, payload.clone()) };
@@ -475,18 +475,18 @@ mod tests {
         doomed.fill(0);
         doomed.cancel(doomed.load(), Fate::Cancelled);
         put(4).hold();
-        // a forgotten delivery, and one that came back and took its payload
-        for index in [5, 6] {
+        // deliveries that were forgotten, and one that came back and took its payload
+        for index in [5, 6, 7] {
             let buried = put(index);
             buried.expire(start(buried), 0);
         }
         slab.state(6).leave();
         // SAFETY: the last holder has left, and takes it once
         drop(unsafe { slab.take(6) });
-        let phases = [0, 1, 2, 3, 4, 5, 6, 7].map(|index| slab.state(index).load().phase());
+        let phases = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|index| slab.state(index).load().phase());
         use Phase::*;
-        assert_eq!(phases, [Ready, Running, Delayed, Doomed, Held, Zombie, Zombie, Free]);
-        assert_eq!(std::sync::Arc::strong_count(&payload), 7);
+        assert_eq!(phases, [Ready, Running, Delayed, Doomed, Held, Zombie, Zombie, Zombie, Free]);
+        assert_eq!(std::sync::Arc::strong_count(&payload), 8);
         drop(slab);
         assert_eq!(std::sync::Arc::strong_count(&payload), 1);
     }
