@@ -201,6 +201,12 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_delay_stays_what_it_is() {
+        let mut rng = Rng::new(1);
+        assert_eq!([0, 1, 255].map(|n| Backoff::fixed(7 * MS).delay(n, Duration::ZERO, &mut rng)), [7 * MS; 3]);
+    }
+
+    #[test]
     fn equal_jitter_waits_at_least_half() {
         let mut rng = Rng::new(2);
         for _ in 0..1000 {
