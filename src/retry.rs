@@ -251,6 +251,8 @@ mod tests {
             upside_down.validate().unwrap_err().to_string(),
             "backoff.base is 2ms (backoff.cap is 1ms), allowed: at most backoff.cap"
         );
+        assert_eq!(Backoff::List(vec![]).validate().unwrap_err().field, "backoff.list");
+        assert_eq!(Backoff::List(vec![MS]).validate(), Ok(()));
         assert_eq!(Backoff::default().validate(), Ok(()));
     }
 }
