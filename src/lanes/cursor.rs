@@ -71,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_starts_as_far_into_the_cycle_as_it_is_told_round_and_round() {
+        let schedule = Schedule::weighted(&[1, 1, 1]).unwrap();
+        for offset in 0..12 {
+            assert_eq!(Cursor::new(offset).next(&schedule), offset % 3);
+        }
+    }
+
+    #[test]
     fn every_source_is_tried_once_before_a_pick_fails() {
         let schedule = Schedule::weighted(&[2, 1, 1]).unwrap();
         let mut tried = Vec::new();

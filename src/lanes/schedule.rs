@@ -123,6 +123,7 @@ mod tests {
     fn weights_are_divided_by_their_common_divisor() {
         assert_eq!(Schedule::weighted(&[1000, 500]), Schedule::weighted(&[2, 1]));
         assert_eq!(Schedule::weighted(&[1024; 8]).unwrap().turns(), 8);
+        assert_eq!(Schedule::weighted(&[1023, 1]).unwrap().turns(), LANE_TABLE);
     }
 
     #[test]
