@@ -1,8 +1,7 @@
 //! Jobs with partition keys on four workers that steal from each other: each key in its order, and one at a time. Nine threads.
 
-use super::world::{Board, Inside, Still, Ticket, close_the_books, config, pool};
+use super::world::{Board, Inside, Still, Ticket, close_the_books, config, pool, publishers};
 use ringmill::queue::Bend;
-use ringmill::sync::thread;
 use ringmill::{Context, Job, JobError, OrderPolicy, QueueConfig, Runtime, ShutdownOptions, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -39,18 +38,11 @@ fn with(config: QueueConfig, keyed: bool) {
     };
     let jobs = builder.queue(config, serve).unwrap();
     let runtime = builder.build().unwrap();
-    let publishing: Vec<_> = (0..KEYS)
-        .map(|key| {
-            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
-            thread::spawn(move || {
-                for job in key * EACH..(key + 1) * EACH {
-                    let job = Job::new(board.ticket(job));
-                    let job = if keyed { job.partition_key([b'a' + key as u8]) } else { job };
-                    producer.publish(job).expect("there is room for all");
-                }
-            })
-        })
-        .collect();
+    let publishing = publishers(&jobs, &board, KEYS, EACH, move |producer, board, number| {
+        let job = Job::new(board.ticket(number));
+        let job = if keyed { job.partition_key([b'a' + (number / EACH) as u8]) } else { job };
+        producer.publish(job).expect("there is room for all");
+    });
     publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
     let report = runtime.shutdown(ShutdownOptions::new(Duration::from_secs(3600), Duration::from_secs(3600)));
     let queue = report.queue("jobs").unwrap();

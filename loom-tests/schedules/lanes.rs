@@ -1,8 +1,7 @@
 //! Four publishers, four workers, two lanes: every job that is taken in ends once, and the runtime drains. Ten threads.
 
-use super::world::{Board, Latch, Still, Ticket, close_the_books, config, pool};
+use super::world::{Board, Latch, Still, Ticket, close_the_books, config, pool, publishers};
 use ringmill::queue::Bend;
-use ringmill::sync::thread;
 use ringmill::{Context, Job, JobError, LaneConfig, Runtime, ShutdownOptions, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,16 +45,9 @@ fn with(serve: fn(&Ticket, &Context<Ticket>) -> Verdict) {
     };
     let jobs = builder.queue(config(SLOTS).lanes(lanes), serve).unwrap();
     let runtime = builder.build().unwrap();
-    let publishing: Vec<_> = (0..PUBLISHERS)
-        .map(|publisher| {
-            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
-            thread::spawn(move || {
-                for job in publisher * EACH..(publisher + 1) * EACH {
-                    producer.publish(Job::new(board.ticket(job)).lane(job % 2)).expect("there is room for all");
-                }
-            })
-        })
-        .collect();
+    let publishing = publishers(&jobs, &board, PUBLISHERS, EACH, |producer, board, job| {
+        producer.publish(Job::new(board.ticket(job)).lane(job % 2)).expect("there is room for all");
+    });
     publishing.into_iter().for_each(|publishing| publishing.join().unwrap());
     // a job that nobody runs is a deadlock; the shutdown would wake everybody
     latch.wait();

@@ -1,6 +1,6 @@
 //! Leases that run out as a thread moves the clock, against acks, extensions, and holders that come too late. Nine threads.
 
-use super::world::{Board, Ticket, close_the_books, config};
+use super::world::{Board, Ticket, close_the_books, config, publishers};
 use ringmill::clock::ManualClock;
 use ringmill::queue::Bend;
 use ringmill::sync::thread;
@@ -66,16 +66,9 @@ fn with(ack: Ack) {
     let retry = RetryPolicy::new().max_attempts(10).max_expiries(14).backoff(Backoff::fixed(Duration::ZERO));
     let jobs = builder.pull_queue(config(8).visibility(LEASE).retry(retry)).unwrap();
     let runtime = Arc::new(builder.build().unwrap());
-    let mut threads: Vec<_> = (0..PUBLISHERS)
-        .map(|publisher| {
-            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
-            thread::spawn(move || {
-                for job in publisher * EACH..(publisher + 1) * EACH {
-                    producer.publish(board.ticket(job)).expect("there is room for all");
-                }
-            })
-        })
-        .collect();
+    let mut threads = publishers(&jobs, &board, PUBLISHERS, EACH, |producer, board, job| {
+        producer.publish(board.ticket(job)).expect("there is room for all");
+    });
     threads.extend((0..CONSUMERS).map(|number| {
         let (consumer, board) = (jobs.consumer().unwrap(), Arc::clone(&board));
         thread::spawn(move || consume(&consumer, number, &board, ack))

@@ -1,6 +1,7 @@
 //! Runs scenarios.
 
 use super::drawn::{Drawn, Kind, Progress};
+use crate::support::message;
 use ringmill::queue::{Bend, bend};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use std::any::Any;
@@ -23,10 +24,6 @@ fn said(variable: &str, otherwise: u64) -> u64 {
 
 fn test() -> String {
     std::thread::current().name().expect("a test's thread bears its name").to_owned()
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
 }
 
 std::thread_local! {

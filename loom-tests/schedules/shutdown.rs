@@ -1,8 +1,7 @@
 //! A shutdown while publishers publish and workers work: every job is refused, run, dead-lettered or handed back, and only one of these. Eight threads.
 
-use super::world::{Board, Still, Ticket, close_the_books, config, pool};
+use super::world::{Board, Still, Ticket, close_the_books, config, pool, publishers};
 use ringmill::queue::Bend;
-use ringmill::sync::thread;
 use ringmill::{Context, JobError, Refusal, Runtime, ShutdownOptions, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,20 +24,13 @@ fn shutdown() {
     };
     let jobs = builder.queue(config(4), serve).unwrap();
     let runtime = builder.build().unwrap();
-    let publishing: Vec<_> = (0..PUBLISHERS)
-        .map(|publisher| {
-            let (producer, board) = (jobs.producer().unwrap(), Arc::clone(&board));
-            thread::spawn(move || {
-                for job in publisher * EACH..(publisher + 1) * EACH {
-                    if let Err(error) = producer.publish(board.ticket(job)) {
-                        assert!(matches!(error.refusal(), Refusal::Full { .. } | Refusal::Closed), "{error:?}");
-                        assert_eq!(error.into_inner().job, job, "somebody else's job came back");
-                        board.refuse(job);
-                    }
-                }
-            })
-        })
-        .collect();
+    let publishing = publishers(&jobs, &board, PUBLISHERS, EACH, |producer, board, job| {
+        if let Err(error) = producer.publish(board.ticket(job)) {
+            assert!(matches!(error.refusal(), Refusal::Full { .. } | Refusal::Closed), "{error:?}");
+            assert_eq!(error.into_inner().job, job, "somebody else's job came back");
+            board.refuse(job);
+        }
+    });
     let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::from_secs(3600)));
     assert!(report.running().is_empty(), "{report:?}");
     board.hand_back(&report.take_undone(&jobs));

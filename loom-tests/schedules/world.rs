@@ -2,8 +2,9 @@
 
 use ringmill::clock::{Clock, Timestamp};
 use ringmill::sync::atomic::AtomicU64 as Watched;
+use ringmill::sync::thread::{self, JoinHandle};
 use ringmill::sync::{Condvar, Mutex, UnsafeCell};
-use ringmill::{Backoff, Idle, Payload, Placement, PoolConfig, QueueConfig, QueueSnapshot, RetryPolicy, Undone};
+use ringmill::{Backoff, Idle, Payload, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, QueueSnapshot, RetryPolicy, Undone};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -136,6 +137,22 @@ pub fn config(capacity: u64) -> QueueConfig {
 
 pub fn pool(workers: usize) -> PoolConfig {
     PoolConfig::new("default").workers(workers).idle(Idle::Park).placement(Placement::None)
+}
+
+/// So many threads that publish the next `each` tickets each, as `publish` says.
+pub fn publishers(
+    jobs: &QueueHandle<Ticket>,
+    board: &Arc<Board>,
+    threads: usize,
+    each: usize,
+    publish: impl Fn(&Producer<Ticket>, &Arc<Board>, usize) + Clone + Send + 'static,
+) -> Vec<JoinHandle<()>> {
+    (0..threads)
+        .map(|thread| {
+            let (producer, board, publish) = (jobs.producer().unwrap(), Arc::clone(board), publish.clone());
+            thread::spawn(move || (thread * each..(thread + 1) * each).for_each(|job| publish(&producer, &board, job)))
+        })
+        .collect()
 }
 
 /// Opens when so many things have happened.

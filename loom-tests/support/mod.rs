@@ -80,6 +80,12 @@ pub fn check(_name: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'stati
     }
 }
 
+/// What a panic said.
+#[cfg(any(loom, ringmill_shuttle))]
+pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+}
+
 /// A failing twin: the same model with a mutation must be caught. Asks nothing of real threads, which may be lucky.
 #[cfg(loom)]
 pub fn must_fail(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
@@ -88,8 +94,7 @@ pub fn must_fail(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'sta
     }
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(name, bound, model)));
     let Err(panic) = outcome else { panic!("{name}: the mutation was not caught, so its model proves nothing") };
-    let message = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-    let message = message.unwrap_or_default();
+    let message = message(&*panic);
     assert!(!message.contains("was cut after"), "{name}: cut before the mutation was caught");
     println!("{name}: caught: {}", message.lines().next().unwrap_or_default());
 }

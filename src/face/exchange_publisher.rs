@@ -10,7 +10,9 @@ use super::ways::Ways;
 use crate::config::validate_payload;
 use crate::error::{PublishError, Refusal};
 use crate::exchange::{Block, Count};
+use crate::id::JobId;
 use crate::job::{Job, Payload};
+use crate::queue::When;
 use crate::routing::{Hop, KeyError};
 use std::fmt;
 use std::sync::Arc;
@@ -304,7 +306,9 @@ pub(super) trait Taken<T: Payload>: Sized {
     /// How many queues have a copy: 1 or more.
     fn copies(&self) -> usize;
     /// How many refused one.
-    fn missed(&self) -> usize;
+    fn missed(&self) -> usize {
+        0
+    }
 }
 
 impl<T: Payload> Taken<T> for Routed {
@@ -315,10 +319,6 @@ impl<T: Payload> Taken<T> for Routed {
 
     fn copies(&self) -> usize {
         self.copies
-    }
-
-    fn missed(&self) -> usize {
-        0
     }
 }
 
@@ -363,42 +363,43 @@ fn deliver<T: Payload>(
             }
         };
     }
-    deliver_or_refuse(producer, to, job.lane(lane), wait, counts)
+    deliver_or_refuse(producer, to, job.lane(lane), When::Now, wait, counts).map(|id| Routed { copies: 1, job: Some(id) })
 }
 
 /// To one queue: as its own producer does, which may wait, make room, or say why not.
 #[cold]
-fn deliver_or_refuse<T: Payload>(
+pub(super) fn deliver_or_refuse<T: Payload>(
     producer: &Producer<T>,
     to: &Address<'_>,
     job: Job<T>,
+    when: When<'_>,
     wait: Wait,
     counts: &Block,
-) -> Result<Routed, RouteError<T>> {
+) -> Result<JobId, RouteError<T>> {
     note_key(producer, to);
     let result = match wait {
-        Wait::AsTheQueueSays => producer.publish(job),
-        Wait::Never => producer.try_publish(job),
-        Wait::AtMost(timeout) => producer.publish_timeout(job, timeout),
+        Wait::AsTheQueueSays => producer.publish_as(job, when),
+        Wait::Never => producer.try_publish_as(job, when),
+        Wait::AtMost(timeout) => producer.publish_within(job, when, timeout),
     };
     match result {
         Ok(id) => {
             counts.add(Count::Routed, 1);
-            Ok(Routed { copies: 1, job: Some(id) })
+            Ok(id)
         }
         Err(error) => Err(refused_by(producer, error, counts)),
     }
 }
 
 #[cold]
-pub(super) fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
+fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
     refuse(Count::Refused, error.into_job(), refusal, counts)
 }
 
 /// Tells a producer by which key the next job comes, if its queue keeps that.
 #[inline]
-pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
     if producer.handle.queue.keeps_routing_keys() {
         producer.publisher.set_routing_key(to.key().as_str());
     }

@@ -273,7 +273,7 @@ impl<T: Payload> Queues<'_, T> {
 
     #[inline(always)]
     fn copy(&self, at: usize, like: &Job<()>, payload: T) -> Job<T> {
-        Job { payload, lane: self.lane(at), ttl: like.ttl, visibility: like.visibility, key: like.key, order: like.order }
+        together(like, payload).lane(self.lane(at))
     }
 
     /// As [`publish`](Self::publish), for a job with a key, whose copies but one are there. The key is claimed in all queues at once; or, if some may be
@@ -295,22 +295,19 @@ impl<T: Payload> Queues<'_, T> {
         copies.swap(0, last);
         let mut load = Load { like, copies, replaced, notes };
         if let Err(refusal) = self.claim(&mut held, missed, &mut load) {
-            let Load { like, copies, .. } = load;
-            copies.truncate(1);
-            let payload = copies.pop().expect("nothing went in");
-            let Job { lane, ttl, visibility, key, order, .. } = like;
-            return Err((Job { payload, lane, ttl, visibility, key, order }, refusal));
+            load.copies.truncate(1);
+            let payload = load.copies.pop().expect("nothing went in");
+            return Err((together(&load.like, payload), refusal));
         }
-        let Load { like, copies, replaced, notes } = load;
         let count = held.len();
         while let Some((at, slot)) = held.pop() {
             if self.makes_wait(at) {
                 self.producer(at).handle.queue.look_again();
-            } else if let Some(payload) = copies.pop() {
-                self.put(at, slot, &like, payload, notes);
+            } else if let Some(payload) = load.copies.pop() {
+                self.put(at, slot, &load.like, payload, load.notes);
             }
         }
-        replaced.drain(..).for_each(|(at, payload)| self.producer(at).handle.queue.discard(payload));
+        load.replaced.drain(..).for_each(|(at, payload)| self.producer(at).handle.queue.discard(payload));
         Ok(count)
     }
 
@@ -381,6 +378,12 @@ struct Load<'a, T, N> {
 #[inline(always)]
 fn apart<T>(Job { payload, lane, ttl, visibility, key, order }: Job<T>) -> (Job<()>, T) {
     (Job { payload: (), lane, ttl, visibility, key, order }, payload)
+}
+
+/// A job like another one, with this payload.
+#[inline(always)]
+fn together<T>(&Job { payload: (), lane, ttl, visibility, key, order }: &Job<()>, payload: T) -> Job<T> {
+    Job { payload, lane, ttl, visibility, key, order }
 }
 
 /// Payloads of which nothing stays, also when a panic ends their use.

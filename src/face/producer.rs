@@ -78,6 +78,7 @@ impl<T: Payload> Producer<T> {
     #[doc(alias = "enqueue")]
     #[inline]
     pub fn publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
+        // not by `publish_as`: there the job would be moved before the policy is known, which is 20 instructions
         match self.handle.queue.settings.overflow {
             Overflow::Block(patience) => self.publish_timeout(job, patience),
             Overflow::CallerRuns => self.publish_or_run(job.into(), When::Now),
@@ -85,7 +86,16 @@ impl<T: Payload> Producer<T> {
         }
     }
 
-    pub(super) fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
+    /// As [`publish`](Self::publish), watched or not.
+    pub(super) fn publish_as(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
+        match self.handle.queue.settings.overflow {
+            Overflow::Block(patience) => self.publish_within(job, when, patience),
+            Overflow::CallerRuns => self.publish_or_run(job, when),
+            _ => self.try_publish_as(job, when),
+        }
+    }
+
+    fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
         let mut result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
             Err(error) if error.is_full() => self.run_here(error.into_job(), when),
@@ -105,6 +115,11 @@ impl<T: Payload> Producer<T> {
     #[inline]
     pub fn try_publish(&self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
         self.handle.queue.try_publish(&self.publisher, job.into(), When::Now, self.handle.clock.stamp())
+    }
+
+    /// As [`try_publish`](Self::try_publish), watched or not.
+    pub(super) fn try_publish_as(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
+        self.handle.queue.try_publish(&self.publisher, job, when, self.handle.clock.stamp())
     }
 
     /// Publishes, waiting for a slot for at most `timeout`, first come, first served. `Duration::MAX` waits for ever.
@@ -265,17 +280,8 @@ impl<T: Payload> Producer<T> {
     ) -> (K, Option<PublishError<T>>) {
         let Producer { handle: QueueHandle { queue, clock, .. }, publisher } = self;
         let mut jobs = jobs.map(Into::into);
-        match queue.settings.overflow {
-            Overflow::Block(patience) => {
-                queue.publish_batch(publisher, &mut jobs, &**clock, true, kept, |job, when| self.publish_within(job, when, patience))
-            }
-            Overflow::CallerRuns => {
-                queue.publish_batch(publisher, &mut jobs, &**clock, false, kept, |job, when| self.publish_or_run(job, when))
-            }
-            _ => queue.publish_batch(publisher, &mut jobs, &**clock, false, kept, |job, when| {
-                queue.try_publish(publisher, job, when, clock.stamp())
-            }),
-        }
+        let patient = matches!(queue.settings.overflow, Overflow::Block(_));
+        queue.publish_batch(publisher, &mut jobs, &**clock, patient, kept, |job, when| self.publish_as(job, when))
     }
 
     /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.

@@ -4,7 +4,6 @@ use super::completion::Completion;
 use super::futures::PublishWatched;
 use super::producer::{Permits, Producer};
 use crate::clock::Timestamp;
-use crate::config::Overflow;
 use crate::error::PublishError;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
@@ -84,11 +83,7 @@ impl<T: Request> Watched<'_, T> {
     /// # Errors
     /// As there: the job comes back.
     pub fn publish(&self, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, PublishError<T>> {
-        match self.producer.handle.queue.settings.overflow {
-            Overflow::Block(patience) => self.publish_timeout(job, patience),
-            Overflow::CallerRuns => self.watch(None, |when| self.producer.publish_or_run(job.into(), when)),
-            _ => self.try_publish(job),
-        }
+        self.watch(None, |when| self.producer.publish_as(job.into(), when))
     }
 
     /// As [`Producer::try_publish`].
@@ -96,8 +91,7 @@ impl<T: Request> Watched<'_, T> {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let now = self.producer.handle.clock.stamp();
-        self.try_at(job.into(), None, now)
+        self.watch(None, |when| self.producer.try_publish_as(job.into(), when))
     }
 
     /// As [`Producer::publish_timeout`].
@@ -121,8 +115,9 @@ impl<T: Request> Watched<'_, T> {
     /// # Errors
     /// As there.
     pub fn publish_at(&self, job: impl Into<Job<T>>, due: Timestamp) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let now = self.producer.handle.clock.now();
-        self.try_at(job.into(), (due > now).then_some(due), now)
+        let Producer { handle, publisher } = self.producer;
+        let now = handle.clock.now();
+        self.watch((due > now).then_some(due), |when| handle.queue.try_publish(publisher, job.into(), when, now))
     }
 
     /// As [`Producer::publish_batch`], with a handle to each job's end, in the order of the iterator.
@@ -152,11 +147,6 @@ impl<T: Request> Watched<'_, T> {
         let handles = Handles { producer: self.producer, watch: None, completions: Vec::new() };
         let (handles, refused) = self.producer.publish_each(jobs, handles);
         WatchedBatch { completions: handles.completions, refused }
-    }
-
-    fn try_at(&self, job: Job<T>, due: Option<Timestamp>, now: Timestamp) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let Producer { handle, publisher } = self.producer;
-        self.watch(due, |when| handle.queue.try_publish(publisher, job, when, now))
     }
 
     fn watch(
@@ -223,8 +213,6 @@ impl<T: Request> Permits<'_, T> {
     /// # Errors
     /// As there: the job comes back.
     pub fn publish_watched(&mut self, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, PublishError<T>> {
-        let watch = Watch::new(None);
-        let job = self.publish_as(job.into(), When::Watched(&watch))?;
-        Ok(Completion::new(self.producer, &watch, job))
+        self.producer.watched().watch(None, |when| self.publish_as(job.into(), when))
     }
 }

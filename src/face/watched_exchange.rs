@@ -2,15 +2,15 @@
 
 use super::completion::Completion;
 use super::destination::{Address, Destination};
-use super::exchange_publisher::{ExchangePublisher, Taken, note_key, refused_by};
+use super::exchange_publisher::{ExchangePublisher, Taken, deliver_or_refuse};
 use super::fan_out::{Fan, Missed, Notes, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal};
 use crate::error::Refusal;
-use crate::exchange::{Block, Count};
+use crate::exchange::Block;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::queue::Watch;
+use crate::queue::{Watch, When};
 use crate::request::Request;
 use crate::routing::Hop;
 use std::sync::Arc;
@@ -179,28 +179,13 @@ impl<T: Request> One<T> {
 
 impl<T: Request> Taken<T> for One<T> {
     fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
-        note_key(producer, to);
-        let (watched, job) = (producer.watched(), job.lane(usize::from(hop.lane)));
-        let published = match wait {
-            Wait::AsTheQueueSays => watched.publish(job),
-            Wait::Never => watched.try_publish(job),
-            Wait::AtMost(timeout) => watched.publish_timeout(job, timeout),
-        };
-        match published {
-            Ok(completion) => {
-                counts.add(Count::Routed, 1);
-                Ok(One(completion))
-            }
-            Err(error) => Err(refused_by(producer, error, counts)),
-        }
+        let (watch, job) = (Watch::new(None), job.lane(usize::from(hop.lane)));
+        let id = deliver_or_refuse(producer, to, job, When::Watched(&watch), wait, counts)?;
+        Ok(One(Completion::new(producer, &watch, id)))
     }
 
     fn copies(&self) -> usize {
         1
-    }
-
-    fn missed(&self) -> usize {
-        0
     }
 }
 

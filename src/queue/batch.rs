@@ -56,39 +56,21 @@ impl<T: Payload> Queue<T> {
         let mut pulled: Option<Job<T>> = None;
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
-            if let Err(refusal) = self.check(&job, || clock.stamp()) {
-                match self.replace(publisher, PublishError::new(job, refusal), Some(kept.next()), clock.stamp()) {
-                    Ok(id) => {
-                        kept.note(id);
-                        kept.count(1);
-                    }
-                    Err(error) => {
-                        count_refusal(&publisher.ledger, error.refusal());
-                        return (kept, Some(error));
-                    }
-                }
-                continue;
-            }
-            if self.goes_alone(&job) {
-                // it may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
-                match full(job, kept.next()) {
-                    Ok(id) => {
-                        kept.note(id);
-                        kept.count(1);
-                    }
-                    Err(error) => return (kept, Some(error)),
-                }
-                continue;
-            }
-            let lane = job.lane;
-            let want = u32::try_from(jobs.size_hint().0).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
-            let credits = if patient {
-                self.credits.acquire_chain_near(&self.slab, &publisher.accounts, lane, want)
+            let (lane, checked) = (job.lane, self.check(&job, || clock.stamp()));
+            // what goes alone may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
+            let credits = if checked.is_err() || self.goes_alone(&job) {
+                None
             } else {
-                self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want)
+                self.credits_for(publisher, lane, jobs.size_hint().0, patient)
             };
             let Some(credits) = credits else {
-                match full(job, kept.next()) {
+                let taken_in = match checked {
+                    Ok(()) => full(job, kept.next()),
+                    Err(refusal) => self
+                        .replace(publisher, PublishError::new(job, refusal), Some(kept.next()), clock.stamp())
+                        .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal())),
+                };
+                match taken_in {
                     Ok(id) => {
                         kept.note(id);
                         kept.count(1);
@@ -116,6 +98,17 @@ impl<T: Payload> Queue<T> {
                 self.recall_all();
             }
             self.at_once.run();
+        }
+    }
+
+    /// Credits for a job and, as far as there are any, for those `behind` it.
+    #[inline]
+    fn credits_for(&self, publisher: &Publisher, lane: usize, behind: usize, patient: bool) -> Option<Chain> {
+        let want = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1).clamp(1, self.chain_limit());
+        if patient {
+            self.credits.acquire_chain_near(&self.slab, &publisher.accounts, lane, want)
+        } else {
+            self.credits.acquire_chain(&self.slab, &publisher.accounts, lane, want)
         }
     }
 

@@ -104,13 +104,7 @@ pub mod atomic {
         )* };
     }
 
-    watched! {
-        AtomicBool bool: swap fetch_or fetch_and;
-        AtomicU8 u8: swap fetch_or fetch_and fetch_add fetch_sub;
-        AtomicU32 u32: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
-        AtomicU64 u64: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
-        AtomicUsize usize: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
-    }
+    atomics!(watched);
 }
 
 /// Threads, scheduled by loom.

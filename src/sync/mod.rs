@@ -17,6 +17,20 @@
 //! - loom tries too few orders of loads and writes of one atomic: models of whole queues run `thorough`, see the loom back end.
 //! - Deadlines are data from a `Clock`; under loom and shuttle a timed wait never times out.
 
+/// The atomics there are, and what may be done to each: for back ends that watch every access.
+#[cfg(any(loom, ringmill_shuttle))]
+macro_rules! atomics {
+    ($watched:ident) => {
+        $watched! {
+            AtomicBool bool: swap fetch_or fetch_and;
+            AtomicU8 u8: swap fetch_or fetch_and fetch_add fetch_sub;
+            AtomicU32 u32: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+            AtomicU64 u64: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+            AtomicUsize usize: swap fetch_or fetch_and fetch_add fetch_sub fetch_max;
+        }
+    };
+}
+
 #[cfg(loom)]
 #[path = "loom_backend.rs"]
 mod backend;
@@ -111,8 +125,9 @@ pub fn full_fence() {
 #[inline]
 #[cfg_attr(loom, track_caller)]
 pub fn full_fence_after_rmw() {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize, ringmill_shuttle))))]
-    std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize, ringmill_shuttle)))))]
-    full_fence();
+    if cfg!(all(target_arch = "x86_64", not(any(loom, ringmill_sanitize, ringmill_shuttle)))) {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        full_fence();
+    }
 }

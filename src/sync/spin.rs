@@ -1,5 +1,7 @@
 //! Busy waiting that knows when to stop burning the core.
 
+use crate::limits::MODEL;
+
 /// Waits a little longer each turn: first with the CPU's pause hint, then by giving the time slice away.
 ///
 /// `Backoff` is the retry delay everywhere in this crate; this is the other thing.
@@ -20,13 +22,8 @@ impl SpinWait {
     /// Waits one turn. In a model it yields to the scheduler, as every spin loop in a model must.
     #[inline]
     pub fn spin(&mut self) {
-        #[cfg(any(loom, ringmill_shuttle))]
-        super::thread::yield_now();
-        #[cfg(not(any(loom, ringmill_shuttle)))]
-        if self.turn < PAUSE_TURNS {
-            for _ in 0..1u32 << self.turn {
-                std::hint::spin_loop();
-            }
+        if !MODEL && self.turn < PAUSE_TURNS {
+            pause(1 << self.turn);
         } else {
             super::thread::yield_now();
         }
@@ -49,10 +46,9 @@ impl SpinWait {
 /// `count` pause hints, for a hold-off of known length. Nothing in a model.
 #[inline]
 pub fn pause(count: u32) {
-    #[cfg(not(any(loom, ringmill_shuttle)))]
-    for _ in 0..count {
-        std::hint::spin_loop();
+    if !MODEL {
+        for _ in 0..count {
+            std::hint::spin_loop();
+        }
     }
-    #[cfg(any(loom, ringmill_shuttle))]
-    let _ = count;
 }

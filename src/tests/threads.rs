@@ -1,6 +1,8 @@
 //! What tests use of the standard library's threads. For a sanitizer its double, of parts that are compiled along: what happens inside of the standard library orders nothing for
 //! ThreadSanitizer, so it would report everything that is handed through it.
 
+use std::time::Duration;
+
 #[cfg(ringmill_sanitize)]
 pub(crate) use double::{Barrier, Mutex, mpsc, scope};
 #[cfg(not(ringmill_sanitize))]
@@ -8,6 +10,20 @@ pub(crate) use std::{
     sync::{Barrier, Mutex, mpsc},
     thread::scope,
 };
+
+/// Runs `test` in a thread of its own and fails if it is not back in time: nothing may hang.
+pub(crate) fn within<R: Send + 'static>(limit: Duration, what: &str, test: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, seen) = mpsc::channel();
+    let runner = std::thread::spawn(move || {
+        let result = test();
+        let _ = done.send(());
+        result
+    });
+    match seen.recv_timeout(limit) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what} is not over after {limit:?}"),
+        _ => runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}
 
 #[cfg(ringmill_sanitize)]
 mod double {

@@ -24,7 +24,7 @@ mod watched_many;
 mod windows;
 
 use crate::clock::ManualClock;
-use crate::tests::threads::mpsc;
+use crate::tests::threads::{mpsc, within};
 use crate::{
     Backoff, Consumer, Counts, Delivery, Handler, Invalid, Payload, PoolConfig, Producer, QueueConfig, QueueHandle, QueueSnapshot,
     RetryPolicy, Runtime, ShutdownOptions,
@@ -43,16 +43,7 @@ fn secs(seconds: u64) -> Duration {
 
 /// Runs `test` in a thread of its own and fails if it has not come back after 30 s: nothing may hang.
 fn watched<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
-    let (done, seen) = mpsc::channel();
-    let runner = std::thread::spawn(move || {
-        let result = test();
-        let _ = done.send(());
-        result
-    });
-    match seen.recv_timeout(secs(30)) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-        _ => runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-    }
+    within(secs(30), "the test", test)
 }
 
 /// Waits for something that other threads are about to make true.

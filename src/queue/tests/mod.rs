@@ -12,7 +12,7 @@ mod waking;
 use super::{Claimer, Look, Publisher, Queue, When};
 use crate::clock::{Clock, ManualClock};
 use crate::sync::EventCount;
-use crate::tests::threads::mpsc;
+use crate::tests::threads::within;
 use crate::{Payload, PoolConfig, QueueConfig, Runtime};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,16 +29,7 @@ fn q(capacity: u64) -> QueueConfig {
 
 /// Runs `test` in a thread of its own and fails if it has not come back after 10 s.
 fn watched<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
-    let (done, seen) = mpsc::channel();
-    let runner = std::thread::spawn(move || {
-        let result = test();
-        let _ = done.send(());
-        result
-    });
-    match seen.recv_timeout(Duration::from_secs(10)) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-        _ => runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-    }
+    within(Duration::from_secs(10), "the test", test)
 }
 
 /// Waits until `is_so`, for a few seconds at most. Says whether it came true.

@@ -1,6 +1,6 @@
 //! Starting, stopping, sleeping and waking, over and over, on real threads.
 
-use crate::tests::threads::{Mutex, mpsc};
+use crate::tests::threads::{Mutex, mpsc, within};
 use crate::{
     Context, Idle, JobError, Overflow, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, ShutdownOptions, ShutdownReport,
 };
@@ -11,16 +11,6 @@ use std::sync::atomic::{
 };
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Fails the test when `body` is not back in time: no cycle may hang.
-fn within<R: Send + 'static>(limit: Duration, what: String, body: impl FnOnce() -> R + Send + 'static) -> R {
-    let (send, receive) = mpsc::channel();
-    let runner = thread::spawn(move || send.send(body()));
-    let result = receive.recv_timeout(limit);
-    let result = result.unwrap_or_else(|_| panic!("{what} is not over after {limit:?}"));
-    runner.join().unwrap().unwrap();
-    result
-}
 
 struct Cycle {
     runtime: Option<Runtime>,
@@ -110,7 +100,7 @@ fn start_and_stop(turn: u64) {
 
 fn cycles(count: u64) {
     for turn in 0..count {
-        within(Duration::from_secs(5), format!("start and stop {turn}"), move || start_and_stop(turn));
+        within(Duration::from_secs(5), &format!("start and stop {turn}"), move || start_and_stop(turn));
     }
     // the workers' threads are detached: they say that they are gone right before they are
     let deadline = Instant::now() + Duration::from_secs(5);
