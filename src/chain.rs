@@ -233,4 +233,68 @@ mod tests {
     fn an_empty_chain_is_refused() {
         let _ = Chain::link(&LinkArray::new(1), &[]);
     }
+
+    /// Links with hints, and what was asked for by them.
+    struct Hinted {
+        links: LinkArray,
+        hints: Hints,
+        asked: std::cell::RefCell<Vec<u32>>,
+    }
+
+    impl Hinted {
+        fn new(capacity: u32) -> Self {
+            Hinted { links: LinkArray::new(capacity as usize), hints: Hints::new(capacity), asked: Default::default() }
+        }
+
+        fn asked_for(&self, chain: Chain) -> Vec<u32> {
+            self.prefetch_chain(chain);
+            self.asked.take()
+        }
+    }
+
+    impl Links for Hinted {
+        fn link(&self, index: u32) -> &AtomicU32 {
+            self.links.link(index)
+        }
+
+        fn link_if_any(&self, index: u32) -> Option<&AtomicU32> {
+            self.links.link_if_any(index)
+        }
+
+        fn prefetch(&self, index: u32) {
+            self.asked.borrow_mut().push(index);
+        }
+
+        fn hints(&self) -> Option<&Hints> {
+            Some(&self.hints)
+        }
+    }
+
+    #[test]
+    fn a_chain_that_was_noted_is_asked_for_and_no_other() {
+        let links = Hinted::new(32);
+        let noted = Chain::link(&links, &[5, 2, 7]);
+        links.note(noted);
+        assert_eq!(links.asked_for(noted), [2, 7]);
+        assert_eq!(links.asked_for(Chain::link(&links, &[3, 4])), [], "it shares the row, and is not the one that was noted");
+        assert_eq!(links.asked_for(Chain::one(5)), [], "the first is in hand");
+    }
+
+    #[test]
+    fn neighbours_are_noted_in_rows_of_their_own() {
+        let links = Hinted::new(32 * 64);
+        let chains = [1, 2, 3].map(|first| Chain::link(&links, &[first, 100 + first]));
+        chains.into_iter().for_each(|chain| links.note(chain));
+        assert_eq!(chains.map(|chain| links.asked_for(chain)), [[101], [102], [103]]);
+    }
+
+    #[test]
+    fn a_chain_knows_how_much_of_it_is_left() {
+        let links = LinkArray::new(8);
+        let mut left = Chain::link(&links, &[5, 2, 7]).iter(&links);
+        for expected in [3, 2, 1, 0] {
+            assert_eq!(left.size_hint(), (expected, Some(expected)));
+            left.next();
+        }
+    }
 }
