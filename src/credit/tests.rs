@@ -77,6 +77,15 @@ fn a_look_nearby_leaves_the_other_accounts_alone() {
 }
 
 #[test]
+fn each_of_several_accounts_keeps_its_share_of_a_refill() {
+    // half of the pool over eight accounts; chains of eight travel
+    let (pool, links) = pool(64);
+    let ids: Vec<_> = (0..8).map(|_| pool.open_account().unwrap()).collect();
+    assert!(pool.acquire(&links, &ids[0]).is_some());
+    assert_eq!(pool.acquire_chain(&links, &ids[0], 32).unwrap().len(), 3, "of a share of four one was taken");
+}
+
+#[test]
 fn a_pool_hands_out_its_own_range_only() {
     let links = LinkArray::new(100);
     let reserve = CreditPool::new(90..100, &links);
@@ -140,6 +149,17 @@ fn accounts_run_out_and_are_used_again() {
     let (pool, links) = pool(8);
     let mut ids: Vec<_> = (0..ACCOUNTS_MAX).map(|_| pool.open_account().unwrap()).collect();
     assert_eq!(pool.open_account(), None);
+    let same = |one: &AccountId, other: &AccountId| one == other;
+    for (n, id) in ids.iter().enumerate() {
+        assert!(same(id, id) && !ids[..n].iter().any(|other| same(id, other)), "account {n}");
+    }
+    // what any of them keeps is found by the others
+    for n in [63, 64, 700, ACCOUNTS_MAX - 1] {
+        let all = drain(&pool, &links, &ids[0]);
+        pool.release(&links, &ids[n], all[3]);
+        assert_eq!((pool.free(), pool.acquire(&links, &ids[0])), (1, Some(all[3])), "account {n}");
+        all.into_iter().for_each(|index| pool.release(&links, &ids[0], index));
+    }
     pool.close_account(&links, ids.swap_remove(500));
     assert!(pool.open_account().is_some());
     assert_eq!(drain(&pool, &links, &ids[ACCOUNTS_MAX - 2]).len(), 8);
