@@ -206,3 +206,23 @@ fn standing(word: u64) -> Standing {
         index => Standing::Granted(index),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::rules::Sound;
+    use super::*;
+    use crate::sync::Parker;
+
+    #[test]
+    fn a_turn_of_a_wait_that_is_over_fits_no_more() {
+        let waiter = Arc::new(Waiter::new(Parker::new().unparker()));
+        waiter.begin(1);
+        assert_eq!((waiter.leave(1), waiter.hear()), (Standing::Waiting, Standing::Out));
+        waiter.begin(2);
+        let turn = |wait| Turn::new(&waiter, wait);
+        assert!(!turn(1).grant::<Sound>(5));
+        assert_eq!(waiter.hear(), Standing::Waiting);
+        assert!(turn(2).grant::<Sound>(5) && !turn(2).grant::<Sound>(6));
+        assert_eq!((waiter.hear(), waiter.hear()), (Standing::Granted(5), Standing::Out));
+    }
+}
