@@ -166,6 +166,24 @@ fn accounts_run_out_and_are_used_again() {
 }
 
 #[test]
+fn a_credit_that_comes_with_the_deadline_is_taken_and_one_with_the_close_passed_on() {
+    let (pool, links) = pool(1);
+    let (waiter, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let only = pool.acquire(&links, &other).unwrap();
+    let late = || {
+        pool.release(&links, &other, only);
+        None
+    };
+    assert_eq!(wait(&pool, &links, &waiter, late, || false), Ok(only));
+    let closing = || {
+        pool.release(&links, &other, only);
+        true
+    };
+    assert_eq!(wait(&pool, &links, &waiter, || None, closing), Err(WaitError::Closed));
+    assert_eq!((pool.free(), pool.acquire(&links, &other)), (1, Some(only)));
+}
+
+#[test]
 fn a_wait_that_runs_out_of_patience_is_timed_out() {
     let (pool, links) = pool(1);
     let id = pool.open_account().unwrap();
