@@ -5,9 +5,12 @@ use super::*;
 use crate::chain::{Chain, LinkArray, Links};
 use crate::limits::ACCOUNTS_MAX;
 use crate::rng::Rng;
+use crate::sync::chaos::set_hook;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 const PARK: Duration = Duration::from_millis(5);
@@ -181,6 +184,27 @@ fn a_credit_that_comes_with_the_deadline_is_taken_and_one_with_the_close_passed_
     };
     assert_eq!(wait(&pool, &links, &waiter, || None, closing), Err(WaitError::Closed));
     assert_eq!((pool.free(), pool.acquire(&links, &other)), (1, Some(only)));
+}
+
+#[test]
+fn who_joins_while_a_credit_is_on_its_way_to_the_stack_is_served() {
+    let (pool, links) = pool(1);
+    let id = pool.open_account().unwrap();
+    let only = pool.acquire(&links, &id).unwrap();
+    let world = Rc::new((pool, links, id, Waiting::new()));
+    let look = |(pool, links, id, waiting): &(CreditPool, LinkArray, AccountId, Waiting)| {
+        waiting.poll(links, &[(pool, id)], Waker::noop(), || false)
+    };
+    let joining = Rc::clone(&world);
+    set_hook(Some(Box::new(move |point| {
+        if point == "credit.push" {
+            assert_eq!(look(&joining), Poll::Pending);
+        }
+    })));
+    let (pool, links, ..) = &*world;
+    pool.release_unowned(links, Chain::one(only));
+    set_hook(None);
+    assert_eq!(look(&world), Poll::Ready(Ok(only)));
 }
 
 #[test]
