@@ -1,6 +1,7 @@
 //! Which worker looks after which partitions first.
 
 use super::ready::WORD;
+use crate::rng::Rng;
 
 /// The member that is at home in `partition`: the one with the highest score, where every pair of partition and member has a score of its own (rendezvous
 /// hashing, Thaler and Ravishankar 1998). `None` if there are no members.
@@ -17,12 +18,8 @@ pub fn home(partition: usize, members: &[u32]) -> Option<u32> {
     members.iter().copied().max_by_key(|&member| (score(partition as u64, u64::from(member)), member))
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
 fn score(partition: u64, member: u64) -> u64 {
-    let mut x = (member << 32 | partition).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ x >> 31
+    Rng::new(member << 32 | partition).next_u64()
 }
 
 /// A worker's or consumer's place among those who take from the partitions. Private to it.
