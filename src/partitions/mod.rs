@@ -73,7 +73,8 @@
 //!
 //! # How it is checked
 //!
-//! `loom-tests/partitions.rs` (each model has a failing twin, by [`Rules`]), `proptests/partitions.rs` (a queue on the manual clock against a naive model),
+//! `partitions/tests.rs` (one thread, against a list per partition), `loom-tests/partitions.rs` (each model has a failing twin, by [`Rules`]),
+//! `proptests/partitions.rs` (a queue on the manual clock against a naive model),
 //! `src/face/tests/partitions.rs` (behaviour, and real threads).
 
 mod homes;
@@ -83,6 +84,8 @@ mod partitions;
 mod place;
 mod ready;
 mod rules;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use homes::{Seat, home};
 pub use partitions::{Next, Partitions, Skew};

@@ -278,6 +278,13 @@ impl<R: Rules> Partitions<R> {
         head
     }
 
+    /// The partitions that are said to be ready for `lane`.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn said(&self, lane: usize) -> Vec<usize> {
+        let ready = &self.ready[lane];
+        (0..ready.words()).flat_map(|word| ones(ready.bits(word)).map(move |bit| word * WORD + bit)).collect()
+    }
+
     // ---- on ----
 
     /// A job whose place this was, and which had been taken, has ended, or goes its way without its key. True if the caller has to wake somebody.
