@@ -7,6 +7,7 @@ mod completions;
 mod credit;
 mod dedupe;
 mod histogram;
+mod keys;
 mod lanes;
 mod letters;
 mod mux;
