@@ -166,3 +166,14 @@ impl Shard {
         freed
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_has_room_for_six_deviations_more_than_its_part_and_for_no_more_than_all() {
+        assert!(Shard::new(6_400, 64).entries.capacity() >= 100 + 6 * 10 + 16);
+        assert!(Shard::new(5, 64).entries.capacity() < 10);
+    }
+}

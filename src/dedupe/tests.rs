@@ -1,14 +1,17 @@
-//! Lines that are full.
+//! Lines that are full, and windows that end.
 
 use super::line::Lines;
 use super::rules::Sound;
 use super::shard::{Entry, Shard};
-use super::{Denied, Table};
+use super::{Denied, Name, Names, Place, Table};
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::key::Key;
+use std::time::Duration;
 
 const NOW: Timestamp = Timestamp::ZERO;
+/// When a window of ten that begins now has ended.
+const LATER: Timestamp = Timestamp::from_nanos(10);
 
 /// A key of the first line. All of them have the same tag.
 fn key(number: u64) -> Key {
@@ -76,4 +79,93 @@ fn a_full_table_has_lines_with_lists_and_a_look_at_others_takes_no_lock() {
     }
     assert!(table.is_empty());
     assert!(!keys.iter().any(|key| table.may_have(*key)));
+}
+
+/// A table whose keys are taken for a window of ten, with these taken now.
+fn with_window(keys: std::ops::Range<u64>) -> Table {
+    let table = Table::new(1_000, Some(Duration::from_nanos(10)));
+    keys.for_each(|number| assert!(table.claim(key(number), JobId(number), NOW).is_ok()));
+    table
+}
+
+#[test]
+fn a_claim_clears_away_two_windows_that_have_ended_and_a_sweep_a_bounded_number() {
+    let table = with_window(0..300);
+    assert!(table.claim(key(300), JobId(300), LATER).is_ok());
+    assert_eq!((table.len(), table.bound()), (299, 1_000));
+    table.sweep(Timestamp::from_nanos(9));
+    assert_eq!(table.len(), 299);
+    table.sweep(LATER);
+    assert_eq!(table.len(), 43);
+    table.sweep(LATER);
+    assert_eq!((table.len(), table.holder(key(300), LATER)), (1, Some(JobId(300))));
+}
+
+#[test]
+fn a_key_that_was_forgotten_leaves_nothing_to_clear_away() {
+    let table = with_window(0..4);
+    for number in [1, 0, 2] {
+        table.forget(key(number), JobId(number));
+    }
+    assert!(table.claim(key(4), JobId(4), LATER).is_ok());
+    assert_eq!(table.len(), 1, "the windows of the others would have come first");
+}
+
+#[test]
+fn a_window_lasts_until_its_end_and_a_claim_after_it_begins_another() {
+    let table = with_window(0..1);
+    let (last, next) = (Timestamp::from_nanos(9), Timestamp::from_nanos(20));
+    assert_eq!((table.holder(key(0), last), table.holder(key(0), LATER)), (Some(JobId(0)), None));
+    assert_eq!(table.claim(key(0), JobId(1), last), Err(Denied::Taken(JobId(0))));
+    assert!(table.claim(key(0), JobId(1), LATER).is_ok());
+    assert_eq!((table.holder(key(0), LATER), table.holder(key(0), next), table.len()), (Some(JobId(1)), None, 1));
+}
+
+#[test]
+fn what_is_refused_last_is_not_claimed() {
+    let table = with_window(0..1);
+    let refused = |number, now| table.claim_with(key(number), JobId(9), now, |_| "denied", || Err("more")).unwrap_err();
+    assert_eq!((refused(0, NOW), refused(1, NOW), table.len()), ("denied", "more", 1));
+    assert_eq!((table.holder(key(0), NOW), table.holder(key(1), NOW)), (Some(JobId(0)), None));
+    // an entry whose window has ended, and which two others keep from being cleared away
+    let table = with_window(0..3);
+    assert_eq!(table.claim_with(key(2), JobId(9), LATER, |_| "denied", || Err("more")), Err("more"));
+    assert_eq!((table.holder(key(2), LATER), table.holder(key(2), NOW), table.len()), (None, Some(JobId(2)), 1));
+    assert_eq!(table.claim_with(key(2), JobId(9), LATER, |_| "denied", || Ok(())).map(drop), Ok(()));
+}
+
+#[test]
+fn a_key_leads_to_the_slot_of_the_job_that_has_it() {
+    let table = with_window(0..3);
+    assert_eq!((table.place(key(0)), table.place(key(9))), (None, None));
+    table.keep_place(key(2), JobId(7), 5);
+    assert_eq!(table.place(key(2)), None, "another job has it");
+    table.keep_place(key(2), JobId(2), 5);
+    assert_eq!(table.place(key(2)), Some((JobId(2), 5)));
+    assert!(table.claim(key(2), JobId(9), LATER).is_ok());
+    assert_eq!(table.place(key(2)), None, "that was the last one's");
+}
+
+#[test]
+fn a_place_is_good_for_its_own_key_and_job_only() {
+    let table = Table::new(8, None);
+    let place = table.claim(key(0), JobId(0), NOW).unwrap();
+    let name = Name { key: key(0), job: JobId(0), place };
+    table.forget_at(Name { key: key(1), ..name });
+    table.forget_at(Name { job: JobId(1), ..name });
+    table.forget_at(Name { place: Place(5), ..name });
+    assert_eq!(table.holder(key(0), NOW), Some(JobId(0)));
+    table.forget_at(name);
+    assert!(table.is_empty());
+    assert!(table.claim(key(0), JobId(0), NOW).is_ok() && !table.is_empty());
+    table.forget_at(Name::unclaimed(key(0), JobId(0)));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_name_comes_back() {
+    let names = Names::new(2);
+    let name = Name { key: Key::from_halves((1, 2)), job: JobId(3), place: Place(4) };
+    names.set(1, name);
+    assert_eq!((names.get(1), names.get(0).key, Name::unclaimed(name.key, name.job).place), (name, Key::NONE, Place::NOWHERE));
 }
