@@ -1,6 +1,6 @@
 //! Lines that are full, and windows that end.
 
-use super::line::Lines;
+use super::line::{Hook, Lines};
 use super::rules::Sound;
 use super::shard::{Entry, Shard};
 use super::{Denied, Name, Names, Place, Table};
@@ -43,6 +43,15 @@ fn entries_that_find_no_word_are_found_and_leave_in_any_order() {
             assert_eq!(home.may_have(), !left.is_empty());
         }
     }
+}
+
+#[test]
+fn a_word_that_was_cleared_is_used_again() {
+    let lines = Lines::new(40, 1);
+    let home = lines.home(key(0));
+    assert_eq!([0, 1, 2].map(|index| home.hang(index)), [0, 1, 2].map(Hook::Word));
+    home.clear_word(1);
+    assert_eq!([3, 4].map(|index| home.hang(index)), [1, 3].map(Hook::Word));
 }
 
 #[test]
