@@ -277,6 +277,7 @@ fn ready(ready: impl IntoIterator<Item = usize>) -> (Partitions, LinkArray) {
 }
 
 fn enter(partitions: &Partitions, links: &LinkArray, at: usize) -> bool {
+    partitions.prefetch(key(7, at, 0), 0);
     partitions.enter(links, at as u32, key(7, at, 0), 0)
 }
 
