@@ -1,4 +1,7 @@
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
+
 use super::*;
+use std::time::Instant;
 
 fn seated(events: &EventCount) -> (Parker, Seat) {
     let parker = Parker::new();
@@ -38,7 +41,7 @@ fn a_batch_wakes_as_many_as_it_has_jobs_less_those_who_search() {
     let seats: Vec<_> = (0..6).map(|_| seated(&events)).collect();
     seats.iter().skip(1).for_each(|(_, seat)| events.announce(seat, false));
     assert!(events.try_search(1));
-    events.notify_many(3);
+    events.notify_pushed(3);
     assert_eq!(events.census(), (3, 3));
     events.notify_many(2);
     assert_eq!(events.census(), (3, 3));
@@ -97,8 +100,21 @@ fn a_stale_token_does_not_end_a_sleep() {
     let (parker, seat) = seated(&events);
     parker.unparker().unpark();
     events.announce(&seat, false);
-    assert_eq!(events.sleep(&seat, &parker, Some(Duration::from_millis(2))), Woken::TimedOut);
+    let (begun, timeout) = (Instant::now(), Duration::from_millis(2));
+    assert_eq!(events.sleep(&seat, &parker, Some(timeout)), Woken::TimedOut);
+    assert!(begun.elapsed() >= timeout);
     assert_eq!(events.census(), (0, 1));
+}
+
+#[test]
+fn a_seat_is_woken_by_what_was_set_last() {
+    let events = EventCount::new();
+    let (old, seat) = seated(&events);
+    let new = Parker::new();
+    events.wake_by(&seat, new.unparker());
+    events.announce(&seat, false);
+    events.notify_one();
+    assert_eq!([&old, &new].map(|parker| parker.park_timeout(Duration::ZERO)), [false, true]);
 }
 
 #[test]
@@ -126,12 +142,29 @@ fn everybody_wakes_at_the_end() {
 }
 
 #[test]
+fn what_changed_for_everybody_wakes_sleepers_only() {
+    let events = EventCount::new();
+    let seats: Vec<_> = (0..3).map(|_| seated(&events)).collect();
+    seats.iter().step_by(2).for_each(|(_, seat)| events.announce(seat, false));
+    assert!(events.try_search(1));
+    events.notify_all();
+    assert_eq!(events.census(), (0, 3));
+    assert!(seats.iter().map(|(parker, _)| parker.park_timeout(Duration::ZERO)).eq([true, false, true]));
+}
+
+#[test]
 fn a_watched_sleep_heals_a_lost_wake_up_and_tells() {
     let events = EventCount::new();
     let (parker, seat) = seated(&events);
-    let beat = Duration::from_millis(4);
+    let (begun, beat) = (Instant::now(), Duration::from_millis(4));
     events.announce(&seat, false);
-    assert_eq!(events.sleep_watched(&seat, &parker, beat, || true), Woken::TimedOut);
+    let mut looks = 0;
+    let slept = events.sleep_watched(&seat, &parker, beat, || {
+        looks += 1;
+        assert!(looks <= SUSPICIONS + 1 && begun.elapsed() >= beat, "the first look is a heartbeat later");
+        true
+    });
+    assert_eq!((slept, looks), (Woken::TimedOut, SUSPICIONS + 1));
     assert_eq!(events.census(), (0, 1));
 }
 
@@ -184,4 +217,5 @@ fn consumers_are_rung_for_one_by_one_and_none_is_counted() {
     events.found_work(|| true);
     assert_eq!(events.census(), (0, 0), "who leaves work behind wakes the next");
     assert_eq!(events.sleep(&seats[2].1, &seats[2].0, None), Woken::Signalled);
+    events.found_work(|| unreachable!("nobody sleeps"));
 }
