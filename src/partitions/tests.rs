@@ -1,7 +1,7 @@
 //! Partitions on one thread, against a list per partition.
 
 use super::ready::WORD;
-use super::{Next, Partitions, Role, Seat, Skew};
+use super::{Next, Partitions, Place, Role, Seat, Skew};
 use crate::chain::LinkArray;
 use crate::key::OrderKey;
 use crate::rng::Rng;
@@ -382,7 +382,10 @@ fn skew_is_what_the_fullest_has() {
 #[test]
 fn a_job_without_a_key_passes_nothing_on() {
     let (partitions, links) = ready([]);
-    partitions.set_place(0, super::Place::UNKEYED);
+    let place = Place::new(key(7, 5, 0), 0);
+    partitions.set_place(0, place);
+    assert_eq!(partitions.place(0), place);
+    partitions.set_place(0, Place::UNKEYED);
     partitions.set_apart(0);
     assert_eq!(partitions.place(0).role(), Role::Unkeyed);
     assert!(!partitions.leave(&links, partitions.place(0)));

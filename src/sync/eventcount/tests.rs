@@ -3,6 +3,9 @@
 use super::*;
 use std::time::Instant;
 
+/// A wake-up that has come is not waited for: nothing may hang.
+const LONG: Option<Duration> = Some(Duration::from_secs(5));
+
 fn seated(events: &EventCount) -> (Parker, Seat) {
     let parker = Parker::new();
     let seat = events.take_seat(parker.unparker()).unwrap();
@@ -28,7 +31,7 @@ fn a_notification_wakes_the_lowest_sleeper_and_counts_it_as_searching() {
     events.announce(&two, false);
     events.announce(&one, false);
     events.notify_one();
-    assert_eq!(events.sleep(&one, &parker_one, None), Woken::Signalled);
+    assert_eq!(events.sleep(&one, &parker_one, LONG), Woken::Signalled);
     assert!(events.is_asleep(&two));
     assert_eq!(events.census(), (1, 1));
     events.notify_one(); // one searches: nobody else is woken
@@ -126,9 +129,19 @@ fn a_targeted_wake_up_finds_its_sleeper_even_while_others_search() {
     events.announce(&high, false);
     assert!(events.try_search(1));
     assert!(events.notify_seat(high.index()));
-    assert_eq!(events.sleep(&high, &parker, None), Woken::Signalled);
+    assert_eq!(events.sleep(&high, &parker, LONG), Woken::Signalled);
     assert!(!events.notify_seat(high.index()), "it is awake");
     assert!(events.is_asleep(&low));
+}
+
+#[test]
+fn a_lone_sleeper_is_woken_by_its_number() {
+    let events = EventCount::new();
+    let (parker, seat) = seated(&events);
+    assert!(!events.notify_seat(seat.index()));
+    events.announce(&seat, false);
+    assert!(events.notify_seat(seat.index()));
+    assert_eq!((events.sleep(&seat, &parker, LONG), events.census()), (Woken::Signalled, (0, 1)));
 }
 
 #[test]
@@ -137,7 +150,7 @@ fn everybody_wakes_at_the_end() {
     let seats: Vec<_> = (0..SLEEPERS_MAX).map(|_| seated(&events)).collect();
     seats.iter().for_each(|(_, seat)| events.announce(seat, false));
     events.notify_all();
-    assert!(seats.iter().all(|(parker, seat)| events.sleep(seat, parker, None) == Woken::Signalled));
+    assert!(seats.iter().all(|(parker, seat)| events.sleep(seat, parker, LONG) == Woken::Signalled));
     assert_eq!(events.census(), (0, SLEEPERS_MAX as u32));
 }
 
@@ -216,6 +229,6 @@ fn consumers_are_rung_for_one_by_one_and_none_is_counted() {
     assert_eq!(events.census(), (1, 0));
     events.found_work(|| true);
     assert_eq!(events.census(), (0, 0), "who leaves work behind wakes the next");
-    assert_eq!(events.sleep(&seats[2].1, &seats[2].0, None), Woken::Signalled);
+    assert_eq!(events.sleep(&seats[2].1, &seats[2].0, LONG), Woken::Signalled);
     events.found_work(|| unreachable!("nobody sleeps"));
 }
