@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::task::{Poll, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 const PARK: Duration = Duration::from_millis(5);
@@ -184,6 +184,31 @@ fn a_credit_that_comes_with_the_deadline_is_taken_and_one_with_the_close_passed_
     };
     assert_eq!(wait(&pool, &links, &waiter, || None, closing), Err(WaitError::Closed));
     assert_eq!((pool.free(), pool.acquire(&links, &other)), (1, Some(only)));
+}
+
+/// How often a task was woken.
+#[derive(Default)]
+struct Rung(AtomicU32);
+
+impl Wake for Rung {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn the_newest_waker_of_a_task_is_woken_and_none_is_kept() {
+    let (pool, links) = pool(1);
+    let id = pool.open_account().unwrap();
+    let only = pool.acquire(&links, &id).unwrap();
+    let [old, new] = [(); 2].map(|()| Arc::new(Rung::default()));
+    let waiting = Waiting::new();
+    let poll = |rung: &Arc<Rung>| waiting.poll(&links, &[(&pool, &id)], &Waker::from(Arc::clone(rung)), || false);
+    assert_eq!([poll(&old), poll(&new), poll(&new)], [Poll::Pending; 3]);
+    pool.release_unowned(&links, Chain::one(only));
+    assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst), poll(&new)), (0, 1, Poll::Ready(Ok(only))));
+    waiting.leave(&links, [&pool].into_iter());
+    assert_eq!([old, new].map(|rung| Arc::strong_count(&rung)), [1, 1]);
 }
 
 #[test]
