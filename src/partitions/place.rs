@@ -136,15 +136,16 @@ mod tests {
 
     #[test]
     fn a_place_says_what_it_was_made_of() {
-        let key = OrderKey::of(b"order-42");
-        let place = Place::new(key, 7);
-        assert_eq!((place.role(), place.lane()), (Role::Keyed, 7));
-        let loose = place.with_role(Role::Loose);
-        assert_eq!((loose.role(), loose.lane(), loose.key()), (Role::Loose, 7, place.key()));
-        let again = Place::new(loose.order_key(), 0);
-        assert_eq!((again.key(), again.partition(10)), (place.key(), place.partition(10)));
-        assert_eq!(place.partition(0), 0);
-        assert!(place.partition(12) < 4096);
+        for key in [OrderKey::of(b"order-42"), OrderKey::from_high_bits(u64::MAX)] {
+            let place = Place::new(key, 7);
+            assert_eq!((place.role(), place.lane()), (Role::Keyed, 7));
+            let loose = place.with_role(Role::Loose);
+            assert_eq!((loose.role(), loose.lane(), loose.key()), (Role::Loose, 7, place.key()));
+            let again = Place::new(loose.order_key(), 0);
+            assert_eq!((again.key(), again.partition(10)), (place.key(), place.partition(10)));
+            assert_eq!(place.partition(0), 0);
+            assert!(place.partition(12) < 4096);
+        }
         assert_eq!(Place::new(OrderKey::NONE, 3).role(), Role::Unkeyed);
     }
 }

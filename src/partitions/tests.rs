@@ -300,6 +300,7 @@ fn ready_partitions_take_turns() {
     let first: Vec<usize> = (0..25).flat_map(|_| take(&partitions, &links, &mut seat, 4)).collect();
     assert_eq!(first, (0..100).collect::<Vec<_>>());
     first.into_iter().for_each(|at| assert!(enter(&partitions, &links, at)));
+    assert_eq!(take(&partitions, &links, &mut seat, 0), []);
     assert_eq!(take(&partitions, &links, &mut seat, 2), [100, 101]);
     assert_eq!(take(&partitions, &links, &mut seat, 128), (102..128).chain(0..100).collect::<Vec<_>>());
     assert_eq!(take(&partitions, &links, &mut seat, 128), []);
