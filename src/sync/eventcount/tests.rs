@@ -169,7 +169,7 @@ fn what_changed_for_everybody_wakes_sleepers_only() {
 fn a_watched_sleep_heals_a_lost_wake_up_and_tells() {
     let events = EventCount::new();
     let (parker, seat) = seated(&events);
-    let (begun, beat) = (Instant::now(), Duration::from_millis(4));
+    let (begun, beat) = (Instant::now(), Duration::from_millis(40));
     events.announce(&seat, false);
     let mut looks = 0;
     let slept = events.sleep_watched(&seat, &parker, beat, || {
@@ -209,6 +209,7 @@ fn a_watched_sleep_is_not_alarmed_by_work_that_somebody_searches_for_but_does_no
     let mut looks = 0;
     let slept = events.sleep_watched(&seat, &parker, Duration::from_millis(1), || {
         looks += 1;
+        assert!(looks <= 4);
         // no work for a moment: nobody is stopped
         looks != 2
     });
