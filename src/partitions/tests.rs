@@ -297,7 +297,7 @@ fn take(partitions: &Partitions, links: &LinkArray, seat: &mut Seat, count: usiz
 fn ready_partitions_take_turns() {
     let (partitions, links) = ready(0..128);
     let mut seat = partitions.join();
-    let first: Vec<usize> = (0..25).flat_map(|_| take(&partitions, &links, &mut seat, 4)).collect();
+    let first: Vec<usize> = (0..20).flat_map(|_| take(&partitions, &links, &mut seat, 5)).collect();
     assert_eq!(first, (0..100).collect::<Vec<_>>());
     first.into_iter().for_each(|at| assert!(enter(&partitions, &links, at)));
     assert_eq!(take(&partitions, &links, &mut seat, 0), []);
