@@ -6,7 +6,7 @@ use crate::support::{Bound, check, must_die, must_fail};
 use ringmill::chain::LinkArray;
 use ringmill::credit::{AccountId, CreditPool, Waiting};
 use ringmill::exchange::rules::{Rules, Sound};
-use ringmill::exchange::{Current, Slots, take_all};
+use ringmill::exchange::{Current, Held, Slots};
 use ringmill::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use ringmill::sync::{Arc, thread};
 use std::convert::Infallible;
@@ -109,7 +109,7 @@ impl Fan {
     /// Takes a slot of both, and gives them back.
     fn publish(&self) {
         let mut room = Vec::new();
-        let held = take_all(self, 2, &mut room).unwrap_or_else(|_| unreachable!("it waits for as long as it takes"));
+        let held = Held::of(self, &mut room).take_all(2).unwrap_or_else(|_| unreachable!("it waits for as long as it takes"));
         assert_eq!(held.len(), 2);
     }
 }

@@ -89,7 +89,7 @@
 //! | publish: at once, waiting, from a task, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_async`](Producer::publish_async), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
 //! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
 //! | routing by key, patterns, to everybody; bindings with lanes and predicates; an alternate | [`Exchange`], [`ExchangeConfig`], [`Binding`], [`RoutingKey`], [`BindingKey`] |
-//! | publishing through an exchange, to several queues or none, to some, by a resolved key | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`] |
+//! | publishing through an exchange, to several queues or none, to some, by a resolved key, from a task | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`], [`PublishRouted`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
 //! | one job per key: while it is live, in a window of time, or the last of those in it | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |

@@ -20,7 +20,7 @@
 //! 3. Targets are sorted by name and each is in a table once. That is the order in which a fan-out takes slots.
 //!
 //! # A fan-out takes all its slots or none
-//! [`take_all`] takes a slot of each queue, **in the order of the queues' names**, and only when it has all of them is a copy made. Without waiting, the first
+//! [`Held::take_all`] takes a slot of each queue, **in the order of the queues' names**, and only when it has all of them is a copy made. Without waiting, the first
 //! refusal gives everything back. A fan-out that may wait keeps what it has and waits at the queue that is full. It then has slots of queues whose names come
 //! before, and wants none of those: of all fan-outs that wait, the one that waits at the last name waits for nobody who waits, but for jobs to end. So there is
 //! no circle, whatever queues they share, in whatever exchanges. Names are unique in a runtime, which is what makes this one order for all.
@@ -35,7 +35,7 @@
 //! | [`Current::version`] | wait-free |
 //! | [`Current::load`], once after a swap | a lock, held for the copy of an `Arc` |
 //! | [`Current::edit`] | waits for other edits; compiles; the lock of `load` for one store |
-//! | [`take_all`] | as a publish to each queue |
+//! | [`Held::take_all`] | as a publish to each queue |
 
 mod counts;
 mod current;
@@ -48,5 +48,5 @@ mod table;
 pub use counts::{Block, Count, ExchangeCounts, ExchangeLedger};
 pub use current::Current;
 pub use kind::ExchangeKind;
-pub use slots::{Held, Slots, take_all};
+pub use slots::{Held, Slots};
 pub use table::{Binding, Finder, Row, Table, Target};

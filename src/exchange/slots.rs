@@ -30,10 +30,23 @@ pub struct Held<'a, S: Slots> {
 }
 
 impl<'a, S: Slots> Held<'a, S> {
-    /// None yet. `room` is memory to be used again.
-    pub fn none(source: &'a S, room: &'a mut Vec<(usize, u32)>) -> Self {
-        room.clear();
+    /// Those in `room`, which is memory to be used again: none, or what a task has taken so far.
+    pub fn of(source: &'a S, room: &'a mut Vec<(usize, u32)>) -> Self {
         Held { source, slots: room }
+    }
+
+    /// Takes what is missing to one slot of each of `count` queues, in their order: of all, or of none. Who waits keeps what it has: the order has to be the
+    /// same for everybody, see the [module's](super) essay.
+    ///
+    /// # Errors
+    /// The queue that had none, and why. Nothing is held then.
+    #[inline]
+    pub fn take_all(mut self, count: usize) -> Result<Self, (usize, S::Refusal)> {
+        for at in self.len()..count {
+            let slot = self.source.take(at).or_else(|refusal| self.source.wait(at, refusal)).map_err(|refusal| (at, refusal))?;
+            self.push(at, slot);
+        }
+        Ok(self)
     }
 
     /// Puts a slot of queue `at` with the others.
@@ -80,19 +93,4 @@ impl<S: Slots> Drop for Held<'_, S> {
             self.source.give_back(at, slot);
         }
     }
-}
-
-/// Takes one slot of each of `count` queues, in their order: of all, or of none. Who waits keeps what it has: the order has to be the same for everybody, see
-/// the [module's](super) essay.
-///
-/// # Errors
-/// The queue that had none, and why. Nothing is held then.
-#[inline]
-pub fn take_all<'a, S: Slots>(source: &'a S, count: usize, room: &'a mut Vec<(usize, u32)>) -> Result<Held<'a, S>, (usize, S::Refusal)> {
-    let mut held = Held::none(source, room);
-    for at in 0..count {
-        let slot = source.take(at).or_else(|refusal| source.wait(at, refusal)).map_err(|refusal| (at, refusal))?;
-        held.push(at, slot);
-    }
-    Ok(held)
 }

@@ -4,6 +4,7 @@ use super::exchange_publisher::ExchangePublisher;
 use super::handle::QueueHandle;
 use super::onward::{LetterMap, Wanted};
 use super::route::{Route, RouteNumbers};
+use super::routed::RouteRefusal;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::exchange::{self, Current, ExchangeCounts, ExchangeKind, ExchangeLedger, Table, Target};
@@ -229,6 +230,11 @@ impl<T: Payload> Exchange<T> {
     /// The exchange's name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Why a job came back that nobody wants.
+    pub(super) fn unroutable(&self) -> RouteRefusal {
+        RouteRefusal::Unroutable { exchange: self.name().to_owned() }
     }
 
     /// How it reads binding keys.

@@ -1,18 +1,17 @@
 //! Publishing through an exchange.
 
 use super::destination::{Address, Destination};
-use super::exchange::{Exchange, QueueTable};
-use super::fan_out::{Fan, Several, Wait, refusal_of};
-use super::handle::QueueHandle;
+use super::exchange::Exchange;
+use super::fan_out::{Fan, Several, Wait};
 use super::producer::Producer;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
-use super::ways::Ways;
+use super::ways::{Ways, refusal_of};
 use crate::config::validate_payload;
-use crate::error::{PublishError, Refusal};
+use crate::error::PublishError;
 use crate::exchange::{Block, Count};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::queue::When;
+use crate::queue::{Watch, When};
 use crate::routing::{Hop, KeyError};
 use std::fmt;
 use std::sync::Arc;
@@ -62,26 +61,19 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ExchangePublisher<T: Payload> {
-    exchange: Exchange<T>,
-    ways: Ways<T>,
-    /// Per target of the table: its producer, once something was published there.
-    pub(super) producers: Vec<Option<Producer<T>>>,
-    /// How many of them are missing.
-    missing: usize,
-    fan: Fan<T>,
-    counts: Arc<Block>,
-    alternate: Option<Box<ExchangePublisher<T>>>,
+    pub(super) exchange: Exchange<T>,
+    pub(super) ways: Ways<T>,
+    pub(super) fan: Fan<T>,
+    pub(super) counts: Arc<Block>,
+    pub(super) alternate: Option<Box<ExchangePublisher<T>>>,
 }
 
 impl<T: Payload> ExchangePublisher<T> {
     pub(super) fn open(exchange: &Exchange<T>) -> Self {
         let inner = &exchange.inner;
-        let ways = Ways::new(inner);
         ExchangePublisher {
             exchange: exchange.clone(),
-            producers: ways.table().targets().iter().map(|_| None).collect(),
-            missing: ways.table().targets().len(),
-            ways,
+            ways: Ways::new(inner),
             fan: Fan::new(Arc::clone(&inner.clock)),
             counts: inner.ledger.open(),
             alternate: inner.alternate.as_ref().map(|alternate| Box::new(Self::open(alternate))),
@@ -186,7 +178,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// ```
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`] in a handler of the same runtime that would have to wait.
+    /// As [`publish`](Self::publish); [`Refusal::WouldDeadlock`](crate::Refusal::WouldDeadlock) in a handler of the same runtime that would have to wait.
     pub fn publish_timeout<'k>(
         &mut self,
         to: impl Destination<'k>,
@@ -222,11 +214,9 @@ impl<T: Payload> ExchangePublisher<T> {
         several: impl Several<T, R>,
     ) -> Result<R, RouteError<T>> {
         if let Ok(Address::Route(route)) = &to
-            && self.ways.are_current(&self.exchange.inner)
-            && let Some(hop) = self.ways.straight(route, &self.exchange.inner)
-            && let Some(producer) = &self.producers[hop.target as usize]
+            && let Some((hop, producer)) = self.ways.straight(route, &self.exchange.inner)
         {
-            return R::of_one(producer, hop, &Address::Route(route), job, wait, &self.counts);
+            return deliver(producer, hop, &Address::Route(route), job, wait, &self.counts);
         }
         self.send_far(to, job, wait, several)
     }
@@ -240,43 +230,18 @@ impl<T: Payload> ExchangePublisher<T> {
         wait: Wait,
         several: impl Several<T, R>,
     ) -> Result<R, RouteError<T>> {
-        let inner = &*self.exchange.inner;
-        if !self.ways.are_current(inner) {
-            let before = self.ways.renew(inner);
-            let kept = |queue: &QueueHandle<T>| before.target(queue.name()).and_then(|at| self.producers[at].take());
-            self.producers = self.ways.table().targets().iter().map(kept).collect();
-            self.missing = self.producers.iter().filter(|producer| producer.is_none()).count();
-        }
         let to = match &to {
             Ok(to) => to,
-            Err(error) => return Err(refuse(Count::BadKeys, job, RouteRefusal::BadKey(error.clone()), &self.counts)),
+            Err(error) => return Err(refuse(job, RouteRefusal::BadKey(error.clone()), &self.counts)),
         };
-        let (hops, table) = match self.ways.find(to, &job.payload, inner) {
-            Ok(([], _)) => return self.send_on(to, job, wait, several),
-            Ok(way) => way,
-            Err(message) => return Err(refuse(Count::Refused, job, RouteRefusal::PredicatePanicked { message }, &self.counts)),
-        };
-        if self.missing > 0
-            && let Err(refusal) = open(hops, table, &mut self.producers, &mut self.missing)
-        {
-            return Err(refuse(Count::Refused, job, refusal, &self.counts));
-        }
-        match hops {
-            [hop] => {
-                let producer = self.producers[hop.target as usize].as_ref().expect("it was opened");
-                R::of_one(producer, *hop, to, job, wait, &self.counts)
+        match self.ways.find(to, &job.payload, &self.exchange.inner) {
+            Ok(([], _)) => self.send_on(to, job, wait, several),
+            Ok(([hop], producers)) => deliver(of(hop, producers), *hop, to, job, wait, &self.counts),
+            Ok((hops, producers)) => {
+                hops.iter().for_each(|hop| note_key(of(hop, producers), to));
+                all_counted(several(&mut self.fan, producers, hops, job, wait), &self.counts)
             }
-            hops => match several(&mut self.fan, label(&self.producers, hops, to), hops, job, wait) {
-                Ok(taken) => {
-                    self.counts.add(Count::Routed, 1);
-                    self.counts.add(Count::ExtraCopies, taken.copies() as u64 - 1);
-                    if taken.missed() > 0 {
-                        self.counts.add(Count::Missed, taken.missed() as u64);
-                    }
-                    Ok(taken)
-                }
-                Err((job, refusal)) => Err(refuse(Count::Refused, job, refusal, &self.counts)),
-            },
+            Err(refusal) => Err(refuse(job, refusal, &self.counts)),
         }
     }
 
@@ -288,21 +253,21 @@ impl<T: Payload> ExchangePublisher<T> {
                 self.counts.add(Count::ToAlternate, 1);
                 alternate.send_far(Ok(*to), job, wait, several)
             }
-            None => {
-                let exchange = self.exchange.name().to_owned();
-                Err(refuse(Count::Unroutable, job, RouteRefusal::Unroutable { exchange }, &self.counts))
-            }
+            None => Err(refuse(job, self.exchange.unroutable(), &self.counts)),
         }
     }
 }
 
 /// What its publisher has of a job that was taken.
-pub(super) trait Taken<T: Payload>: Sized {
-    /// Of a job that goes to one queue: publishes it.
-    ///
-    /// # Errors
-    /// The job, and why the queue refused it.
-    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>>;
+#[doc(hidden)]
+pub trait Taken<T: Payload>: Sized {
+    /// Where the end of a job that goes to one queue is noted, if somebody waits for it.
+    #[inline(always)]
+    fn watch() -> Option<Watch> {
+        None
+    }
+    /// Of a job that one queue took.
+    fn of_one(producer: &Producer<T>, watch: Option<Watch>, job: JobId) -> Self;
     /// How many queues have a copy: 1 or more.
     fn copies(&self) -> usize;
     /// How many refused one.
@@ -313,8 +278,8 @@ pub(super) trait Taken<T: Payload>: Sized {
 
 impl<T: Payload> Taken<T> for Routed {
     #[inline(always)]
-    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
-        deliver(producer, hop, to, job, wait, counts)
+    fn of_one(_: &Producer<T>, _: Option<Watch>, job: JobId) -> Self {
+        Routed { copies: 1, job: Some(job) }
     }
 
     fn copies(&self) -> usize {
@@ -323,9 +288,8 @@ impl<T: Payload> Taken<T> for Routed {
 }
 
 impl<T: Payload> Taken<T> for Partial {
-    #[inline(always)]
-    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
-        deliver(producer, hop, to, job, wait, counts).map(|routed| Partial { copies: routed.copies, missed: Vec::new() })
+    fn of_one(_: &Producer<T>, _: Option<Watch>, _: JobId) -> Self {
+        Partial { copies: 1, missed: Vec::new() }
     }
 
     fn copies(&self) -> usize {
@@ -337,25 +301,26 @@ impl<T: Payload> Taken<T> for Partial {
     }
 }
 
-/// To one queue: straight into a slot, if there is one at hand.
+/// To one queue: straight into a slot, if there is one at hand and nobody waits for the job's end.
 #[inline(always)]
-fn deliver<T: Payload>(
+fn deliver<T: Payload, R: Taken<T>>(
     producer: &Producer<T>,
     hop: Hop,
     to: &Address<'_>,
     job: Job<T>,
     wait: Wait,
     counts: &Block,
-) -> Result<Routed, RouteError<T>> {
-    let (queue, lane) = (&producer.handle.queue, usize::from(hop.lane));
-    if validate_payload(&job.payload).is_ok()
+) -> Result<R, RouteError<T>> {
+    let (queue, lane, watch) = (&producer.handle.queue, usize::from(hop.lane), R::watch());
+    if watch.is_none()
+        && validate_payload(&job.payload).is_ok()
         && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
     {
         let result = queue.publish_into(&producer.publisher, slot, job.lane(lane), producer.handle.clock.stamp());
         return match result {
             Ok(id) => {
                 counts.add(Count::Routed, 1);
-                Ok(Routed { copies: 1, job: Some(id) })
+                Ok(R::of_one(producer, None, id))
             }
             Err(error) => {
                 producer.publisher.count_refusal(error.refusal());
@@ -363,12 +328,13 @@ fn deliver<T: Payload>(
             }
         };
     }
-    deliver_or_refuse(producer, to, job.lane(lane), When::Now, wait, counts).map(|id| Routed { copies: 1, job: Some(id) })
+    let when = watch.as_ref().map_or(When::Now, When::Watched);
+    deliver_or_refuse(producer, to, job.lane(lane), when, wait, counts).map(|id| R::of_one(producer, watch, id))
 }
 
 /// To one queue: as its own producer does, which may wait, make room, or say why not.
 #[cold]
-pub(super) fn deliver_or_refuse<T: Payload>(
+fn deliver_or_refuse<T: Payload>(
     producer: &Producer<T>,
     to: &Address<'_>,
     job: Job<T>,
@@ -382,6 +348,16 @@ pub(super) fn deliver_or_refuse<T: Payload>(
         Wait::Never => producer.try_publish_as(job, when),
         Wait::AtMost(timeout) => producer.publish_within(job, when, timeout),
     };
+    counted(result, producer, counts)
+}
+
+/// Counts what came of a job for one queue.
+#[inline]
+pub(super) fn counted<T: Payload>(
+    result: Result<JobId, PublishError<T>>,
+    producer: &Producer<T>,
+    counts: &Block,
+) -> Result<JobId, RouteError<T>> {
     match result {
         Ok(id) => {
             counts.add(Count::Routed, 1);
@@ -394,45 +370,47 @@ pub(super) fn deliver_or_refuse<T: Payload>(
 #[cold]
 fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
-    refuse(Count::Refused, error.into_job(), refusal, counts)
+    refuse(error.into_job(), refusal, counts)
 }
 
 /// Tells a producer by which key the next job comes, if its queue keeps that.
 #[inline]
-fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
     if producer.handle.queue.keeps_routing_keys() {
         producer.publisher.set_routing_key(to.key().as_str());
     }
 }
 
-/// Tells the producers of a fan-out.
+/// The producer of a hop.
 #[inline]
-fn label<'p, T: Payload>(producers: &'p [Option<Producer<T>>], hops: &[Hop], to: &Address<'_>) -> &'p [Option<Producer<T>>] {
-    hops.iter().filter_map(|hop| producers[hop.target as usize].as_ref()).for_each(|producer| note_key(producer, to));
-    producers
+pub(super) fn of<'p, T: Payload>(hop: &Hop, producers: &'p [Option<Producer<T>>]) -> &'p Producer<T> {
+    producers[hop.target as usize].as_ref().expect("it was opened")
 }
 
-/// Opens the producers that a job needs and that are missing.
-#[inline(never)]
-fn open<T: Payload>(
-    hops: &[Hop],
-    table: &QueueTable<T>,
-    producers: &mut [Option<Producer<T>>],
-    missing: &mut usize,
-) -> Result<(), RouteRefusal> {
-    for target in hops.iter().map(|hop| hop.target as usize) {
-        if producers[target].is_none() {
-            let queue = &table.targets()[target];
-            producers[target] = Some(queue.producer().map_err(|_| refusal_of(queue, Refusal::TooManyHandles))?);
-            *missing -= 1;
+/// Counts what came of a job for several queues.
+#[inline]
+pub(super) fn all_counted<T: Payload, R: Taken<T>>(result: Result<R, (Job<T>, RouteRefusal)>, counts: &Block) -> Result<R, RouteError<T>> {
+    match result {
+        Ok(taken) => {
+            counts.add(Count::Routed, 1);
+            counts.add(Count::ExtraCopies, taken.copies() as u64 - 1);
+            if taken.missed() > 0 {
+                counts.add(Count::Missed, taken.missed() as u64);
+            }
+            Ok(taken)
         }
+        Err((job, refusal)) => Err(refuse(job, refusal, counts)),
     }
-    Ok(())
 }
 
 /// Counts a job that comes back.
 #[cold]
-fn refuse<T>(count: Count, job: Job<T>, refusal: RouteRefusal, counts: &Block) -> RouteError<T> {
+pub(super) fn refuse<T>(job: Job<T>, refusal: RouteRefusal, counts: &Block) -> RouteError<T> {
+    let count = match refusal {
+        RouteRefusal::BadKey(_) => Count::BadKeys,
+        RouteRefusal::Unroutable { .. } => Count::Unroutable,
+        RouteRefusal::Queue { .. } | RouteRefusal::Several { .. } | RouteRefusal::PredicatePanicked { .. } => Count::Refused,
+    };
     counts.add(count, 1);
     RouteError::new(job, refusal)
 }

@@ -1,12 +1,12 @@
 //! A job that goes to several queues: slots of all of them first, then a copy into each.
 
-use super::handle::QueueHandle;
 use super::producer::Producer;
 use super::routed::{Partial, RouteRefusal, Routed};
+use super::ways::{Way, refusal_of};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
-use crate::exchange::{Held, Slots, take_all};
+use crate::exchange::{Held, Slots};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
@@ -14,6 +14,7 @@ use crate::queue::{Watch, When};
 use crate::routing::Hop;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// How long a publish waits for room.
@@ -41,7 +42,8 @@ impl<T: Payload, R, F> Several<T, R> for F where
 /// Memory that is used again for each job.
 pub(super) struct Fan<T> {
     clock: Arc<dyn Clock>,
-    slots: Vec<(usize, u32)>,
+    /// Empty between publishes; or what the task holds whose copies go in next.
+    pub(super) slots: Vec<(usize, u32)>,
     payloads: Payloads<T>,
 }
 
@@ -91,6 +93,31 @@ impl<T: Payload> Fan<T> {
     }
 }
 
+impl<T: Payload> Fan<T> {
+    /// One look of a task: takes slots of the queues that follow on those in `slots`, and `waits` in the line of the first that has none.
+    pub(super) fn poll_slots(
+        &self,
+        (hops, producers): Way<'_, T>,
+        job: &Job<T>,
+        slots: &mut Vec<(usize, u32)>,
+        waits: &mut bool,
+        waker: &Waker,
+    ) -> Poll<Result<(), RouteRefusal>> {
+        let queues = Queues::new(producers, hops, Wait::Never, &*self.clock, job.key);
+        if let Err((at, refusal)) = queues.check(job) {
+            return Poll::Ready(Err(queues.refusal(at, refusal)));
+        }
+        for at in slots.len()..hops.len() {
+            match queues.poll(at, waits, waker) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(slot)) => slots.push((at, slot)),
+                Poll::Ready(Err(refusal)) => return Poll::Ready(Err(queues.refusal(at, refusal))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: Payload + Clone> Fan<T> {
     /// A copy into every queue, or none anywhere.
     #[inline]
@@ -126,10 +153,8 @@ impl<T: Payload + Clone> Fan<T> {
         notes: &mut impl Notes<T>,
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
         let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
-        if let Err((at, refusal)) = queues.check(&job) {
-            return Err((job, queues.refusal(at, refusal)));
-        }
-        match take_all(&queues, hops.len(), &mut self.slots) {
+        let held = Held::of(&queues, &mut self.slots);
+        match queues.check(&job).and_then(|()| held.take_all(hops.len())) {
             Ok(held) => queues.publish(held, &mut self.payloads, job, None, notes),
             Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
         }
@@ -148,7 +173,7 @@ impl<T: Payload + Clone> Fan<T> {
         if let Err((at, refusal)) = queues.check(&job) {
             return Err((job, queues.refusal(at, refusal)));
         }
-        let mut held = Held::none(&queues, &mut self.slots);
+        let mut held = Held::of(&queues, &mut self.slots);
         let mut missed = Vec::new();
         for at in 0..hops.len() {
             match queues.take(at) {
@@ -163,12 +188,6 @@ impl<T: Payload + Clone> Fan<T> {
         let copies = queues.publish(held, &mut self.payloads, job, Some(&mut missed), notes)?;
         Ok((copies, missed))
     }
-}
-
-/// A queue's refusal, with its name.
-#[cold]
-pub(super) fn refusal_of<T: Payload>(queue: &QueueHandle<T>, refusal: Refusal) -> RouteRefusal {
-    RouteRefusal::Queue { queue: Arc::clone(&queue.queue.settings.name), refusal }
 }
 
 /// A queue that took no copy, and why.
@@ -216,6 +235,21 @@ impl<'a, T: Payload> Queues<'a, T> {
         let Producer { handle, publisher } = self.producer(at);
         publisher.count_refusal(&refusal);
         (Arc::clone(&handle.queue.settings.name), refusal)
+    }
+
+    /// A slot of a queue for a task, which waits for it in the queue's line.
+    fn poll(&self, at: usize, waits: &mut bool, waker: &Waker) -> Poll<Result<u32, Refusal>> {
+        let Producer { handle, publisher } = self.producer(at);
+        if !*waits {
+            match self.take(at) {
+                Err(Refusal::Full { .. }) if handle.runtime.is_inside() => return Poll::Ready(Err(Refusal::WouldDeadlock)),
+                Err(Refusal::Full { .. }) => {}
+                taken => return Poll::Ready(taken),
+            }
+        }
+        let slot = handle.queue.poll_slot(publisher, self.lane(at), !*waits, waker);
+        *waits = slot.is_pending();
+        slot
     }
 
     /// The refusal of one queue, which counts it.

@@ -156,7 +156,7 @@ impl QueueSnapshot {
         self.counts.lingering_made.saturating_sub(self.counts.lingering_gone)
     }
 
-    /// Jobs that were accepted and have not ended: waiting, running, delayed or held.
+    /// Jobs that were accepted and have not ended: waiting, running, delayed or held. While slots are reserved, those too.
     pub fn held(&self) -> u64 {
         u64::from(self.capacity - self.free).saturating_sub(self.lingering())
     }

@@ -1,16 +1,15 @@
 //! Publishing through an exchange, with handles to the ends of the copies.
 
 use super::completion::Completion;
-use super::destination::{Address, Destination};
-use super::exchange_publisher::{ExchangePublisher, Taken, deliver_or_refuse};
+use super::destination::Destination;
+use super::exchange_publisher::{ExchangePublisher, Taken};
 use super::fan_out::{Fan, Missed, Notes, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal};
 use crate::error::Refusal;
-use crate::exchange::Block;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
-use crate::queue::{Watch, When};
+use crate::queue::Watch;
 use crate::request::Request;
 use crate::routing::Hop;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use std::time::Duration;
 /// - A handle is told of the end of its own copy, by its own queue. To wait for the job as a whole is to wait for each; to cancel it, to cancel each.
 #[derive(Debug)]
 pub struct WatchedExchange<'a, T: Payload> {
-    publisher: &'a mut ExchangePublisher<T>,
+    pub(super) publisher: &'a mut ExchangePublisher<T>,
 }
 
 /// A watched job was taken by queues that it was routed to.
@@ -91,7 +90,7 @@ impl<T: Request> WatchedExchange<'_, T> {
     /// # Errors
     /// As there.
     pub fn publish_one<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_none).map(One::into_inner)
+        self.publisher.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_none)
     }
 
     /// As [`ExchangePublisher::try_publish_one`].
@@ -103,7 +102,7 @@ impl<T: Request> WatchedExchange<'_, T> {
         to: impl Destination<'k>,
         job: impl Into<Job<T>>,
     ) -> Result<Completion<T::Answer>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::Never, Fan::publish_none).map(One::into_inner)
+        self.publisher.send(to.address(), job.into(), Wait::Never, Fan::publish_none)
     }
 }
 
@@ -168,20 +167,13 @@ impl<T: Request + Clone> WatchedExchange<'_, T> {
 
 // ---- the copies ----
 
-/// Of the one copy of a job.
-struct One<T: Request>(Completion<T::Answer>);
-
-impl<T: Request> One<T> {
-    fn into_inner(self) -> Completion<T::Answer> {
-        self.0
+impl<T: Request> Taken<T> for Completion<T::Answer> {
+    fn watch() -> Option<Watch> {
+        Some(Watch::new(None))
     }
-}
 
-impl<T: Request> Taken<T> for One<T> {
-    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
-        let (watch, job) = (Watch::new(None), job.lane(usize::from(hop.lane)));
-        let id = deliver_or_refuse(producer, to, job, When::Watched(&watch), wait, counts)?;
-        Ok(One(Completion::new(producer, &watch, id)))
+    fn of_one(producer: &Producer<T>, watch: Option<Watch>, job: JobId) -> Self {
+        Completion::new(producer, &watch.expect("each copy has one"), job)
     }
 
     fn copies(&self) -> usize {
@@ -190,9 +182,12 @@ impl<T: Request> Taken<T> for One<T> {
 }
 
 impl<T: Request> Taken<T> for WatchedCopies<T> {
-    fn of_one(producer: &Producer<T>, hop: Hop, to: &Address<'_>, job: Job<T>, wait: Wait, counts: &Block) -> Result<Self, RouteError<T>> {
-        let One(completion) = One::of_one(producer, hop, to, job, wait, counts)?;
-        Ok(WatchedCopies { completions: vec![(name_of(producer), completion)], missed: Vec::new() })
+    fn watch() -> Option<Watch> {
+        Some(Watch::new(None))
+    }
+
+    fn of_one(producer: &Producer<T>, watch: Option<Watch>, job: JobId) -> Self {
+        WatchedCopies { completions: vec![(name_of(producer), Completion::of_one(producer, watch, job))], missed: Vec::new() }
     }
 
     fn copies(&self) -> usize {
@@ -206,7 +201,7 @@ impl<T: Request> Taken<T> for WatchedCopies<T> {
 
 impl<T: Request + Clone> Fan<T> {
     /// As [`publish_all`](Self::publish_all), with a handle to each copy's end.
-    fn publish_all_watched(
+    pub(super) fn publish_all_watched(
         &mut self,
         producers: &[Option<Producer<T>>],
         hops: &[Hop],
@@ -241,8 +236,7 @@ impl<T: Request> Notes<T> for Handles<T> {
     }
 
     fn note(&mut self, producer: &Producer<T>, watch: Option<Watch>, job: JobId) {
-        let watch = watch.expect("each copy has one");
-        self.0.push((name_of(producer), Completion::new(producer, &watch, job)));
+        self.0.push((name_of(producer), Completion::of_one(producer, watch, job)));
     }
 }
 

@@ -1,8 +1,12 @@
-//! Where a publisher's jobs go: the bindings it saw last, and what its routes lead to by them.
+//! Where a publisher's jobs go: the bindings it saw last, what its routes lead to by them, and its producers.
 
 use super::destination::Address;
 use super::exchange::{ExchangeInner, Guard, QueueTable};
+use super::handle::QueueHandle;
+use super::producer::Producer;
 use super::route::Route;
+use super::routed::RouteRefusal;
+use crate::error::Refusal;
 use crate::exchange::{Finder, Row};
 use crate::job::Payload;
 use crate::routing::{Hop, RoutingKey};
@@ -14,10 +18,17 @@ pub(super) struct Ways<T: Payload> {
     /// The table it goes by, and its version.
     version: u64,
     table: Arc<QueueTable<T>>,
+    /// Per target of the table: its producer, once something was published there.
+    pub(super) producers: Vec<Option<Producer<T>>>,
+    /// How many of them are missing.
+    missing: usize,
     /// Per route: what it leads to by this table.
     rows: Vec<RouteRow>,
     finder: Finder,
 }
+
+/// Where a job goes: none, one or several hops, and the producers that they count in.
+pub(super) type Way<'a, T> = (&'a [Hop], &'a [Option<Producer<T>>]);
 
 /// What the route of this id leads to. Ids begin at 1.
 struct RouteRow {
@@ -39,61 +50,72 @@ impl RouteRow {
 impl<T: Payload> Ways<T> {
     pub(super) fn new(exchange: &ExchangeInner<T>) -> Self {
         let (version, table) = exchange.current.load();
-        Ways { version, table, rows: Vec::new(), finder: Finder::new() }
-    }
-
-    pub(super) fn table(&self) -> &QueueTable<T> {
-        &self.table
+        let (producers, missing) = (table.targets().iter().map(|_| None).collect(), table.targets().len());
+        Ways { version, table, producers, missing, rows: Vec::new(), finder: Finder::new() }
     }
 
     /// True when the bindings have not changed since.
     #[inline(always)]
-    pub(super) fn are_current(&self, exchange: &ExchangeInner<T>) -> bool {
+    fn are_current(&self, exchange: &ExchangeInner<T>) -> bool {
         exchange.current.version() == self.version
     }
 
-    /// Goes by the bindings that there are now. Returns the table that it went by.
+    /// Goes by the bindings that there are now, and keeps the producers of queues that are still bound.
     #[cold]
-    pub(super) fn renew(&mut self, exchange: &ExchangeInner<T>) -> Arc<QueueTable<T>> {
+    fn renew(&mut self, exchange: &ExchangeInner<T>) {
         let (version, table) = exchange.current.load();
         self.version = version;
         self.rows.clear();
-        std::mem::replace(&mut self.table, table)
+        let before = std::mem::replace(&mut self.table, table);
+        let mut kept = |queue: &QueueHandle<T>| before.target(queue.name()).and_then(|at| self.producers[at].take());
+        let producers: Vec<_> = self.table.targets().iter().map(&mut kept).collect();
+        self.missing = producers.iter().filter(|producer| producer.is_none()).count();
+        self.producers = producers;
     }
 
     /// Where a route leads that was resolved and leads to one queue whatever the job: an array look-up.
     #[inline(always)]
-    pub(super) fn straight(&self, route: &Route, exchange: &ExchangeInner<T>) -> Option<Hop> {
+    pub(super) fn straight(&self, route: &Route, exchange: &ExchangeInner<T>) -> Option<(Hop, &Producer<T>)> {
+        if !self.are_current(exchange) {
+            return None;
+        }
         let (place, id) = route.place(&exchange.routes)?;
         match self.rows.get(place) {
-            Some(RouteRow { id: of, row: Row::One(hop) }) if *of == id => Some(*hop),
+            Some(RouteRow { id: of, row: Row::One(hop) }) if *of == id => Some((*hop, self.producers[hop.target as usize].as_ref()?)),
             _ => None,
         }
     }
 
-    /// Where a job goes, and the table that says so.
+    /// Where a job goes by the bindings that there are now, and the producers, those of all these queues among them.
     ///
     /// # Errors
-    /// The message of a predicate's panic.
+    /// A predicate panicked, or a queue has no room for another producer.
     #[inline]
-    pub(super) fn find(&mut self, to: &Address<'_>, payload: &T, exchange: &ExchangeInner<T>) -> Result<(&[Hop], &QueueTable<T>), String> {
+    pub(super) fn find(&mut self, to: &Address<'_>, payload: &T, exchange: &ExchangeInner<T>) -> Result<Way<'_, T>, RouteRefusal> {
+        if !self.are_current(exchange) {
+            self.renew(exchange);
+        }
         let (key, place) = match to {
             Address::Key(key) => (*key, None),
             Address::Route(route) => (route.key(), route.place(&exchange.routes)),
         };
         let mut panicked = None;
         let admits = |guard: &Guard<T>| admits(guard, key, payload, &mut panicked);
-        let hops = match place {
+        let row = match place {
             Some((place, id)) => self.look_up(key, place, id, admits),
             None => {
                 self.table.find(key, &mut self.finder, admits);
                 None
             }
         };
-        match panicked {
-            Some(message) => Err(message),
-            None => Ok((hops.map_or(self.finder.hops(), |place| self.rows[place].hops()), &self.table)),
+        if let Some(message) = panicked {
+            return Err(RouteRefusal::PredicatePanicked { message });
         }
+        let hops = row.map_or(self.finder.hops(), |place| self.rows[place].hops());
+        if self.missing > 0 {
+            open(hops, &self.table, &mut self.producers, &mut self.missing)?;
+        }
+        Ok((hops, &self.producers))
     }
 
     /// The way of a route, which is resolved if it has not been by this table: its row, or `None` if it is in `finder`.
@@ -116,6 +138,30 @@ impl<T: Payload> Ways<T> {
         }
         self.rows[place] = RouteRow { id, row: self.table.row(key, &mut self.finder) };
     }
+}
+
+/// Opens the producers that a job needs and that are missing.
+#[inline(never)]
+fn open<T: Payload>(
+    hops: &[Hop],
+    table: &QueueTable<T>,
+    producers: &mut [Option<Producer<T>>],
+    missing: &mut usize,
+) -> Result<(), RouteRefusal> {
+    for target in hops.iter().map(|hop| hop.target as usize) {
+        if producers[target].is_none() {
+            let queue = &table.targets()[target];
+            producers[target] = Some(queue.producer().map_err(|_| refusal_of(queue, Refusal::TooManyHandles))?);
+            *missing -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// A queue's refusal, with its name.
+#[cold]
+pub(super) fn refusal_of<T: Payload>(queue: &QueueHandle<T>, refusal: Refusal) -> RouteRefusal {
+    RouteRefusal::Queue { queue: Arc::clone(&queue.queue.settings.name), refusal }
 }
 
 fn admits<T>(guard: &Guard<T>, key: RoutingKey<'_>, payload: &T, panicked: &mut Option<String>) -> bool {

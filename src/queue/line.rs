@@ -24,13 +24,13 @@ impl<T: Payload> Queue<T> {
         let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
             Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), Some(When::Now), clock.stamp()).map(Some),
-            Ok(()) => match self.credits.poll(&self.slab, &publisher.accounts, wanted.lane, first, waker, || self.is_closed()) {
+            Ok(()) => match self.poll_slot(publisher, wanted.lane, first, waker) {
                 Poll::Pending => {
                     *job = Some(wanted);
                     Ok(None)
                 }
                 Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, when, clock.stamp()).map(Some),
-                Poll::Ready(Err(_)) => Err(PublishError::new(wanted, Refusal::Closed)),
+                Poll::Ready(Err(refusal)) => Err(PublishError::new(wanted, refusal)),
             },
         };
         match published {
@@ -41,6 +41,15 @@ impl<T: Payload> Queue<T> {
                 Poll::Ready(Err(error))
             }
         }
+    }
+
+    /// One look of a task that waits for a slot for a job in `lane`; the `first` joins the line.
+    ///
+    /// # Errors
+    /// Closed.
+    pub fn poll_slot(&self, publisher: &Publisher, lane: usize, first: bool, waker: &Waker) -> Poll<Result<u32, Refusal>> {
+        // whoever has no deadline is only told when the queue closes
+        self.credits.poll(&self.slab, &publisher.accounts, lane, first, waker, || self.is_closed()).map_err(|_| Refusal::Closed)
     }
 
     /// A task does not wait any more: it leaves the line, and a slot that it was just given goes to the next.

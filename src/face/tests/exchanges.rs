@@ -7,20 +7,20 @@ use crate::{
 };
 
 /// Three pull queues of some capacity, with two lanes each, and an exchange, under the manual clock.
-struct Hub<T: Payload> {
+pub(super) struct Hub<T: Payload> {
     clock: Arc<ManualClock>,
-    runtime: Runtime,
-    queues: [QueueHandle<T>; 3],
-    exchange: Exchange<T>,
-    publisher: ExchangePublisher<T>,
+    pub(super) runtime: Runtime,
+    pub(super) queues: [QueueHandle<T>; 3],
+    pub(super) exchange: Exchange<T>,
+    pub(super) publisher: ExchangePublisher<T>,
 }
 
-fn two_lanes(name: &str, capacity: u64) -> QueueConfig {
+pub(super) fn two_lanes(name: &str, capacity: u64) -> QueueConfig {
     QueueConfig::new(name).capacity(capacity).lanes([LaneConfig::new("high"), LaneConfig::new("low")])
 }
 
 impl<T: Payload> Hub<T> {
-    fn new(kind: ExchangeKind, configs: [QueueConfig; 3]) -> Self {
+    pub(super) fn new(kind: ExchangeKind, configs: [QueueConfig; 3]) -> Self {
         let clock = Arc::new(ManualClock::new());
         let mut builder = Runtime::builder().manual(Arc::clone(&clock));
         let queues = configs.map(|config| builder.pull_queue(config).unwrap());
@@ -30,22 +30,22 @@ impl<T: Payload> Hub<T> {
         Hub { clock, runtime, queues, exchange, publisher }
     }
 
-    fn topic() -> Self {
+    pub(super) fn topic() -> Self {
         Self::new(ExchangeKind::Topic, ["a", "b", "c"].map(|name| two_lanes(name, 8)))
     }
 
     /// Of three queues, the second holds one job.
-    fn fanout_with_a_small_queue(small: QueueConfig) -> Self {
+    pub(super) fn fanout_with_a_small_queue(small: QueueConfig) -> Self {
         let hub = Self::new(ExchangeKind::Fanout, [two_lanes("a", 8), small, two_lanes("c", 8)]);
         hub.exchange.rebind(hub.queues.iter().map(Binding::all)).unwrap();
         hub
     }
 
-    fn depths(&self) -> [u32; 3] {
+    pub(super) fn depths(&self) -> [u32; 3] {
         [0, 1, 2].map(|at| self.queues[at].depth())
     }
 
-    fn payloads(&self, queue: usize) -> Vec<T>
+    pub(super) fn payloads(&self, queue: usize) -> Vec<T>
     where
         T: Clone,
     {
@@ -454,10 +454,10 @@ fn a_publisher_lets_go_of_queues_that_are_bound_no_more() {
     hub.exchange.rebind([Binding::new("k", &a), Binding::new("l", &b)]).unwrap();
     hub.publisher.publish("k", 1).unwrap();
     hub.publisher.publish("l", 1).unwrap();
-    assert_eq!(hub.publisher.producers.iter().flatten().count(), 2);
+    assert_eq!(hub.publisher.ways.producers.iter().flatten().count(), 2);
     hub.exchange.unbind("k", &a);
     hub.publisher.publish("l", 1).unwrap();
-    assert_eq!(hub.publisher.producers.iter().flatten().map(|producer| producer.queue().name()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(hub.publisher.ways.producers.iter().flatten().map(|producer| producer.queue().name()).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

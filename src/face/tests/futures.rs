@@ -9,17 +9,17 @@ use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Counts how often its task was woken, and unparks a thread.
-struct Bell {
+pub(super) struct Bell {
     rung: AtomicU32,
     thread: std::thread::Thread,
 }
 
 impl Bell {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Bell { rung: AtomicU32::new(0), thread: std::thread::current() })
     }
 
-    fn rung(&self) -> u32 {
+    pub(super) fn rung(&self) -> u32 {
         self.rung.load(SeqCst)
     }
 }
@@ -31,7 +31,7 @@ impl Wake for Bell {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Bell::new());
     let mut future = pin!(future);
     loop {
@@ -43,7 +43,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// One poll, by a task of its own.
-fn poll<F: Future + Unpin>(future: &mut F, bell: &Arc<Bell>) -> Poll<F::Output> {
+pub(super) fn poll<F: Future + Unpin>(future: &mut F, bell: &Arc<Bell>) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(bell))))
 }
 

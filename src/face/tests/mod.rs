@@ -15,6 +15,7 @@ mod misuse;
 mod onward;
 mod partitions;
 mod publishing;
+mod routed_futures;
 mod settling;
 mod shutdown;
 mod stopped;
