@@ -6,8 +6,8 @@ use crate::runtime::inside::RuntimeId;
 use crate::runtime::pool::{Pool, PoolShared};
 use crate::runtime::timer::Timer;
 use crate::runtime::worker::{BUDGET, Worker};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::{Mutex, late};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Crew {
             members.remove(at);
             return true;
         }
-        member.worker.step(budget)
+        late::outside(|| member.worker.step(budget))
     }
 
     /// True while one of them acts.
@@ -127,7 +127,7 @@ impl Crew {
                 Some((until, _)) if until > deadline => return false,
                 Some((until, at)) => {
                     self.clock.set(until.max(self.clock.now()));
-                    members[at].worker.step(0);
+                    late::outside(|| members[at].worker.step(0));
                 }
             }
         }

@@ -47,6 +47,7 @@ mod backend;
 pub mod chaos;
 mod contain;
 pub mod eventcount;
+pub mod late;
 pub mod latest;
 mod parker;
 mod prefetch;

@@ -1,6 +1,6 @@
 //! One thread or task waits, anyone may wake it.
 
-use super::{Arc, Condvar, Mutex, contain};
+use super::{Arc, Condvar, Mutex, late};
 use crate::limits::MODEL;
 use std::task::Waker;
 use std::time::Duration;
@@ -98,7 +98,7 @@ impl Unparker {
                     shared.arrived.notify_one();
                 }
             }
-            Sleeper::Task(waker) => drop(contain(|| waker.wake_by_ref())),
+            Sleeper::Task(waker) => late::wake(waker),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The back end for real machines.
 
+use crate::sync::late::Held;
 use std::time::Duration;
 
 pub use std::sync::Arc;
@@ -56,7 +57,12 @@ impl<T> UnsafeCell<T> {
 pub struct Mutex<T>(parking_lot::Mutex<T>);
 
 /// The guard of a [`Mutex`].
-pub type MutexGuard<'a, T> = parking_lot::MutexGuard<'a, T>;
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    // the lock is released before the thread counts as free of it
+    guard: parking_lot::MutexGuard<'a, T>,
+    _held: Held,
+}
 
 impl<T> Mutex<T> {
     /// A mutex around `value`.
@@ -67,7 +73,8 @@ impl<T> Mutex<T> {
     /// Locks, waiting for the holder.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock()
+        let held = Held::begin();
+        MutexGuard { guard: self.0.lock(), _held: held }
     }
 
     /// The value, by exclusive access.
@@ -78,6 +85,28 @@ impl<T> Mutex<T> {
     /// The value itself.
     pub fn into_inner(self) -> T {
         self.0.into_inner()
+    }
+}
+
+impl<T> std::ops::Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T: std::fmt::Display> std::fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -93,13 +122,13 @@ impl Condvar {
 
     /// Releases the guard, waits, locks again. May wake without cause.
     pub fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(&mut guard);
+        self.0.wait(&mut guard.guard);
         guard
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`; the flag says that it ran out.
     pub fn wait_timeout<'a, T>(&self, mut guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
-        let timed_out = self.0.wait_for(&mut guard, timeout).timed_out();
+        let timed_out = self.0.wait_for(&mut guard.guard, timeout).timed_out();
         (guard, timed_out)
     }
 
