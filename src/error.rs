@@ -196,6 +196,11 @@ impl<T> PublishError<T> {
         self.job.into_payload()
     }
 
+    /// The job.
+    pub(crate) fn job(&self) -> &Job<T> {
+        &self.job
+    }
+
     /// The whole job, back, to be published again.
     pub fn into_job(self) -> Job<T> {
         self.job

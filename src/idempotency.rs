@@ -115,8 +115,8 @@ impl<K: Hash + Eq + Clone, R> IdempotencyGuard<K, R> {
             None
         } else {
             let Some(oldest) = known.done.pop_front() else { return Err(TooManyInFlight { bound: self.bound }) };
-            let result = known.ids.remove(&oldest);
-            Some((oldest, result))
+            let entry = known.ids.remove_entry(&oldest);
+            Some((oldest, entry))
         };
         known.ids.insert(id.clone(), State::InFlight);
         drop(known);
@@ -140,7 +140,7 @@ impl<K: Hash + Eq + Clone, R> IdempotencyGuard<K, R> {
     pub fn forget(&self, id: &K) -> bool {
         let mut known = self.known.lock();
         let Some(State::Done(_)) = known.ids.get(id) else { return false };
-        let forgotten = (known.ids.remove(id), known.done.iter().position(|done| done == id).and_then(|at| known.done.remove(at)));
+        let forgotten = (known.ids.remove_entry(id), known.done.iter().position(|done| done == id).and_then(|at| known.done.remove(at)));
         drop(known);
         // user code
         drop(forgotten);
@@ -183,10 +183,17 @@ impl<K: Hash + Eq + Clone, R> Permit<'_, K, R> {
     /// It is done, and this came of it. Returned as those who ask later will see it.
     pub fn finish(mut self, result: R) -> Arc<R> {
         let result = Arc::new(result);
-        let Some(id) = self.id.take() else { return result };
-        let mut known = self.guard.known.lock();
-        known.done.push_back(id.clone());
-        known.ids.insert(id, State::Done(Arc::clone(&result)));
+        // user code: a panic finds the id still in the permit
+        let done = self.id.clone();
+        if let (Some(id), Some(done)) = (self.id.take(), done) {
+            let mut known = self.guard.known.lock();
+            known.done.push_back(done);
+            if let Some(state) = known.ids.get_mut(&id) {
+                *state = State::Done(Arc::clone(&result));
+            }
+            // and again, `id` being dropped
+            drop(known);
+        }
         result
     }
 }
@@ -289,5 +296,81 @@ mod tests {
         let refused = |bound| IdempotencyGuard::<u32, u32>::new(bound).unwrap_err().to_string();
         assert_eq!(refused(0), "idempotency guard: bound is 0, allowed is 1..=16777215");
         assert_eq!(refused(1 << 24), "idempotency guard: bound is 16777216, allowed is 1..=16777215");
+    }
+
+    /// Asks the guard something when it is dropped.
+    struct Brittle(u32, Option<std::sync::Arc<IdempotencyGuard<Brittle, u32>>>);
+
+    impl Clone for Brittle {
+        fn clone(&self) -> Self {
+            Brittle(self.0, self.1.clone())
+        }
+    }
+
+    impl PartialEq for Brittle {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Brittle {}
+
+    impl Hash for Brittle {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            if let Some(guard) = self.1.take() {
+                assert!(guard.len() <= 2);
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_dropped_when_the_lock_is_free() {
+        let guard = std::sync::Arc::new(IdempotencyGuard::new(2).unwrap());
+        for id in 0..6 {
+            let Ok(Begin::Fresh(permit)) = guard.begin(Brittle(id, Some(guard.clone()))) else { panic!("it is new") };
+            permit.finish(id); // from the third on, one is forgotten
+        }
+        assert!(guard.forget(&Brittle(5, None)));
+        assert!(!guard.forget(&Brittle(0, None)));
+        assert_eq!(guard.len(), 1);
+    }
+
+    #[test]
+    fn an_id_whose_clone_panics_as_it_is_finished_is_taken_back() {
+        let guard: IdempotencyGuard<Fragile, u32> = IdempotencyGuard::new(2).unwrap();
+        let Ok(Begin::Fresh(permit)) = guard.begin(Fragile(std::sync::Arc::new(AtomicU32::new(1)))) else { panic!("it is new") };
+        let finished = catch_unwind(AssertUnwindSafe(|| permit.finish(1)));
+        assert!(finished.is_err());
+        assert!(matches!(guard.begin(Fragile(std::sync::Arc::new(AtomicU32::new(1)))), Ok(Begin::Fresh(_))), "nothing is in flight");
+    }
+
+    /// Can be cloned so many times; all are equal.
+    struct Fragile(std::sync::Arc<AtomicU32>);
+
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            // relaxed: one thread
+            let left = self.0.load(Relaxed).checked_sub(1).expect("no more clones");
+            self.0.store(left, Relaxed);
+            Fragile(self.0.clone())
+        }
+    }
+
+    impl PartialEq for Fragile {
+        fn eq(&self, _: &Self) -> bool {
+            true
+        }
+    }
+
+    impl Eq for Fragile {}
+
+    impl Hash for Fragile {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
     }
 }

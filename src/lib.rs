@@ -178,13 +178,11 @@ pub use idempotency::{Begin, IdempotencyGuard, Permit, TooManyInFlight};
 pub use job::{Invalid, Job, Payload};
 pub use keyed_lock::{KeyedGuard, KeyedLock, TooManyKeysInUse};
 pub use ledger::Counts;
-pub use queue::{Origin, Phases, Pressure, Undone};
+pub use queue::{CancelCause, Origin, Phases, Pressure, Undone};
 pub use request::Request;
 pub use retry::{Backoff, Jitter};
 pub use routing::{BindingKey, KeyError, KeyFault, Pattern, RoutingKey};
-pub use runtime::{
-    CancelCause, Context, CoreList, Handler, Idle, OnPinFailure, Placement, PlacementReport, PoolConfig, PoolSnapshot, WorkerPlacement,
-};
+pub use runtime::{Context, CoreList, Handler, Idle, OnPinFailure, Placement, PlacementReport, PoolConfig, PoolSnapshot, WorkerPlacement};
 pub use verdict::{ErrorClass, IntoVerdict, JobError, Verdict};
 
 // The rooms are reachable for the crate's own models, property tests and benchmarks. They are no part of the public interface: names and

@@ -51,11 +51,12 @@ impl<S, R: Rules> Current<S, R> {
         (version, Arc::clone(&latest.1))
     }
 
-    /// Puts what `make` makes of the current value in its place. Edits are made one after the other; readers go on meanwhile.
+    /// Puts what `make` makes of the current value in its place. Edits are made one after the other; readers go on meanwhile. Returns the value before: what it owns may
+    /// be the user's, whose drop may come back here.
     ///
     /// # Errors
     /// What `make` says; then nothing has changed.
-    pub fn edit<E>(&self, make: impl FnOnce(&S) -> Result<S, E>) -> Result<(), E> {
+    pub fn edit<E>(&self, make: impl FnOnce(&S) -> Result<S, E>) -> Result<Arc<S>, E> {
         let _one_at_a_time = self.edits.lock();
         let (version, value) = self.load();
         let next = Arc::new(make(&value)?);
@@ -70,9 +71,7 @@ impl<S, R: Rules> Current<S, R> {
             self.version.store(version, Relaxed);
             std::mem::replace(&mut *latest, (version, next))
         };
-        // what it owns may be the user's, whose drop may come back here
-        drop(before);
-        Ok(())
+        Ok(before.1)
     }
 }
 

@@ -6,7 +6,7 @@ use super::onward::LetterWays;
 use super::runtime::Runtime;
 use super::snapshot::Exchanges;
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::config::{POOL_DEFAULT, QueueConfig, TICK};
+use crate::config::{Overflow, POOL_DEFAULT, QueueConfig, TICK};
 use crate::error::{BuildError, ConfigError};
 use crate::job::Payload;
 use crate::queue::Queue;
@@ -204,7 +204,9 @@ impl RuntimeBuilder {
             probe: self.probe.clone(),
         };
         self.queues.push(Declared { queue: Arc::new(push), pool: Some((config.pool.clone(), config.weight)), built: false });
-        let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, Some(handler), None);
+        // only then do publishers need it; a handler often has a handle of its own queue
+        let callers: Option<Arc<dyn Handler<T>>> = if config.overflow == Overflow::CallerRuns { Some(handler) } else { None };
+        let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, callers, None);
         self.letters.add_queue(&handle, &config);
         Ok(handle)
     }
@@ -295,7 +297,7 @@ impl RuntimeBuilder {
             let bell = self.bell(&name);
             pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock), self.manual.is_none())?));
         }
-        self.letters.connect(&self.exchanges).inspect_err(|_| self.queues.iter().for_each(|declared| declared.queue.keep_letters()))?;
+        self.letters.connect(&self.exchanges).inspect_err(|_| self.queues.iter().for_each(|declared| declared.queue.let_go()))?;
         // from here on the runtime closes them, also when it cannot be started
         let queues: Vec<_> = self.queues.iter().map(|declared| Arc::clone(&declared.queue)).collect();
         self.queues.iter_mut().for_each(|declared| declared.built = true);

@@ -7,7 +7,7 @@ use crate::error::{ExtendError, HandleError, RecvError, Stale};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Aftermath, ClaimBlock, Claimer, Lease, Look, Plan, Publisher};
+use crate::queue::{Aftermath, CancelCause, ClaimBlock, Claimer, Lease, Look, Plan, Publisher};
 use crate::request::Request;
 use crate::rng::Rng;
 use crate::slab::Fate;
@@ -101,6 +101,8 @@ impl<T: Payload> Consumer<T> {
     /// # Errors
     /// [`RecvError::Empty`], or [`RecvError::Closed`] when the queue is shut down and nothing is left.
     pub fn try_recv(&self) -> Result<Delivery<T>, RecvError> {
+        // of a future that was forgotten
+        self.rouse();
         self.look(Look::Strict).ok_or_else(|| if self.is_over() { RecvError::Closed } else { RecvError::Empty })
     }
 
@@ -294,7 +296,7 @@ impl<T: Payload> Consumer<T> {
 
     /// Nothing will come any more.
     fn is_over(&self) -> bool {
-        let over = self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.is_empty();
+        let over = self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.live() == 0;
         if over {
             // whoever passed the closed door just before may still come in; a shutdown gives that back
             self.block.leave();
@@ -338,7 +340,7 @@ struct Parts<T> {
 ///
 /// ```
 /// use ringmill::clock::ManualClock;
-/// use ringmill::{Became, QueueConfig, Runtime, Verdict};
+/// use ringmill::{Became, CancelCause, QueueConfig, Runtime, Verdict};
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
@@ -358,16 +360,20 @@ struct Parts<T> {
 /// runtime.advance(&clock, Duration::from_secs(6));
 ///
 /// let second = consumer.try_recv()?;
-/// assert_eq!((second.attempt(), second.failures(), second.is_cancelled()), (2, 0, false));
+/// assert_eq!((second.attempt(), second.failures(), second.cancelled()), (2, 0, None));
 /// assert!(second.fencing() > fencing);
-/// runtime.advance(&clock, Duration::from_secs(12)); // its lease runs out
-/// assert!(!second.is_current());
+/// runtime.advance(&clock, Duration::from_secs(8)); // of ten
+/// assert!(second.is_late() && second.is_current());
+/// runtime.advance(&clock, Duration::from_secs(4)); // its lease runs out
+/// assert_eq!((second.is_current(), second.cancelled()), (false, Some(CancelCause::LeaseLost)));
 /// assert_eq!(second.ack().unwrap_err().became(), Became::Waiting);
 ///
 /// let third = consumer.try_recv()?;
+/// assert_eq!(third.expiries(), 1);
 /// third.complete_with("world").unwrap(); // a follow-up in the same slot
 /// let fourth = consumer.try_recv()?;
-/// assert!(words.cancel(fourth.job_id()) && fourth.is_cancelled());
+/// assert!(words.cancel(fourth.job_id()));
+/// assert_eq!(fourth.cancelled(), Some(CancelCause::Cancelled));
 /// fourth.settle(Verdict::Discard)?;
 /// assert_eq!(words.depth(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -409,6 +415,11 @@ impl<T: Payload> Delivery<T> {
         self.lease().failures()
     }
 
+    /// How many leases of the job ran out before.
+    pub fn expiries(&self) -> u32 {
+        self.lease().expiries()
+    }
+
     /// A number that grows with every delivery of the job: what a store downstream compares to refuse the writes of a delivery that was overtaken.
     pub fn fencing(&self) -> u64 {
         self.lease().fencing()
@@ -419,9 +430,14 @@ impl<T: Payload> Delivery<T> {
         self.parts.handle.queue.is_current(self.lease())
     }
 
-    /// True when somebody cancelled the job.
-    pub fn is_cancelled(&self) -> bool {
-        self.parts.handle.queue.is_cancelled(self.lease())
+    /// Why whoever has the delivery should come to an end, if it should.
+    pub fn cancelled(&self) -> Option<CancelCause> {
+        self.parts.handle.queue.cancelled(self.lease())
+    }
+
+    /// True once four fifths of the visibility timeout have passed since the delivery was received or extended: extend it, or come to an end.
+    pub fn is_late(&self) -> bool {
+        self.parts.handle.queue.is_late(self.lease(), self.parts.handle.clock.now())
     }
 
     /// Gives this delivery another `length` from now, up to the queue's `max_lease` after its start. Returns how much was granted.

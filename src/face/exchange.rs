@@ -279,13 +279,20 @@ impl<T: Payload> Exchange<T> {
     }
 
     /// Removes every binding of `key` to `queue`. False when there was none.
-    pub fn unbind(&self, key: &str, queue: &QueueHandle<T>) -> bool {
-        let edited = self.inner.current.edit(|table| {
+    ///
+    /// # Errors
+    /// When dead letters would go in a circle by themselves, by the alternate exchange. Nothing has changed then.
+    pub fn unbind(&self, key: &str, queue: &QueueHandle<T>) -> Result<bool, ConfigError> {
+        let edited = self.edit(|table| {
             let mut bindings = table.bindings().to_vec();
             bindings.retain(|bound| bound.key.as_str() != key || bound.target.name() != queue.name());
-            if bindings.len() < table.bindings().len() { Ok(Table::new(bindings)) } else { Err(()) }
+            if bindings.len() < table.bindings().len() { Ok(Table::new(bindings)) } else { Err(None) }
         });
-        edited.is_ok()
+        match edited {
+            Ok(()) => Ok(true),
+            Err(None) => Ok(false),
+            Err(Some(error)) => Err(error),
+        }
     }
 
     /// Puts these bindings in the place of all that there are, at once.
@@ -335,14 +342,22 @@ impl<T: Payload> Exchange<T> {
     }
 
     /// Changes the bindings, unless dead letters would go in a circle by them.
-    fn edit(&self, make: impl FnOnce(&QueueTable<T>) -> Result<QueueTable<T>, ConfigError>) -> Result<(), ConfigError> {
-        self.inner.letters.change(|check| {
+    fn edit<E: From<ConfigError>>(&self, make: impl FnOnce(&QueueTable<T>) -> Result<QueueTable<T>, E>) -> Result<(), E> {
+        // what nobody goes by any more, or will: dropped when no lock is held, for predicates are the user's
+        let mut refused = None;
+        let before = self.inner.letters.change(|check| {
             self.inner.current.edit(|table| {
                 let next = make(table)?;
-                check((self.name(), &|key| Wanted::by(&next, key)))?;
-                Ok(next)
+                match check((self.name(), &|key| Wanted::by(&next, key))) {
+                    Ok(()) => Ok(next),
+                    Err(error) => {
+                        refused = Some(next);
+                        Err(error.into())
+                    }
+                }
             })
-        })
+        });
+        before.map(drop)
     }
 
     fn compile(&self, bindings: Vec<Bound<T>>) -> Result<QueueTable<T>, ConfigError> {

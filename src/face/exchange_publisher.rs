@@ -104,7 +104,7 @@ impl<T: Payload> ExchangePublisher<T> {
     /// let mut publisher = tasks.publisher();
     /// assert_eq!(publisher.publish_one("one", Unique(1))?.copies, 1);
     /// assert!(publisher.try_publish_one("two", Unique(2)).is_err()); // no binding wants it
-    /// assert!(tasks.unbind("one", &ones));
+    /// assert!(tasks.unbind("one", &ones)?);
     /// assert!(publisher.try_publish_one("one", Unique(3)).is_err());
     /// # drop(runtime);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -12,6 +12,7 @@ use crate::job::{Job, Payload};
 use crate::key::Key;
 use crate::queue::{Watch, When};
 use crate::routing::Hop;
+use crate::sync::contain;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -329,8 +330,8 @@ impl<T: Payload> Queues<'_, T> {
         copies.swap(0, last);
         let mut load = Load { like, copies, replaced, notes };
         if let Err(refusal) = self.claim(&mut held, missed, &mut load) {
-            load.copies.truncate(1);
-            let payload = load.copies.pop().expect("nothing went in");
+            let payload = load.copies.swap_remove(0);
+            load.copies.drain(..).for_each(|copy| self.producer(0).handle.queue.discard(copy));
             return Err((together(&load.like, payload), refusal));
         }
         let count = held.len();
@@ -425,8 +426,9 @@ struct Emptied<'a, T>(&'a mut Payloads<T>);
 
 impl<T> Drop for Emptied<'_, T> {
     fn drop(&mut self) {
-        self.0.copies.clear();
-        self.0.replaced.clear();
+        // on the way of a panic: another one would end the process
+        self.0.copies.drain(..).for_each(|copy| drop(contain(|| drop(copy))));
+        self.0.replaced.drain(..).for_each(|replaced| drop(contain(|| drop(replaced))));
     }
 }
 

@@ -51,7 +51,7 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.with_letters(|letters| letters.for_each(&mut look));
     }
 
-    /// A copy of the oldest, up to `most`.
+    /// A copy of the oldest, up to `most`. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
     pub fn list(&self, most: usize) -> Vec<DeadLetter<T>>
     where
         T: Clone,

@@ -98,7 +98,7 @@ impl<T: Payload> Producer<T> {
     fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
         let mut result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
-            Err(error) if error.is_full() => self.run_here(error.into_job(), when),
+            Err(error) if error.is_full() && queue.callers_may_run(error.job()) => self.run_here(error.into_job(), when),
             result => result,
         };
         if result.is_err() {
@@ -358,7 +358,7 @@ impl<T: Payload> Producer<T> {
             Ok(name) => name,
             Err(refusal) => return Err(PublishError::new(job, refusal)),
         };
-        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock), when.promise().is_some());
+        let context = Context::of_caller(Arc::clone(queue), Arc::clone(&self.handle.clock), job.lane, when.promise().is_some());
         let outcome = {
             let _inside = inside::enter(self.handle.runtime);
             call(&**handler, job.payload(), &context)

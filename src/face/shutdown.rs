@@ -238,7 +238,7 @@ impl Runtime {
             running.extend(queue.running().into_iter().map(|(job, attempt)| RunningJob { queue: queue.name().to_owned(), job, attempt }));
         }
         // letters stay where they are now, and queues do not hold each other any more
-        self.queues.iter().for_each(|queue| queue.keep_letters());
+        self.queues.iter().for_each(|queue| queue.let_go());
         let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.exchanges, &self.pools);
         ShutdownReport { undone, running, snapshot, drained: drained && joined }
     }

@@ -151,6 +151,16 @@ impl Credits {
         self.shared.acquire_chain_near(links, &accounts.shared, want)
     }
 
+    /// For a job of `lane`, who has slot `index` in hand: that one, or, if it is of another lane's reserve, one that its lane may occupy, if any is free.
+    pub(super) fn fitting(&self, links: &impl Links, accounts: &Accounts, lane: usize, index: u32) -> u32 {
+        if self.may_occupy(lane, index) {
+            return index;
+        }
+        let Some(own) = self.acquire(links, accounts, lane) else { return index };
+        self.release(links, accounts, index);
+        own
+    }
+
     /// Gives a slot back.
     #[inline]
     pub(super) fn release(&self, links: &impl Links, accounts: &Accounts, index: u32) {

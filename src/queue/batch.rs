@@ -67,7 +67,7 @@ impl<T: Payload> Queue<T> {
                 let taken_in = match checked {
                     Ok(()) => full(job, kept.next()),
                     Err(refusal) => self
-                        .replace(publisher, PublishError::new(job, refusal), Some(kept.next()), clock.stamp())
+                        .replace(publisher, PublishError::new(job, refusal), kept.next(), true, clock.stamp())
                         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal())),
                 };
                 match taken_in {

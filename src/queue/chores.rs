@@ -63,6 +63,15 @@ impl<T> Chores<T> {
         self.waiting.store(true, Relaxed);
     }
 
+    /// Takes out those that have to do with periods.
+    pub(super) fn take_periods(&self) -> Vec<Chore<T>> {
+        let mut list = self.list.lock();
+        let (periods, others) =
+            std::mem::take(&mut *list).into_iter().partition(|chore| matches!(chore, Chore::Period(_) | Chore::Forget(_)));
+        *list = others;
+        periods
+    }
+
     /// True when there is something to do; a load, for the hot path.
     #[inline]
     pub(super) fn any(&self) -> bool {

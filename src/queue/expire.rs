@@ -206,7 +206,7 @@ impl<T> Queue<T> {
     fn keep(&self, side: &mut TimerSide, index: u32) {
         let word = self.slab.state(index).load();
         match word.phase() {
-            Phase::Delayed => side.wheel.insert(index, tick_after(self.slab.due(index), self.settings.tick)),
+            Phase::Delayed => side.wheel.insert(index, tick_after(self.fires(index), self.settings.tick)),
             // for the worker that pops it to dispose of
             Phase::Doomed => {
                 self.line_up_due(index, word);
@@ -214,6 +214,11 @@ impl<T> Queue<T> {
             }
             other => debug_assert!(false, "the timer owns a slot that is {other:?}"),
         }
+    }
+
+    /// When a delayed job leaves the timer: when it is due, or when its time to live has ended.
+    pub(super) fn fires(&self, index: u32) -> Timestamp {
+        self.slab.due(index).min(self.slab.slot(index).expires())
     }
 
     /// A slot that is not the timer's wants watching: a lease without a claim, or a time to live.

@@ -93,7 +93,7 @@ impl<T> Queue<T> {
         (0..self.capacity())
             .filter_map(|index| {
                 let word = self.slab.state(index).load();
-                let failed = word.failures() + word.expiries();
+                let failed = word.failures() + word.expiries() + self.slab.slot(index).snoozes();
                 let attempt = match word.phase() {
                     Phase::Running => failed + 1,
                     Phase::Zombie if word.holders() > 0 && !ends_at_once(word.fate()) => failed,
@@ -245,6 +245,7 @@ impl<T> Queue<T> {
         for index in owned {
             // Delayed -> Ready (or Doomed already), then as any waiting job
             let _ = self.slab.state(index).fire();
+            self.renounce_place(index);
             self.recall_waiting(index, Origin::Delayed, strays, left, now);
         }
     }

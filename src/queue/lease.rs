@@ -5,6 +5,18 @@ use crate::id::JobId;
 use crate::slab::{Claim, Epoch, Word};
 use std::cell::Cell;
 
+/// Why a handler should come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelCause {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// The lease has run out: the job may be running elsewhere.
+    LeaseLost,
+    /// The runtime is shutting down and has stopped waiting.
+    Shutdown,
+}
+
 /// The right to run one job and to settle it, once.
 #[derive(Debug)]
 pub struct Lease {

@@ -145,7 +145,10 @@ impl<T: Payload> Queue<T> {
             Chore::Deferred => {
                 let deferred = std::mem::take(&mut *self.deferred.lock());
                 for job in deferred {
-                    match self.try_publish(publisher, job, When::Now, clock.now()) {
+                    // (not counted when it is refused: nobody publishes it)
+                    let now = clock.now();
+                    let published = self.attempt(publisher, job, When::Now, now);
+                    match published.or_else(|error| self.replace(publisher, error, When::Now, true, now)) {
                         Ok(_) => {}
                         Err(error) if error.is_full() || error.is_closed() => self.deferred.lock().push(error.into_job()),
                         // it will never be accepted
@@ -174,6 +177,13 @@ impl<T: Payload> Queue<T> {
         self.discard(period);
     }
 
+    /// Nobody works here any more: lets go of what periods hold, which may be handles of this queue.
+    pub fn end_periods(&self) {
+        let periods = std::mem::take(&mut *self.periods.lock());
+        let chores = self.chores.take_periods();
+        self.discard((periods, chores));
+    }
+
     /// A follow-up that no publish accepts: to the dead letters, or to the deferred again while there is no room for it.
     fn bury_refused(&self, publisher: &Publisher, job: Job<T>, now: Timestamp) {
         let lane = job.lane.min(self.lanes.len() - 1);
@@ -193,7 +203,7 @@ impl<T: Payload> Queue<T> {
         let owed = period.owed.swap(0, Relaxed);
         for _ in 0..owed {
             // relaxed: a stopped period may fire once more
-            if period.stopped.load(Relaxed) {
+            if period.stopped.load(Relaxed) || self.is_stopped() {
                 return;
             }
             let published = match contain(|| (period.make)()) {

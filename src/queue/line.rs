@@ -23,7 +23,7 @@ impl<T: Payload> Queue<T> {
         let Some(wanted) = job.take() else { return Poll::Pending };
         let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
-            Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), Some(When::Now), clock.stamp()).map(Some),
+            Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), when, true, clock.stamp()).map(Some),
             Ok(()) => match self.poll_slot(publisher, wanted.lane, first, waker) {
                 Poll::Pending => {
                     *job = Some(wanted);

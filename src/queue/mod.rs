@@ -66,7 +66,7 @@ pub use claim_block::ClaimBlock;
 pub use end::Aftermath;
 pub use expire::TimerSide;
 pub use hand_back::{Origin, Undone};
-pub use lease::Lease;
+pub use lease::{CancelCause, Lease};
 pub use onward::{Onward, Way};
 pub use order::Spread;
 pub use publish::{Publisher, Watch, When};
@@ -353,12 +353,16 @@ impl<T> Queue<T> {
 
     /// Calls `callback` at every watermark crossing, in a worker's or consumer's thread.
     pub fn on_pressure(&self, callback: PressureCallback) {
-        *self.pressure_callback.lock() = Some(callback);
+        let before = self.pressure_callback.lock().replace(callback);
+        // user code, with no lock held
+        drop(before);
     }
 
     /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says.
     pub fn on_dead_letter(&self, callback: LetterCallback<T>) {
-        *self.letter_callback.lock() = Some(callback);
+        let before = self.letter_callback.lock().replace(callback);
+        // user code, with no lock held
+        drop(before);
     }
 
     /// Wakes whoever sleeps for want of the `jobs` jobs that the caller has just pushed or doomed: by an RMW, either way.
@@ -466,6 +470,11 @@ pub struct Phases {
 }
 
 impl Phases {
+    /// Jobs that are still to run, or to end: those that are dead and wait for room, or for a stale handler, are not.
+    pub(crate) fn live(&self) -> u32 {
+        self.ready + self.running + self.delayed
+    }
+
     /// True when every slot is free.
     pub fn is_empty(&self) -> bool {
         *self == Phases::default()

@@ -218,7 +218,7 @@ impl<T> Queue<T> {
         self.set_name(index, name);
         self.slab.slot(index).describe(name.job, now, expires);
         if let Some(visibility) = visibility {
-            self.slab.set_visibility(index, visibility.max(self.settings.tick));
+            self.set_visibility(index, visibility);
         }
         // SAFETY: `index` is a credit in hand: the slot is free and nobody else may touch it
         unsafe { self.slab.write(index, payload) };

@@ -132,17 +132,25 @@ impl<T> Queue<T> {
 
     /// A delayed job's time has come, or it was cancelled: it takes its place, unless it has kept it. The caller, who owns `index`, rings.
     pub(super) fn line_up_due(&self, index: u32, word: Word) {
+        if word.phase() == Phase::Ready
+            && let Some(order) = &self.order
+            && self.place_of(index).role() == Role::Keyed
+        {
+            order.partitions.enter_again(&self.slab, index, order.partitions.place(index));
+            return;
+        }
+        // whoever pops it disposes of it
+        self.renounce_place(index);
+        self.line_up_again(index, word);
+    }
+
+    /// A delayed job will not take its place again: if it has not kept its token it has none to pass on. The caller owns `index`.
+    pub(super) fn renounce_place(&self, index: u32) {
         if let Some(order) = &self.order
             && self.place_of(index).role() == Role::Keyed
         {
-            if word.phase() == Phase::Ready {
-                order.partitions.enter_again(&self.slab, index, order.partitions.place(index));
-                return;
-            }
-            // whoever pops it disposes of it
             order.partitions.set_apart(index);
         }
-        self.line_up_again(index, word);
     }
 
     /// A job that was taken before waits again, with its token if it has one. The caller owns `index`, and rings.

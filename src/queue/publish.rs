@@ -55,6 +55,15 @@ impl When<'_> {
             _ => None,
         }
     }
+
+    /// When the job becomes ready at the earliest, if not at once.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        match self {
+            When::Now => None,
+            When::At(due) => Some(*due),
+            When::Watched(watch) => watch.due,
+        }
+    }
 }
 
 /// A publishing handle's share of a queue: accounts, counts, job ids. One thread at a time.
@@ -115,7 +124,7 @@ impl<T: Payload> Queue<T> {
     #[inline(never)]
     pub fn refused(&self, publisher: &Publisher, result: &mut Result<JobId, PublishError<T>>, when: When<'_>, now: Timestamp) {
         if let Err(error) = std::mem::replace(result, Ok(JobId(0))) {
-            *result = self.replace(publisher, error, Some(when), now).inspect_err(|error| publisher.count_refusal(error.refusal()));
+            *result = self.replace(publisher, error, when, true, now).inspect_err(|error| publisher.count_refusal(error.refusal()));
         }
     }
 
@@ -225,10 +234,16 @@ impl<T: Payload> Queue<T> {
             Ok(()) => self.admit(publisher, index, job, when, now),
             Err(refusal) => {
                 self.credits.release(&self.slab, &publisher.accounts, index);
-                self.replace(publisher, PublishError::new(job, refusal), Some(when), now)
+                self.replace(publisher, PublishError::new(job, refusal), when, true, now)
             }
         }
         .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+    }
+
+    /// False when a job that finds the queue full is not to run in its publisher's thread: the queue is paused, the job has no time to live, or a follow-up of such
+    /// a job has no slot yet (there would be more and more of them).
+    pub fn callers_may_run(&self, job: &Job<T>) -> bool {
+        !self.is_paused() && job.ttl.is_none_or(|ttl| !ttl.is_zero()) && self.deferred.lock().is_empty()
     }
 
     /// A job that `Overflow::CallerRuns` ran to its end in the publisher's thread.
@@ -263,6 +278,12 @@ impl<T: Payload> Queue<T> {
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
+        self.check_contents(job, now)
+    }
+
+    /// The part of that which does not depend on where the job goes.
+    #[inline]
+    pub(super) fn check_contents(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
         if self.tracks { self.check_keys(job, now) } else { Ok(()) }
     }
@@ -378,13 +399,7 @@ impl<T: Payload> Queue<T> {
         window: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let (watch, due) = match when {
-            When::Now => (None, None),
-            When::At(due) => (None, Some(due)),
-            When::Watched(watch) => (Some(watch), watch.due),
-        };
-        let due = due.max(window);
-        let promise = watch.map(|watch| &watch.promise);
+        let (due, promise) = (when.due().max(window), when.promise());
         if let Some(promise) = promise
             && !is_bent(Bend::PromiseLate)
         {
@@ -412,7 +427,7 @@ impl<T: Payload> Queue<T> {
     #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
     fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp, watched: bool) {
         let (lane, order) = (job.lane, job.order);
-        self.write_job(index, id, job, due.max(now), now);
+        let expires = self.write_job(index, id, job, due.max(now), now);
         self.line_up_later(index, lane, order);
         self.slab.set_due(index, due);
         self.slab.state(index).fill_as(Phase::Delayed, lane as u8, watched);
@@ -420,7 +435,7 @@ impl<T: Payload> Queue<T> {
         crate::crash_point!("queue.publish.filled");
         self.inbox.post(index, Flag::Handover);
         crate::crash_point!("queue.publish.posted");
-        self.wake_timer(due.as_nanos());
+        self.wake_timer(due.min(expires).as_nanos());
     }
 
     /// The second half of a publish whose first half was before the close.
@@ -488,17 +503,25 @@ impl<T> Queue<T> {
         JobId(next)
     }
 
-    /// Writes payload and description into a slot: the caller has its index in hand, and it is empty.
+    /// Writes payload and description into a slot: the caller has its index in hand, and it is empty. When the job's time to live ends.
     // always: a job is moved into its slot once, and on no stack before
     #[inline(always)]
-    pub(super) fn write_job(&self, index: u32, id: JobId, job: Job<T>, eligible: Timestamp, now: Timestamp) {
+    pub(super) fn write_job(&self, index: u32, id: JobId, job: Job<T>, eligible: Timestamp, now: Timestamp) -> Timestamp {
         let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
         self.slab.slot(index).describe(id, eligible, expires);
         if let Some(visibility) = job.visibility {
-            self.slab.set_visibility(index, visibility.max(self.settings.tick));
+            self.set_visibility(index, visibility);
         }
         // SAFETY: `index` is a credit in hand, or a slot whose job its caller has just ended: it is empty and nobody else may touch it
         unsafe { self.slab.write(index, job.payload) };
+        expires
+    }
+}
+
+impl<T> Queue<T> {
+    /// A job has a visibility timeout of its own, in the queue's range.
+    pub(super) fn set_visibility(&self, index: u32, visibility: Duration) {
+        self.slab.set_visibility(index, visibility.clamp(self.settings.tick, self.settings.max_lease));
     }
 }
 

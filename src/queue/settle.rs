@@ -4,13 +4,13 @@
 //! one CAS. Whoever loses that CAS is stale: it leaves the slot and touches nothing.
 
 use super::bent::{Bend, is_bent};
-use super::{Aftermath, Claimer, Lease, Queue, Undone};
+use super::{Aftermath, CancelCause, Claimer, Lease, Queue, Undone};
 use crate::clock::Timestamp;
 use crate::config::RetryDecision;
 use crate::error::{Became, ExtendError, Stale};
 use crate::id::JobId;
 use crate::inbox::Flag;
-use crate::job::Job;
+use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
@@ -74,8 +74,9 @@ impl<T> Queue<T> {
     /// Hands a delayed job to the timer. The caller owns `index`.
     pub(super) fn delay(&self, index: u32, due: Timestamp) {
         self.slab.set_due(index, due);
+        let fires = self.fires(index);
         self.inbox.post(index, Flag::Handover);
-        self.wake_timer(due.as_nanos());
+        self.wake_timer(fires.as_nanos());
     }
 }
 
@@ -116,7 +117,9 @@ impl<T> Claimer<T> {
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
         let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(epoch, |word| match next {
-            Next::Ready { .. } | Next::Delayed { .. } if word.is_cancelled() => Next::End { fate: Fate::Cancelled, spend_failure: false },
+            Next::Ready { .. } | Next::Delayed { .. } | Next::End { fate: Fate::HandedBack, .. } if word.is_cancelled() => {
+                Next::End { fate: Fate::Cancelled, spend_failure: false }
+            }
             next => next,
         });
         crate::crash_point!("queue.settle.decided");
@@ -194,10 +197,11 @@ impl<T> Claimer<T> {
     }
 
     /// Acks a delivery and publishes a follow-up in the same slot, with the same credit. A stale holder that still reads the old payload sends the
-    /// follow-up through a slot of its own.
+    /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there.
     ///
     /// # Errors
-    /// [`Stale`] when the lease had run out, with the follow-up back; also when no other slot was free (`Ok(Err(..))`: acked, follow-up back).
+    /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be [deferred](Queue::defer), since no other slot was
+    /// free, or a publish would refuse it.
     #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(
         &mut self,
@@ -205,7 +209,10 @@ impl<T> Claimer<T> {
         next: Job<T>,
         now: Timestamp,
         in_place: bool,
-    ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
+    ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)>
+    where
+        T: Payload,
+    {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let parting = queue.parting_from_others(lease.index, lease.running.get());
@@ -239,12 +246,16 @@ impl<T> Claimer<T> {
             }
         };
         self.clear_delivery(&lease);
-        let Some(index) = index else { return Ok((aftermath, Some(next))) };
+        let Some(index) = index.map(|index| self.queue.credits.fitting(&self.queue.slab, &self.accounts, next.lane, index)) else {
+            return Ok((aftermath, Some(next)));
+        };
         let queue = &self.queue;
         let (lane, order) = (next.lane, next.order);
         let id = JobId(queue.reserve_ids(1));
-        if queue.window_of(next.key).is_some() || queue.name_job_as(id, index, next.key, now).is_err() {
-            // another job has its key, or it has to wait for others
+        let goes_in = queue.check_contents(&next, || now).is_ok()
+            && queue.window_of(next.key).is_none()
+            && queue.name_job_as(id, index, next.key, now).is_ok();
+        if !goes_in {
             queue.credits.release(&queue.slab, &self.accounts, index);
             return Ok((aftermath, Some(next)));
         }
@@ -354,10 +365,22 @@ impl<T> Queue<T> {
         word.phase() == Phase::Running && word.epoch() == lease.epoch()
     }
 
-    /// True when somebody cancelled the job, or the queue stops.
-    pub fn is_cancelled(&self, lease: &Lease) -> bool {
+    /// Why the delivery should come to an end, if it should.
+    pub fn cancelled(&self, lease: &Lease) -> Option<CancelCause> {
         let word = self.slab.state(lease.index).load();
-        word.epoch() == lease.epoch() && word.is_cancelled()
+        if word.phase() != Phase::Running || word.epoch() != lease.epoch() {
+            Some(CancelCause::LeaseLost)
+        } else if word.is_cancelled() {
+            Some(CancelCause::Cancelled)
+        } else {
+            self.is_stopped().then_some(CancelCause::Shutdown)
+        }
+    }
+
+    /// True once four fifths of the lease have passed since the delivery started or was extended.
+    pub fn is_late(&self, lease: &Lease, now: Timestamp) -> bool {
+        let length = self.lease_of(lease);
+        now.since(lease.extended()) >= length - length / 5
     }
 
     /// Cancels a job: a waiting one is dropped, a running one is told. False when there is no such job.

@@ -42,7 +42,7 @@ impl<T: Payload> Queue<T> {
                 drop(side);
                 self.credits.release(&self.slab, &publisher.accounts, index);
                 let error = PublishError::new(job, refusal);
-                return if matches!(when, When::Watched(_)) { Err(error) } else { self.replace(publisher, error, None, now) };
+                return self.replace(publisher, error, when, false, now);
             }
         };
         self.keep_place(key, id, index);
@@ -55,7 +55,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// A publish was refused. If that was because a job with its key waits out a window, its payload takes the place of that one's, and the publish is as good
-    /// as accepted. If the window has ended meanwhile it is tried once more, if it is said for `when`.
+    /// as accepted. If the window has ended meanwhile it is tried `again`, once.
     ///
     /// # Errors
     /// The refusal, with the job.
@@ -64,7 +64,8 @@ impl<T: Payload> Queue<T> {
         &self,
         publisher: &Publisher,
         error: PublishError<T>,
-        when: Option<When<'_>>,
+        when: When<'_>,
+        again: bool,
         now: Timestamp,
     ) -> Result<JobId, PublishError<T>> {
         if !error.is_duplicate() || self.keys.is_none() {
@@ -75,13 +76,12 @@ impl<T: Payload> Queue<T> {
         let mut side = self.timer.lock();
         let Some((id, index)) = self.waits_in(job.key) else {
             drop(side);
-            let slot = when.and_then(|when| Some((when, self.credits.acquire(&self.slab, &publisher.accounts, job.lane)?)));
-            return match slot {
-                Some((when, index)) => self.open_window(publisher, index, job, when, window, now),
+            return match again.then(|| self.credits.acquire(&self.slab, &publisher.accounts, job.lane)).flatten() {
+                Some(index) => self.open_window(publisher, index, job, when, window, now),
                 None => Err(PublishError::new(job, refusal)),
             };
         };
-        if matches!(when, Some(When::Watched(_))) {
+        if matches!(when, When::Watched(_)) {
             // the job that waits has an end of its own
             return Err(PublishError::new(job, refusal));
         }
@@ -92,7 +92,7 @@ impl<T: Payload> Queue<T> {
             drop(side);
             side = self.timer.lock();
         }
-        let before = self.take_place(&mut side, id, index, job, window, now);
+        let before = self.take_place(&mut side, id, index, job, when.due(), window, now);
         drop(side);
         publisher.ledger.bump(Count::Replaced);
         self.discard(before);
@@ -106,21 +106,31 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Puts a payload in the place of that of job `id`, which waits out its window in the slot and has it still. The payload that was there.
-    fn take_place(&self, side: &mut TimerSide, id: JobId, index: u32, job: Job<T>, window: Waiting, now: Timestamp) -> T {
+    /// It becomes ready when its window has ended, and not before the time it was `asked` for now, nor, if it is not put off, before it would have been.
+    #[allow(clippy::too_many_arguments, reason = "a job, its place, and when it is ready")]
+    fn take_place(
+        &self,
+        side: &mut TimerSide,
+        id: JobId,
+        index: u32,
+        job: Job<T>,
+        asked: Option<Timestamp>,
+        window: Waiting,
+        now: Timestamp,
+    ) -> T {
         // SAFETY: under the timer's lock nobody else has the payload of a job that waits out its window, see above
         let before = unsafe { self.slab.take(index) };
-        let due = if window.postpones { now + window.length } else { self.slab.due(index) };
+        let ends = if window.postpones { now + window.length } else { self.slab.due(index) };
+        let due = asked.map_or(ends, |asked| asked.max(ends));
         let is_keyed = self.slab.slot(index).is_keyed();
         self.write_job(index, id, job, due, now);
         if is_keyed {
             // its partition key is still the first one's
             self.slab.slot(index).set_keyed();
         }
-        if window.postpones {
-            self.slab.set_due(index, due);
-            if side.owns(index) {
-                side.wheel.reschedule(index, tick_after(due, self.settings.tick));
-            }
+        self.slab.set_due(index, due);
+        if side.owns(index) {
+            side.wheel.reschedule(index, tick_after(self.fires(index), self.settings.tick));
         }
         before
     }
@@ -167,7 +177,7 @@ impl<T: Payload> Queue<T> {
                 if let Err(error) = more(siblings) {
                     return refuse(index, error);
                 }
-                let before = self.take_place(&mut side, id, place, copy(siblings), window, now);
+                let before = self.take_place(&mut side, id, place, copy(siblings), None, window, now);
                 drop(side);
                 publisher.ledger.bump(Count::Replaced);
                 self.give_slot_back(publisher, index);

@@ -5,7 +5,7 @@ use crate::completion::Answer;
 use crate::error::ExtendError;
 use crate::id::JobId;
 use crate::job::Job;
-use crate::queue::{ClaimBlock, Lease, Queue};
+use crate::queue::{CancelCause, ClaimBlock, Lease, Queue};
 use crate::request::Request;
 use crate::sync::contain;
 use crate::verdict::{IntoVerdict, Verdict};
@@ -60,18 +60,6 @@ impl<T, H: Handler<T> + ?Sized> Handler<T> for Arc<H> {
     }
 }
 
-/// Why a handler should come to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CancelCause {
-    /// Somebody cancelled the job.
-    Cancelled,
-    /// The lease has run out: the job may be running elsewhere.
-    LeaseLost,
-    /// The runtime is shutting down and has stopped waiting.
-    Shutdown,
-}
-
 /// What a handler knows of its delivery, and can do about it.
 ///
 /// ```
@@ -117,7 +105,8 @@ pub struct Context<T> {
     answer: Cell<Option<Answer>>,
     /// There is more to an ack than that: a follow-up, an answer, or a record to be written.
     more: Cell<bool>,
-    /// In the publisher's own thread: somebody waits for the job's end.
+    /// In the publisher's own thread: its lane, and whether somebody waits for its end.
+    lane: usize,
     watched: bool,
 }
 
@@ -134,14 +123,15 @@ impl<T> Context<T> {
             follow_up: Cell::new(None),
             answer: Cell::new(None),
             more,
+            lane: 0,
             watched: false,
         }
     }
 
     /// The context of a handler that runs in the publisher's own thread.
-    pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, watched: bool) -> Self {
+    pub(crate) fn of_caller(queue: Arc<Queue<T>>, clock: Arc<dyn Clock>, lane: usize, watched: bool) -> Self {
         let (follow_up, answer, more) = (Cell::new(None), Cell::new(None), Cell::new(false));
-        Context { queue, clock, worker: None, block: None, lease: None, follow_up, answer, more, watched }
+        Context { queue, clock, worker: None, block: None, lease: None, lane, follow_up, answer, more, watched }
     }
 
     /// Where the next delivery is to be put: it stays there until it is settled, and is not moved about meanwhile.
@@ -191,7 +181,7 @@ impl<T> Context<T> {
 
     /// The lane it was published to.
     pub fn lane(&self) -> usize {
-        self.lease.as_ref().map_or(0, Lease::lane)
+        self.lease.as_ref().map_or(self.lane, Lease::lane)
     }
 
     /// The number of this delivery, from 1: every hand-over counts.
@@ -252,23 +242,15 @@ impl<T> Context<T> {
 
     /// Why the handler should come to an end, if it should.
     pub fn cancelled(&self) -> Option<CancelCause> {
-        if !self.is_current() {
-            Some(CancelCause::LeaseLost)
-        } else if self.lease.as_ref().is_some_and(|lease| self.queue.is_cancelled(lease)) {
-            Some(CancelCause::Cancelled)
-        } else if self.queue.is_stopped() {
-            Some(CancelCause::Shutdown)
-        } else {
-            None
+        match &self.lease {
+            Some(lease) => self.queue.cancelled(lease),
+            None => self.queue.is_stopped().then_some(CancelCause::Shutdown),
         }
     }
 
     /// True once four fifths of the visibility timeout have passed since the delivery started or was extended: extend it, or come to an end.
     pub fn is_late(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| {
-            let length = self.queue.lease_of(lease);
-            self.clock.now().since(lease.extended()) >= length - length / 5
-        })
+        self.lease.as_ref().is_some_and(|lease| self.queue.is_late(lease, self.clock.now()))
     }
 
     /// Gives this delivery another `length` from now, up to the queue's `max_lease` after its start. Returns how much was granted.

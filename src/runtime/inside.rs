@@ -1,7 +1,7 @@
 //! Which runtime's handler the current thread is in: a handler must not wait for its own runtime.
 
 use crate::sync::thread_local;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Tells runtimes apart.
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct RuntimeId(u64);
 
 thread_local! {
-    static INSIDE: Cell<Option<RuntimeId>> = const { Cell::new(None) };
+    /// Those whose handlers the thread is in: the handler of one runtime may run that of another, in its own thread.
+    static INSIDE: RefCell<Vec<RuntimeId>> = const { RefCell::new(Vec::new()) };
 }
 
 impl RuntimeId {
@@ -22,24 +23,25 @@ impl RuntimeId {
 
     /// True in a handler of this runtime.
     pub fn is_inside(self) -> bool {
-        INSIDE.with(|inside| inside.get() == Some(self))
+        // where the thread's locals are gone it runs no handler
+        INSIDE.try_with(|inside| inside.borrow().contains(&self)).unwrap_or(false)
     }
 }
 
 /// Marks the current thread as in a handler of `runtime`, until the guard is dropped.
 #[inline]
 pub fn enter(runtime: RuntimeId) -> Inside {
-    Inside { before: INSIDE.with(|inside| inside.replace(Some(runtime))) }
+    Inside(INSIDE.try_with(|inside| inside.borrow_mut().push(runtime)).is_ok())
 }
 
 /// The current thread is in a handler.
 #[derive(Debug)]
-pub struct Inside {
-    before: Option<RuntimeId>,
-}
+pub struct Inside(bool);
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.with(|inside| inside.set(self.before));
+        if self.0 {
+            INSIDE.with(|inside| inside.borrow_mut().pop());
+        }
     }
 }

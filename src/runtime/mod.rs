@@ -45,7 +45,7 @@ pub mod topology;
 pub(crate) mod worker;
 
 pub use config::PoolConfig;
-pub use handler::{CancelCause, Context, Handler};
+pub use handler::{Context, Handler};
 pub use idle::Idle;
 pub use placement::{CoreList, OnPinFailure, Placement, PlacementReport, WorkerPlacement};
 pub use pool::PoolSnapshot;

@@ -36,8 +36,8 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn totals(&self) -> Totals;
     fn pressure(&self) -> Pressure;
     fn is_paused(&self) -> bool;
-    /// Dead letters do not move on any more.
-    fn keep_letters(&self);
+    /// Dead letters do not move on any more, and periods are over.
+    fn let_go(&self);
     /// Whoever publishes calls `run` on its way out.
     #[cfg(feature = "test-util")]
     fn run_at_once(&self, run: crate::queue::Run);
@@ -157,8 +157,9 @@ macro_rules! delegate_served {
             self.$queue.is_paused()
         }
 
-        fn keep_letters(&self) {
+        fn let_go(&self) {
             self.$queue.set_onward(None);
+            self.$queue.end_periods();
         }
 
         #[cfg(feature = "test-util")]

@@ -1,7 +1,9 @@
 //! Handles to the ends of jobs: every end, once; what is no end; waiting, awaiting, cancelling, letting go.
 
 use super::*;
-use crate::{Completion, Context, DeadLetterConfig, DeathReason, Dedupe, End, Job, JobError, Overflow, Request, Verdict, WaitError};
+use crate::{
+    CancelCause, Completion, Context, DeadLetterConfig, DeathReason, Dedupe, End, Job, JobError, Overflow, Request, Verdict, WaitError,
+};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Poll, Waker};
@@ -79,7 +81,7 @@ const WAYS: [(&str, End, Way); 14] = [
     }),
     ("cancelled while running", End::Cancelled, |pull, handle| {
         let delivery = next(pull);
-        assert!(handle.cancel() && delivery.is_cancelled() && !handle.is_over());
+        assert!(handle.cancel() && delivery.cancelled() == Some(CancelCause::Cancelled) && !handle.is_over());
         delivery.retry("interrupted").unwrap();
     }),
     ("cancelled and stuck", End::Cancelled, |pull, handle| {

@@ -258,9 +258,9 @@ fn a_handler_is_told_why_it_should_come_to_an_end() {
     let pull = Pull::<u32>::new(q(4));
     let job = pull.producer.publish(1).unwrap();
     let delivery = pull.get().unwrap();
-    assert!(!delivery.is_cancelled());
+    assert_eq!(delivery.cancelled(), None);
     assert!(pull.queue.cancel(job));
-    assert!(delivery.is_cancelled() && delivery.is_current());
+    assert!(delivery.cancelled() == Some(CancelCause::Cancelled) && delivery.is_current());
     delivery.retry("stopped half-way").unwrap();
     assert!(pull.get().is_none(), "a cancelled job does not come back");
     assert!(!pull.queue.cancel(job));

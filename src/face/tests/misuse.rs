@@ -3,10 +3,14 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{BuildError, Context, DeadLetterConfig, DeadLetterOverflow, Idle, JobId, Placement, PublishError};
+use crate::{
+    Binding, BuildError, Context, DeadLetterConfig, DeadLetterOverflow, Dedupe, ExchangeConfig, Idle, Job, JobId, Overflow, Placement,
+    PublishError, WaitError,
+};
 use std::cell::RefCell;
 use std::fmt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 // ---- ids ----
 
@@ -405,4 +409,110 @@ fn on_one_core_with_eight_times_as_many_threads_everything_is_done() {
             assert_eq!((census.alive(), report.snapshot().wake_rescued()), (0, 0));
         });
     }
+}
+
+/// Does something when it is dropped.
+struct Last<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Last<F> {
+    /// Has the closure that calls it own this.
+    fn hold(&self) {}
+}
+
+impl<F: FnOnce()> Drop for Last<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+#[test]
+fn what_a_replaced_callback_or_predicate_held_may_do_the_same_when_it_is_dropped() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(4));
+        let again = pull.queue.clone();
+        let last = Last(Some(move || again.on_pressure(|_| ())));
+        pull.queue.on_pressure(move |_| last.hold());
+        pull.queue.on_pressure(|_| ());
+
+        pull.producer.publish(1).unwrap();
+        let delivery = Mutex::new(pull.get());
+        let last = Last(Some(move || delivery.lock().unwrap().take().unwrap().reject("no").unwrap()));
+        pull.queue.on_dead_letter_overflow(move |_| last.hold());
+        pull.queue.on_dead_letter_overflow(|_| ());
+        assert_eq!(pull.queue.dead_letters().len(), 1);
+
+        let mut builder = Runtime::builder();
+        let queue = builder.pull_queue::<u32>(q(4)).unwrap();
+        let exchange = builder.exchange(ExchangeConfig::topic("x")).unwrap();
+        exchange.bind(Binding::new("b", &queue)).unwrap();
+        let (again, bound) = (exchange.clone(), queue.clone());
+        let last = Last(Some(move || assert!(again.unbind("b", &bound).unwrap())));
+        exchange
+            .bind(Binding::new("a", &queue).when(move |_, _| {
+                last.hold();
+                true
+            }))
+            .unwrap();
+        assert!(exchange.unbind("a", &queue).unwrap());
+        assert!(exchange.bindings().is_empty());
+    });
+}
+
+#[test]
+fn a_handler_within_another_runtime_s_handler_is_told_that_it_would_wait_for_either() {
+    let outer: Arc<OnceLock<QueueHandle<u32>>> = Arc::default();
+    let told = Arc::new(Mutex::new(None));
+    let (outermost, answer) = (Arc::clone(&outer), Arc::clone(&told));
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let handler = move |_: &u32, _: &Context<u32>| {
+        let mut end = outermost.get().unwrap().producer().unwrap().watched().publish(2).unwrap();
+        *answer.lock().unwrap() = Some(end.wait_timeout(secs(1)).err());
+    };
+    let inner = builder.queue(q(1).overflow(Overflow::CallerRuns), handler).unwrap();
+    let _inner_runtime = builder.build().unwrap();
+    inner.producer().unwrap().publish(0).unwrap(); // it is full
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let asks = inner.clone();
+    let handler = move |&n: &u32, _: &Context<u32>| {
+        if n == 1 {
+            asks.producer().unwrap().publish(1).unwrap();
+        }
+    };
+    let queue = builder.queue(q(4), handler).unwrap();
+    let runtime = builder.build().unwrap();
+    assert!(outer.set(queue.clone()).is_ok());
+    queue.producer().unwrap().publish(1).unwrap();
+    runtime.turn();
+    assert_eq!(*told.lock().unwrap(), Some(Some(WaitError::WouldDeadlock)));
+}
+
+#[test]
+fn a_refused_fan_out_has_its_job_back_whatever_its_copies_do_when_they_are_dropped() {
+    #[derive(Debug)]
+    struct Fussy {
+        copy: bool,
+    }
+    impl Payload for Fussy {}
+    impl Clone for Fussy {
+        fn clone(&self) -> Self {
+            Fussy { copy: true }
+        }
+    }
+    impl Drop for Fussy {
+        fn drop(&mut self) {
+            assert!(!self.copy, "a copy is dropped");
+        }
+    }
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let free = builder.pull_queue::<Fussy>(QueueConfig::new("a")).unwrap();
+    let full = builder.pull_queue::<Fussy>(QueueConfig::new("b").dedupe(Dedupe::WhileLive, 1)).unwrap();
+    let exchange = builder.exchange(ExchangeConfig::fanout("x")).unwrap();
+    exchange.rebind([&free, &full].map(Binding::all)).unwrap();
+    let _runtime = builder.build().unwrap();
+    full.producer().unwrap().publish(Job::new(Fussy { copy: false }).key("one")).unwrap();
+    let error = exchange.publisher().publish("k", Job::new(Fussy { copy: false }).key("two")).unwrap_err();
+    assert!(!error.into_inner().copy);
+    assert_eq!((free.counts().drop_panics, free.depth()), (1, 0));
 }

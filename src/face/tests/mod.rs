@@ -3,11 +3,13 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests watch real threads from outside")]
 
 mod bad_input;
+mod caller_runs;
 mod completions;
 mod dead_letters;
 mod dedupe;
 mod delivering;
 mod exchanges;
+mod follow_ups;
 mod futures;
 mod handlers;
 mod handles;
@@ -21,6 +23,7 @@ mod shutdown;
 mod stopped;
 mod timing;
 mod together;
+mod wakers;
 mod watched_many;
 mod windows;
 

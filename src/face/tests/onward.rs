@@ -622,3 +622,23 @@ fn under_load_nothing_is_lost_between_queues() {
         assert!(moved > 0);
     });
 }
+
+#[test]
+fn an_unbind_closes_no_circle() {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let letters = DeadLetterConfig::new().exchange("deaths").routing_key("dead");
+    let queue = builder.pull_queue::<u32>(q(2).overflow(Overflow::DropOldest).dead_letters(letters)).unwrap();
+    let graves = builder.pull_queue::<u32>(QueueConfig::new("graves")).unwrap();
+    let rest = builder.exchange(ExchangeConfig::fanout("rest")).unwrap();
+    let deaths = builder.exchange(ExchangeConfig::direct("deaths").alternate(&rest)).unwrap();
+    deaths.bind(Binding::new("dead", &graves)).unwrap();
+    rest.bind(Binding::all(&queue)).unwrap();
+    let _runtime = builder.build().unwrap();
+    let error = deaths.unbind("dead", &graves).unwrap_err().to_string();
+    assert!(error.contains("a circle that goes on by itself"), "{error}");
+    assert_eq!(deaths.bindings().len(), 1, "nothing has changed");
+    assert!(!deaths.unbind("other", &graves).unwrap());
+    let producer = queue.producer().unwrap();
+    (0..5).for_each(|n| assert!(producer.publish(n).is_ok()));
+    assert_eq!((queue.depth(), graves.depth()), (2, 3));
+}

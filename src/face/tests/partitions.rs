@@ -8,6 +8,7 @@ use crate::{
     Binding, Context, DeadLetterConfig, Dedupe, ExchangeConfig, Job, JobError, LaneConfig, OrderPolicy, Origin, Overflow, Refusal, Verdict,
 };
 use std::collections::HashMap;
+use std::future::Future;
 
 /// All keys share one partition unless a test wants more.
 fn ordered(capacity: u64) -> QueueConfig {
@@ -662,4 +663,63 @@ fn the_rest_of_a_run_is_handed_back_when_it_is_cut_short() {
         drop(queue);
         assert_eq!(census.alive(), 0, "nothing is left in a slot");
     });
+}
+
+/// The first job of the key waits for a retry under `Skip`, without its turn, and a stale holder still reads it.
+fn read_while_it_waits() -> (Pull<&'static str>, Delivery<&'static str>) {
+    let config = q(8).visibility(ms(10)).partitions(1).order(OrderPolicy::Skip).redeliver_overrun(true);
+    let pull = Pull::<&'static str>::new(config);
+    publish(&pull, &["a1"]);
+    let stale = pull.get().unwrap();
+    pull.advance(ms(50));
+    assert!(!stale.is_current());
+    pull.get().unwrap().settle(Verdict::RetryAfter("later".into(), secs(60))).unwrap();
+    (pull, stale)
+}
+
+#[test]
+fn a_job_without_its_turn_has_none_to_pass_on_when_it_is_handed_back() {
+    let (Pull { runtime, queue, .. }, stale) = read_while_it_waits();
+    assert_eq!(runtime.shutdown(at_once()).running().len(), 1);
+    drop(stale);
+    assert_eq!(queue.reclaim().len(), 1);
+}
+
+#[test]
+fn nor_does_it_take_the_turn_of_the_job_that_has_it() {
+    let (pull, _stale) = read_while_it_waits();
+    publish(&pull, &["a2"]);
+    let second = pull.get().unwrap();
+    let Pull { runtime, queue, .. } = pull;
+    let busy = |snapshot: &QueueSnapshot| snapshot.partitions.as_ref().unwrap().busy;
+    assert_eq!(busy(&queue.snapshot()), 1);
+    let report = runtime.shutdown(at_once());
+    assert_eq!(busy(report.queue(queue.name()).unwrap()), 1);
+    second.ack().unwrap();
+    assert_eq!(busy(&queue.snapshot()), 0);
+}
+
+#[test]
+fn nor_does_a_delayed_job_that_is_cancelled_as_the_queue_stops() {
+    let Pull { runtime, queue, producer, .. } = Pull::<&'static str>::new(q(8).partitions(1));
+    let late = producer.publish_after(job("a1"), secs(60)).unwrap();
+    runtime.turn();
+    let handle = queue.clone();
+    // a task that is woken by the close, and by the stop, when the timer turns no more
+    let mut consumer = queue.consumer().unwrap();
+    let mut woken = 0;
+    let task = super::wakers::Inline::start(std::future::poll_fn(move |context| {
+        let mut received = consumer.recv_async();
+        let polled = std::pin::Pin::new(&mut received).poll(context);
+        std::mem::forget(received); // it waits on
+        woken += 1;
+        if woken == 3 {
+            assert!(handle.cancel(late));
+            return std::task::Poll::Ready(());
+        }
+        polled.map(drop)
+    }));
+    let report = runtime.shutdown(at_once());
+    let counts = report.queue(queue.name()).unwrap().counts;
+    assert_eq!((task.is_over(), counts.dropped_cancelled + counts.handed_back), (true, 1));
 }

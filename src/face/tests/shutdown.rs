@@ -373,3 +373,68 @@ fn runtimes_start_and_stop_under_load() {
         }
     });
 }
+
+#[test]
+fn a_running_job_that_was_cancelled_ends_cancelled_and_is_not_handed_back() {
+    let Pull { runtime, queue, producer, consumer, .. } = Pull::<u32>::new(q(4));
+    (0..2).for_each(|n| drop(producer.publish(n)));
+    let running = [(); 2].map(|()| consumer.try_recv().unwrap());
+    running.iter().for_each(|delivery| assert!(queue.cancel(delivery.job_id())));
+    runtime.shutdown(at_once());
+    let [first, second] = running;
+    first.retry("not today").unwrap();
+    second.snooze(secs(1)).unwrap();
+    let counts = queue.counts();
+    assert_eq!((queue.reclaim().len(), counts.handed_back, counts.dropped_cancelled), (0, 0, 2));
+}
+
+#[test]
+fn the_report_has_the_number_of_a_delivery_snoozes_included() {
+    let pull = Pull::<u32>::new(q(4));
+    pull.producer.publish(1).unwrap();
+    pull.get().unwrap().snooze(Duration::ZERO).unwrap();
+    let second = pull.get().unwrap();
+    let report = pull.runtime.shutdown(at_once());
+    assert_eq!((second.attempt(), report.running()[0].attempt), (2, 2));
+}
+
+#[test]
+fn a_dead_job_that_is_held_keeps_no_consumer_of_a_closed_queue_waiting() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1)));
+    for n in 0..2 {
+        pull.producer.publish(n).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    assert_eq!(pull.seen().phases.held, 1);
+    pull.runtime.shutdown_handle().request();
+    assert_eq!(pull.consumer.try_recv().unwrap_err(), crate::RecvError::Closed);
+    pull.runtime.shutdown(at_once());
+}
+
+#[test]
+fn what_periods_and_handlers_hold_goes_with_the_runtime_though_it_is_their_own_queue() {
+    let alive = Arc::new(());
+    let own: Arc<std::sync::OnceLock<QueueHandle<u32>>> = Arc::default();
+    let (held, handle) = (Arc::clone(&alive), Arc::clone(&own));
+    let mut builder = Runtime::builder();
+    let handler = move |n: &u32, _: &_| {
+        let _also = &held;
+        if *n > 0 {
+            handle.get().unwrap().producer().unwrap().try_publish(n - 1).unwrap();
+        }
+    };
+    let queue = builder.queue(q(4), handler).unwrap();
+    let runtime = builder.build().unwrap();
+    assert!(own.set(queue.clone()).is_ok());
+    let (held, handle) = (Arc::clone(&alive), queue.clone());
+    let make = move || {
+        let _also = &held;
+        handle.depth()
+    };
+    let periodic = queue.producer().unwrap().every(secs(3600), crate::MissedPeriods::Skip, make).unwrap();
+    queue.producer().unwrap().publish(3).unwrap();
+    eventually("the last has run", || queue.counts().acked == 4);
+    assert!(runtime.shutdown(ShutdownOptions::default()).is_clean());
+    drop((periodic, queue, own));
+    eventually("all of it is dropped", || Arc::strong_count(&alive) == 1);
+}

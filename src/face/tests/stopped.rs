@@ -7,7 +7,7 @@ use crate::partitions::Place;
 use crate::sync::chaos;
 use crate::tests::threads::Mutex;
 use crate::tests::threads::mpsc::{self, Receiver, Sender, channel};
-use crate::{Binding, DeadLetterConfig, Dedupe, End, Exchange, ExchangeConfig, Job, JobError, JobId, PublishError, Verdict};
+use crate::{Binding, CancelCause, DeadLetterConfig, Dedupe, End, Exchange, ExchangeConfig, Job, JobError, JobId, PublishError, Verdict};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
@@ -82,7 +82,7 @@ impl World {
         next().reject("no").unwrap();
         next().snooze(secs(5)).unwrap();
         let running = next();
-        assert!(self.queue.cancel(running.job_id()) && running.is_cancelled());
+        assert!(self.queue.cancel(running.job_id()) && running.cancelled() == Some(CancelCause::Cancelled));
         running.ack().unwrap();
         next().complete_with(OTHERS + 9).unwrap();
         got.for_each(|delivery| delivery.ack().unwrap());

@@ -148,6 +148,36 @@ fn an_expired_job_never_starts() {
     assert_eq!((counts.dead_expired, counts.started), (3, 2));
 }
 
+/// Publishes a job that lives for ten seconds and waits for an hour, on a queue with one slot; what happened after eleven.
+fn outlived(publish: impl FnOnce(&Producer<u32>)) {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    let config = q(1).dedupe(crate::Dedupe::Debounce(secs(3600)), 4);
+    let queue = builder.queue(config, |_: &u32, _: &_| crate::Verdict::RetryAfter("not yet".into(), secs(3600))).unwrap();
+    let runtime = builder.build().unwrap();
+    let producer = queue.producer().unwrap();
+    publish(&producer);
+    runtime.advance(&clock, secs(9));
+    assert_eq!((queue.depth(), queue.dead_letters().len()), (1, 0));
+    runtime.advance(&clock, secs(2));
+    assert_eq!((queue.depth(), queue.counts().dead_expired), (0, 1));
+    assert_eq!(queue.dead_letters().list(1)[0].reason(), crate::DeathReason::Expired);
+    producer.publish(Job::new(2).key("k")).unwrap(); // its key is free
+    adds_up(&runtime);
+}
+
+#[test]
+fn a_job_that_is_to_wait_for_longer_than_it_lives_dies_when_its_life_ends() {
+    let mortal = || Job::new(1).ttl(secs(10));
+    outlived(|producer| assert!(producer.publish_after(mortal(), secs(3600)).is_ok()));
+    outlived(|producer| assert!(producer.publish(mortal()).is_ok())); // a retry
+    outlived(|producer| assert!(producer.publish(mortal().key("k")).is_ok())); // a window
+    outlived(|producer| {
+        producer.publish(Job::new(0).key("k")).unwrap();
+        producer.publish(mortal().key("k")).unwrap(); // in the place of one that would have lived
+    });
+}
+
 #[test]
 fn a_job_may_start_until_its_time_to_live_is_over_and_run_on() {
     let pull = Pull::<u32>::new(q(8));
@@ -225,6 +255,17 @@ fn a_job_may_have_a_visibility_of_its_own() {
     let (zero, never) = (pull.get().unwrap(), pull.get().unwrap());
     pull.advance(ms(100));
     assert!(!zero.is_current() && never.is_current());
+}
+
+#[test]
+fn a_visibility_of_a_job_s_own_ends_at_max_lease() {
+    let pull = Pull::<u32>::new(q(4).visibility(secs(10)).max_lease(secs(60)));
+    pull.producer.publish(Job::new(1).visibility(Duration::MAX)).unwrap();
+    let first = pull.get().unwrap();
+    pull.advance(secs(59));
+    assert!(first.is_current());
+    pull.advance(secs(20));
+    assert!(!first.is_current());
 }
 
 #[test]

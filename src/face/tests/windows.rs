@@ -264,6 +264,49 @@ fn a_watched_copy_opens_a_window_and_takes_nobodys_place() {
     adds_up(&hub.runtime);
 }
 
+/// When the job of a key became ready, of a queue to which the two were published at once, the second `delayed` or the first.
+fn ready_after(config: QueueConfig, delayed_first: bool) -> (u32, &'static str) {
+    let pull = Pull::<&str>::new(config);
+    let later = || pull.producer.publish_after(keyed("later"), secs(3600)).unwrap();
+    let first = if delayed_first { later() } else { pull.producer.publish(keyed("now")).unwrap() };
+    let second = if delayed_first { pull.producer.publish(keyed("now")).unwrap() } else { later() };
+    assert_eq!((first, pull.counts().replaced), (second, 1));
+    for waited in 0..4000 {
+        if let Some(delivery) = pull.get() {
+            let payload = *delivery;
+            delivery.ack().unwrap();
+            return (waited, payload);
+        }
+        pull.advance(secs(1));
+    }
+    panic!("it never came");
+}
+
+#[test]
+fn a_delayed_publish_into_a_window_is_ready_no_earlier_than_it_asked_for() {
+    assert_eq!(ready_after(q(4).dedupe(crate::Dedupe::Debounce(secs(10)), 4), false), (3600, "later"));
+    assert_eq!(ready_after(q(4).dedupe(crate::Dedupe::KeepLast(secs(10)), 4), false), (3600, "later"));
+    // of a burst the last: it asked for no delay
+    assert_eq!(ready_after(q(4).dedupe(crate::Dedupe::Debounce(secs(10)), 4), true), (10, "now"));
+    // the first opened the window, whose end stands
+    assert_eq!(ready_after(q(4).dedupe(crate::Dedupe::KeepLast(secs(10)), 4), true), (3600, "now"));
+}
+
+#[test]
+fn a_watched_publish_by_a_task_takes_nobody_s_place_in_a_window() {
+    let pull = Pull::<&str>::new(q(4).dedupe(crate::Dedupe::Debounce(secs(10)), 4));
+    let first = pull.producer.publish(keyed("first")).unwrap();
+    let mut producer = pull.queue.producer().unwrap();
+    let bell = super::futures::Bell::new();
+    let mut second = producer.publish_watched_async(keyed("second"));
+    let std::task::Poll::Ready(Err(error)) = super::futures::poll(&mut second, &bell) else { panic!("it is a duplicate") };
+    assert!(matches!(error.refusal(), Refusal::Duplicate { existing } if *existing == first));
+    drop(second);
+    pull.advance(secs(11));
+    assert_eq!(*pull.get().unwrap(), "first");
+    assert_eq!(pull.counts().replaced, 0);
+}
+
 #[test]
 fn copies_in_their_windows_are_handed_back_at_shutdown() {
     let mut hub = Hub::<&str>::new([debounce("a"), keep_last("b"), QueueConfig::new("c")]);
