@@ -183,7 +183,8 @@ impl Credits {
                 break;
             }
             if patience().is_none() {
-                return Err(WaitError::TimedOut);
+                // what other handles have gathered was not looked at yet
+                return self.acquire(links, accounts, lane).ok_or(WaitError::TimedOut);
             }
             if look < PAUSING_LOOKS {
                 pause(PAUSES)

@@ -258,6 +258,21 @@ fn drop_oldest_takes_no_job_whose_slot_is_still_read() {
 }
 
 #[test]
+fn a_publish_without_any_time_finds_the_slots_that_others_have_gathered() {
+    let pull = Pull::<u32>::new(q(2).overflow(Overflow::Block(Duration::ZERO)));
+    for round in 0..3 {
+        pull.producer.publish(round).unwrap();
+        pull.producer.publish_timeout(round, Duration::ZERO).unwrap();
+        assert_eq!(*pull.producer.publish(round).unwrap_err().refusal(), Refusal::TimedOut);
+        // the consumer keeps the slots, until somebody wants them
+        while let Some(delivery) = pull.get() {
+            delivery.ack().unwrap();
+        }
+    }
+    pull.settled();
+}
+
+#[test]
 fn drop_new_buries_the_new_job() {
     let pull = Pull::<u32>::new(q(1).overflow(Overflow::DropNew));
     pull.producer.publish(1).unwrap();
