@@ -35,7 +35,7 @@ pub enum Overflow {
     /// The oldest waiting job of the lowest lane goes to the dead letters as over-length and its slot is used.
     ///
     /// No job goes for nothing: where the oldest job of a lane lies in a slot that is [reserved](LaneConfig::reserve) for that lane and the new job is of
-    /// another, or is still read by a handler that overran its lease, the next lane up is asked. Where none can help, and where the dead letters would
+    /// another, is still read by a handler that overran its lease, or would be given to a publisher that waits for one, the next lane up is asked. Where none can help, and where the dead letters would
     /// [hold](DeadLetterOverflow::Hold) the old job in its slot, the new job comes back as full.
     DropOldest,
     /// The new job goes to the dead letters as over-length.

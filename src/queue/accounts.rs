@@ -107,6 +107,11 @@ impl Credits {
         self.reserve_at(index).is_none_or(|reserve| self.reserve_of[lane] == Some(reserve as u8))
     }
 
+    /// True when somebody waits who is given slot `index` if it becomes free.
+    pub(super) fn is_awaited(&self, index: u32) -> bool {
+        self.reserve_at(index).map_or(&self.shared, |reserve| &self.reserves[reserve]).waiting() > 0
+    }
+
     /// A slot for a job of `lane`: from its reserve first, then from the shared pool.
     #[inline]
     pub(super) fn acquire(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {

@@ -22,8 +22,10 @@ impl<T> Queue<T> {
 
     /// The index of such a job, in the caller's hand.
     fn pop_victim(&self, lane: usize) -> Option<u32> {
-        // a slot that the publisher's lane may use, and that is free as soon as the job has ended: no handler that overran its lease reads it still
-        let helps = |index: u32| self.credits.may_occupy(lane, index) && self.slab.state(index).load().holders() == 0;
+        // a slot that the publisher's lane may use, and that is the publisher's as soon as the job has ended: no handler that overran its lease reads it still,
+        // and nobody stands in line for it
+        let free = |index: u32| self.slab.state(index).load().holders() == 0 && !self.credits.is_awaited(index);
+        let helps = |index: u32| self.credits.may_occupy(lane, index) && free(index);
         let mut popped = Popped::new();
         let mut pop = |ring: &IndexRing| {
             // (chains have one index in a queue that evicts, see `chain_limit`: more could only be taken together)

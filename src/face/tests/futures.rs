@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Refusal;
-use crate::{Job, PublishError, RecvError};
+use crate::{Job, Overflow, PublishError, RecvError};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU32;
@@ -134,6 +134,26 @@ fn a_dropped_publish_leaves_the_line_and_its_job_can_be_kept() {
     pull.get().unwrap().ack().unwrap();
     assert_eq!((pull.queue.depth(), bell.rung()), (0, 0));
     assert_eq!(Arc::strong_count(&bell), 1, "nothing of the task is kept");
+    pull.settled();
+}
+
+/// The slot of the oldest job would be that of the task that waits: to end the job would not help.
+#[test]
+fn drop_oldest_takes_no_job_whose_slot_another_one_waits_for() {
+    let pull = Pull::<u32>::new(q(2).overflow(Overflow::DropOldest));
+    let mut producer = pull.queue.producer().unwrap();
+    pull.producer.publish_batch(&mut (0..2));
+    let bell = Bell::new();
+    let mut publish = producer.publish_async(2);
+    assert!(poll(&mut publish, &bell).is_pending());
+    assert!(pull.producer.publish(3).unwrap_err().is_full());
+    assert_eq!((pull.queue.dead_letters().len(), bell.rung()), (0, 0), "nobody died for it");
+    pull.get().unwrap().ack().unwrap();
+    assert_eq!(bell.rung(), 1);
+    assert!(matches!(poll(&mut publish, &bell), Poll::Ready(Ok(_))));
+    drop(publish);
+    pull.producer.publish(4).unwrap();
+    assert_eq!(pull.queue.dead_letters().take().map(|letter| letter.into_payload()), Some(1));
     pull.settled();
 }
 
