@@ -670,3 +670,23 @@ fn a_queue_without_records_has_none_and_bounds_are_named() {
     assert!(refused(1, Duration::ZERO).starts_with("queue `q`: completed_records: age is 0ns, allowed is 1ms to "));
     assert!(q(4).completed_records(1, Duration::MAX).validate().is_ok());
 }
+
+/// The job that waits out the window has an end of its own: a task is told so like everybody else, instead of being given a handle that never hears of any.
+#[test]
+fn a_task_that_would_wait_for_the_end_of_another_job_is_told_that_it_is_a_duplicate() {
+    let window = Duration::from_secs(1);
+    let pull = Pull::<Ask>::new(q(2).dedupe(Dedupe::Debounce(window), 4));
+    let keyed = |number| Job::new(Ask(number)).key("k");
+    let first = pull.producer.publish(keyed(1)).unwrap();
+    let mut producer = pull.queue.producer().unwrap();
+    let publish = pin!(producer.publish_watched_async(keyed(2)));
+    let Poll::Ready(Err(error)) = publish.poll(&mut std::task::Context::from_waker(Waker::noop())) else {
+        panic!("it is taken in, or waits")
+    };
+    assert_eq!(*error.refusal(), crate::Refusal::Duplicate { existing: first });
+    pull.advance(window);
+    let delivery = next(&pull);
+    assert_eq!(delivery.payload(), &Ask(1));
+    delivery.ack().unwrap();
+    pull.settled();
+}
