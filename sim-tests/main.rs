@@ -1,7 +1,7 @@
 //! The whole runtime, simulated: the same code on one thread, in virtual time, by a seed, beside a plain model.
 //!
 //! A seed makes a service (four queues: with workers, by hand, with partitions, for dead letters; an exchange) with capacities, limits and policies of its own, and a list of
-//! [steps](steps): publishes of every kind, by the test and by handlers; workers and the timer in an order of the seed's; handlers that fail, panic, take long or are stuck;
+//! [steps](steps): publishes of every kind, by the test, by handlers and by tasks that wait; workers and the timer in an order of the seed's; handlers that fail, panic, take long or are stuck;
 //! consumers that settle late or never; cancellations, pauses, purges, redrives, rebinding, leaps of the clock, a close. After every single act the [model](model) must agree about
 //! every job, every count, every slot and the number of payloads that live. At the end whatever is left comes back by value.
 //!
@@ -131,7 +131,20 @@ fn assert_noticed<F: Copy + Debug>(faults: impl IntoIterator<Item = F>, setting:
 #[test]
 fn a_model_with_a_wrong_rule_is_noticed() {
     use Wrong::*;
-    let wrong = [Attempts, SnoozeSpends, ExpiryUncounted, KeyFreeEarly, HeldIsFree, StaleUncounted];
+    let wrong = [
+        Attempts,
+        SnoozeSpends,
+        ExpiryUncounted,
+        KeyFreeEarly,
+        HeldIsFree,
+        StaleUncounted,
+        AnyPool,
+        CallerDelivers,
+        LastComeFirst,
+        LeaverKeeps,
+        BatchBlind,
+        CopiesOpenNone,
+    ];
     assert_noticed(wrong, |wrong| Setting { wrong: Some(wrong), ..Setting::default() }, 100);
 }
 
@@ -139,7 +152,7 @@ fn a_model_with_a_wrong_rule_is_noticed() {
 #[test]
 fn a_runtime_with_a_wrong_step_is_noticed() {
     use Bend::*;
-    let bent = [SettleRereads, KeepCredit, KeepClaims, CancelUntold, CancelTells, ClaimsUnseen, TakeBackUnmarked];
+    let bent = [SettleRereads, KeepCredit, KeepClaims, CancelUntold, CancelTells, ClaimsUnseen, TakeBackUnmarked, CloseUntold];
     assert_noticed(bent, |bent| Setting { bent: Some(bent), ..Setting::default() }, 500);
 }
 

@@ -5,6 +5,8 @@
 //! counts by itself all the while.
 
 mod follow;
+mod keys;
+mod line;
 
 use crate::world::How;
 use ringmill::{Counts, DeathReason, End, JobId, Overflow};
@@ -25,6 +27,18 @@ pub enum Wrong {
     HeldIsFree,
     /// Stale settlements are not counted.
     StaleUncounted,
+    /// A worker of one pool has an eye on the queues of another.
+    AnyPool,
+    /// A job that its publisher runs is a delivery.
+    CallerDelivers,
+    /// Of those who wait for a slot the last comes first.
+    LastComeFirst,
+    /// Who waited for a slot, was given one and leaves has it still.
+    LeaverKeeps,
+    /// Jobs of a batch do not see each other's keys.
+    BatchBlind,
+    /// A copy opens no window.
+    CopiesOpenNone,
 }
 
 /// What the model knows of a queue's settings. Times are in milliseconds.
@@ -33,6 +47,8 @@ pub struct Rules {
     pub name: &'static str,
     /// It has workers; otherwise it is received from by hand.
     pub push: bool,
+    /// Whose workers they are.
+    pub pool: usize,
     pub capacity: usize,
     pub attempts: u32,
     pub expiries: u32,
@@ -144,6 +160,7 @@ pub struct New {
     pub load: Option<u32>,
     pub lane: usize,
     pub expires: u64,
+    pub key: Option<u8>,
 }
 
 #[derive(Debug)]
@@ -159,6 +176,10 @@ pub struct Queue {
     pub paused: bool,
     /// Until when a key is taken by whoever had it last.
     pub windows: BTreeMap<u8, u64>,
+    /// Who waits for a slot, in the order in which they came; who has been given one; who has been told that there will be none.
+    line: VecDeque<u64>,
+    granted: Vec<u64>,
+    turned_away: Vec<u64>,
     places: u64,
     holds: u64,
     /// Payloads of letters that have moved on, oldest first.
@@ -190,6 +211,9 @@ impl Queue {
             counts: Counts::default(),
             paused: false,
             windows: BTreeMap::new(),
+            line: VecDeque::new(),
+            granted: Vec::new(),
+            turned_away: Vec::new(),
             places: 0,
             holds: 0,
             moved: Vec::new(),
@@ -211,7 +235,7 @@ impl Queue {
     /// Slots in use.
     pub fn occupied(&self) -> usize {
         let free = |job: &Job| job.at == At::Letter || self.wrong == Some(Wrong::HeldIsFree) && matches!(job.at, At::Held(_));
-        self.jobs.values().filter(|job| !free(job)).count()
+        self.jobs.values().filter(|job| !free(job)).count() + self.granted.len()
     }
 
     /// Payloads that live.
@@ -219,53 +243,8 @@ impl Queue {
         self.jobs.len() + self.jobs.values().flat_map(|job| &job.holds).filter(|hold| hold.next.is_some()).count()
     }
 
-    /// Another job has the key: a publish with it is refused. (A redrive looks at live jobs only.)
-    pub fn has_key(&self, key: Option<u8>, now: u64) -> bool {
-        let (Some(rule), Some(key)) = (self.rules.dedupe, key) else { return false };
-        let mut rivals = self.jobs.values().filter(|job| job.key == Some(key));
-        match rule {
-            Rule::WhileLive => {
-                let early = self.wrong == Some(Wrong::KeyFreeEarly);
-                rivals.any(|job| !(matches!(job.at, At::Lingering | At::Letter) || early && job.at == At::Running))
-            }
-            Rule::Window(_) => self.windows.get(&key).is_some_and(|&until| until > now),
-            // until somebody has disposed of it
-            Rule::Debounce(_) | Rule::KeepLast(_) => rivals.any(|job| job.in_window && job.at == At::Cancelled),
-        }
-    }
-
-    pub fn has_live_key(&self, key: Option<u8>, now: u64) -> bool {
-        self.rules.dedupe == Some(Rule::WhileLive) && self.has_key(key, now)
-    }
-
-    /// The job that waits out the window of the key.
-    pub fn in_window(&self, key: Option<u8>) -> Option<JobId> {
-        let waits = |job: &Job| key.is_some() && job.key == key && job.in_window && matches!(job.at, At::Delayed(_));
-        self.jobs.iter().find(|(_, job)| waits(job)).map(|(id, _)| *id)
-    }
-
-    /// A payload takes the place of the one that waits.
-    pub fn replace(&mut self, id: JobId, load: u32, expires: u64, now: u64) {
-        self.counts.replaced += 1;
-        let rule = self.rules.dedupe;
-        let job = self.job(id);
-        (job.load, job.expires) = (Some(load), expires);
-        if let Some(Rule::Debounce(length)) = rule {
-            job.at = At::Delayed(now + length);
-        }
-    }
-
-    /// An accepted job opens the window of its key.
-    pub fn open_window(&mut self, id: JobId, key: u8, now: u64) {
-        match self.rules.dedupe {
-            Some(Rule::Window(length)) => drop(self.windows.insert(key, now + length)),
-            Some(Rule::Debounce(length) | Rule::KeepLast(length)) => {
-                let job = self.job(id);
-                let due = if let At::Delayed(due) = job.at { due } else { 0 };
-                (job.at, job.in_window) = (At::Delayed(due.max(now + length)), true);
-            }
-            Some(Rule::WhileLive) | None => {}
-        }
+    pub fn is_full(&self) -> bool {
+        self.occupied() >= self.rules.capacity
     }
 
     pub fn letters_full(&self) -> bool {

@@ -4,10 +4,12 @@ mod act;
 mod look;
 mod publish;
 mod service;
+mod wait;
 
 use crate::model::{New, Queue, Rules, Wrong};
 use crate::steps::{Act, Step};
 use crate::world::{How, Load, SIMULATED, Seen, World, handle, ms};
+use publish::Expected;
 use ringmill::clock::ManualClock;
 use ringmill::queue::{Bend, bend};
 use ringmill::rng::Rng;
@@ -20,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use wait::Waiter;
 
 /// What a run is made of beside its steps.
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,11 +139,15 @@ struct Run {
     exchange: Exchange<Load>,
     publisher: ExchangePublisher<Load>,
     bound: usize,
-    workers: usize,
+    /// The workers of each pool.
+    pools: Vec<usize>,
     hands: Vec<Hand>,
     forgotten: Vec<Hand>,
     flying: Vec<InFlight>,
     watched: Vec<(usize, JobId, Completion<()>)>,
+    /// Tasks that wait for a slot, and how many tasks there have been.
+    waiters: Vec<Waiter>,
+    tasks: u64,
     /// Deliveries that the model knows.
     records: usize,
     closed: bool,
@@ -160,14 +167,17 @@ impl Run {
         let world = Arc::new(World::default());
         let mut rng = Rng::new(setting.seed ^ 0x5EED);
         let mut builder = Sim::builder(setting.seed);
-        let workers = 1 + rng.up_to(3) as usize;
-        builder.pool(PoolConfig::new("default").workers(workers).spares(rng.up_to(2) as usize)).unwrap();
+        let pools: Vec<usize> = (0..=rng.up_to(1)).map(|at| 1 + rng.up_to(3 - 2 * at) as usize).collect();
+        for (name, &workers) in POOLS.into_iter().zip(&pools) {
+            builder.pool(PoolConfig::new(name).workers(workers).spares(rng.up_to(2) as usize)).unwrap();
+        }
         let onward = rng.up_to(1) == 0;
         let mut queues = Vec::new();
         for (at, name) in ["work", "pull", "keyed", "grave"].into_iter().enumerate() {
             let rules = Rules {
                 name,
                 push: at == WORK || at == KEYED,
+                pool: if at == KEYED { pools.len() - 1 } else { 0 },
                 capacity: 2 + rng.up_to(7) as usize,
                 attempts: 1 + rng.up_to(3) as u32,
                 expiries: rng.up_to(2) as u32,
@@ -175,9 +185,12 @@ impl Run {
                 visibility: 8 * (1 + rng.up_to(3)),
                 max_lease: 60,
                 backoff: 1 + rng.up_to(9),
-                overflow: match rng.up_to(3) {
+                overflow: match rng.up_to(5) {
                     0 if at != GRAVE => Overflow::DropOldest,
                     1 if at != GRAVE => Overflow::DropNew,
+                    2 if at == WORK => Overflow::CallerRuns,
+                    // the thread of a simulation cannot wait; its tasks can
+                    2 | 3 => Overflow::Block(Duration::ZERO),
                     _ => Overflow::Reject,
                 },
                 letters: 1 + rng.up_to(4) as usize,
@@ -207,11 +220,13 @@ impl Run {
             exchange,
             publisher,
             bound: 0,
-            workers,
+            pools,
             hands: Vec::new(),
             forgotten: Vec::new(),
             flying: Vec::new(),
             watched: Vec::new(),
+            waiters: Vec::new(),
+            tasks: 0,
             records: 0,
             closed: false,
             evictions: [0; 4],
@@ -233,13 +248,20 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         self.sim.reseed(step.choices);
+        self.lose_patience();
         let queues = self.queues.len();
         match step.act.clone() {
             Act::Publish { queue, lane, delay, ttl, key, plan, watched } => {
                 self.publish(queue % queues, lane, delay, ttl, key, plan, watched);
             }
-            Act::Batch { queue, lane, jobs, plan } => self.batch(queue % queues, lane, jobs, plan),
-            Act::Route { key, plan } => self.route(key % ROUTES.len(), plan),
+            Act::Batch { queue, lane, jobs, key, plan } => self.batch(queue % queues, lane, jobs, key, plan),
+            Act::Route { to, key, plan } => self.route(to % ROUTES.len(), key, plan),
+            Act::Wait { queue, lane, ttl, key, plan, watched, patience } => {
+                self.wait(queue % queues, lane, ttl, key, plan, watched, patience);
+            }
+            Act::Look(at) if !self.waiters.is_empty() => self.look(at % self.waiters.len()),
+            Act::GiveUp(at) if !self.waiters.is_empty() => self.give_up(at % self.waiters.len()),
+            Act::Look(_) | Act::GiveUp(_) => {}
             Act::Rebind(set) => self.rebind(set % BINDINGS.len()),
             Act::Work(acts) => {
                 for _ in 0..acts {
@@ -278,10 +300,17 @@ impl Run {
             Act::PurgeLetters(queue) => self.purge_letters(queue % queues),
             Act::Close => {
                 self.sim.runtime().shutdown_handle().request();
+                self.queues.iter_mut().for_each(|queue| queue.model.close_line());
                 self.closed = true;
             }
         }
         self.observe();
+    }
+
+    /// Which pools have a worker that runs nothing.
+    fn free_workers(&self) -> Vec<bool> {
+        let flying = |pool| self.flying.iter().filter(|flight| self.queues[flight.queue].model.rules.pool == pool).count();
+        self.pools.iter().enumerate().map(|(pool, &workers)| flying(pool) < workers).collect()
     }
 
     fn advance(&mut self, by: u64) {
@@ -291,7 +320,10 @@ impl Run {
             false
         });
         self.observe();
-        let (now, free) = (self.now(), self.flying.len() < self.workers);
-        self.queues.iter_mut().for_each(|queue| queue.model.assert_at_rest(now, free));
+        let (now, free) = (self.now(), self.free_workers());
+        for Real { model, .. } in &mut self.queues {
+            let any = model.wrong == Some(Wrong::AnyPool) && free.contains(&true);
+            model.assert_at_rest(now, any || free[model.rules.pool]);
+        }
     }
 }

@@ -26,13 +26,29 @@ pub enum Act {
         queue: usize,
         lane: usize,
         jobs: u64,
+        key: Option<u8>,
         plan: u64,
     },
     /// Through the exchange, by one of its keys.
     Route {
-        key: usize,
+        to: usize,
+        key: Option<u8>,
         plan: u64,
     },
+    /// A task publishes, and waits if it has to: for so long, or for as long as it takes.
+    Wait {
+        queue: usize,
+        lane: usize,
+        ttl: Option<u64>,
+        key: Option<u8>,
+        plan: u64,
+        watched: bool,
+        patience: Option<u64>,
+    },
+    /// One of those tasks looks again.
+    Look(usize),
+    /// One of them is dropped.
+    GiveUp(usize),
     /// One of the sets of bindings.
     Rebind(usize),
     /// So many acts of the scheduler's choice.
@@ -63,21 +79,29 @@ pub fn steps(rng: &mut Rng, many: usize) -> Vec<Step> {
     (0..many).map(|_| Step { act: act(rng, calm), choices: rng.next_u64() }).collect()
 }
 
+fn ttl(rng: &mut Rng) -> Option<u64> {
+    (rng.up_to(4) == 0).then(|| rng.up_to(30))
+}
+
+fn key(rng: &mut Rng) -> Option<u8> {
+    (rng.up_to(1) == 0).then(|| rng.up_to(4) as u8)
+}
+
 fn act(rng: &mut Rng, calm: u64) -> Act {
     let number = |rng: &mut Rng| rng.up_to(1 << 20) as usize;
     let publish = |rng: &mut Rng| Act::Publish {
         queue: number(rng),
         lane: rng.up_to(1) as usize,
         delay: if rng.up_to(2) == 0 { 1 + rng.up_to(40) } else { 0 },
-        ttl: (rng.up_to(4) == 0).then(|| rng.up_to(30)),
-        key: (rng.up_to(1) == 0).then(|| rng.up_to(4) as u8),
+        ttl: ttl(rng),
+        key: key(rng),
         plan: rng.next_u64(),
         watched: rng.up_to(3) == 0,
     };
-    match rng.up_to(99) {
+    match rng.up_to(108) {
         0..=21 => publish(rng),
-        22..=24 => Act::Batch { queue: number(rng), lane: rng.up_to(1) as usize, jobs: rng.up_to(8), plan: rng.next_u64() },
-        25..=29 => Act::Route { key: number(rng), plan: rng.next_u64() },
+        22..=24 => Act::Batch { queue: number(rng), lane: rng.up_to(1) as usize, jobs: rng.up_to(8), key: key(rng), plan: rng.next_u64() },
+        25..=29 => Act::Route { to: number(rng), key: key(rng), plan: rng.next_u64() },
         30 => Act::Rebind(number(rng)),
         31..=47 => Act::Work(1 + rng.up_to(3)),
         48..=52 => Act::Idle,
@@ -98,6 +122,17 @@ fn act(rng: &mut Rng, calm: u64) -> Act {
         95 | 96 => Act::Redrive(number(rng), (rng.up_to(1) == 0).then(|| number(rng))),
         97 => Act::PurgeLetters(number(rng)),
         98 if rng.up_to(40) == 0 => Act::Close,
+        100..=103 => Act::Wait {
+            queue: number(rng),
+            lane: rng.up_to(1) as usize,
+            ttl: ttl(rng),
+            key: key(rng),
+            plan: rng.next_u64(),
+            watched: rng.up_to(3) == 0,
+            patience: (rng.up_to(1) == 0).then(|| rng.up_to(40)),
+        },
+        104..=107 => Act::Look(number(rng)),
+        108 => Act::GiveUp(number(rng)),
         _ => publish(rng),
     }
 }

@@ -1,6 +1,6 @@
 //! The model learns what the queue has chosen, once it has found that the choice was one it had.
 
-use super::{At, Job, New, Queue};
+use super::{At, Job, New, Queue, Wrong};
 use ringmill::clock::Timestamp;
 use ringmill::sim::{JobPhase, JobState};
 use ringmill::{DeathReason, End, JobId};
@@ -64,8 +64,11 @@ impl Queue {
         let mut new = new.into_iter();
         for state in real {
             if !self.jobs.contains_key(&state.job) {
-                let New { load, lane, expires } = new.next().unwrap_or_else(|| panic!("where does it come from? {state:?}"));
-                self.take_in(state.job, load, lane, At::Waiting, expires, None);
+                let New { load, lane, expires, key } = new.next().unwrap_or_else(|| panic!("where does it come from? {state:?}"));
+                self.take_in(state.job, load, lane, At::Waiting, expires, key);
+                if let Some(key) = key.filter(|_| self.wrong != Some(Wrong::CopiesOpenNone)) {
+                    self.open_window(state.job, key, now);
+                }
             }
         }
         assert_eq!(new.len(), 0, "{new:?} should be in `{}`", self.rules.name);

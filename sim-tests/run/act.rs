@@ -51,7 +51,7 @@ impl Run {
     pub(super) fn settled(&mut self, queue: usize, job: JobId, hold: u64, how: How, counted: bool) {
         let now = self.now();
         if let Some(load) = self.queues[queue].model.settle(job, hold, how, counted, now) {
-            self.new.entry(queue).or_default().push(New { load: Some(load), lane: 0, expires: u64::MAX });
+            self.new.entry(queue).or_default().push(New { load: Some(load), lane: 0, expires: u64::MAX, key: None });
         }
     }
 
@@ -119,7 +119,7 @@ impl Run {
         let Real { handle, model, .. } = &mut self.queues[queue];
         let letters = model.letters.len();
         let id = model.letters.get(which.map_or(0, |which| which % letters.max(1))).copied();
-        let full = model.occupied() >= model.rules.capacity && model.held.is_empty();
+        let full = model.is_full() && model.held.is_empty();
         let result = match id {
             Some(id) if which.is_some() => handle.dead_letters().redrive_job(id),
             _ => handle.dead_letters().redrive(),

@@ -11,9 +11,9 @@ impl Run {
         self.see_ends();
         let before = self.records;
         self.see_starts(now);
-        if self.records > before || self.flying.len() == self.workers {
-            self.queues.iter_mut().for_each(|queue| queue.model.workers_are_busy(now));
-        }
+        let (started, free) = (self.records > before, self.free_workers());
+        let busy = self.queues.iter_mut().filter(|queue| started || !free[queue.model.rules.pool]);
+        busy.for_each(|queue| queue.model.workers_are_busy(now));
         let evictions = std::mem::take(&mut self.evictions);
         let mut new = std::mem::take(&mut self.new);
         for (at, evictions) in evictions.into_iter().enumerate() {
@@ -22,7 +22,7 @@ impl Run {
             let expires = model.rules.retention.map_or(u64::MAX, |age| now + age);
             let real = self.sim.jobs(handle);
             let mut coming = new.remove(&at).unwrap_or_default();
-            coming.extend(arrived.into_iter().map(|load| New { load, lane: usize::MAX, expires }));
+            coming.extend(arrived.into_iter().map(|load| New { load, lane: usize::MAX, expires, key: None }));
             // the lane of a letter is the one it had
             let unknown = real.iter().filter(|state| !model.jobs.contains_key(&state.job));
             coming.iter_mut().zip(unknown).filter(|(new, _)| new.lane == usize::MAX).for_each(|(new, state)| new.lane = state.lane);
@@ -36,8 +36,9 @@ impl Run {
             self.add_up(at, now);
         }
         let alive: usize = self.queues.iter().map(|queue| queue.model.alive()).sum();
-        assert_eq!(self.world.alive.load(Relaxed), alive as i64, "payloads that live");
+        assert_eq!(self.world.alive.load(Relaxed), (alive + self.waiters.len()) as i64, "payloads that live");
         self.see_completions();
+        self.see_waiters();
     }
 
     pub(super) fn see_ends(&mut self) {
@@ -56,7 +57,7 @@ impl Run {
         let fresh: Vec<_> = self.sim.with_deliveries(|all| all[self.records..].to_vec());
         for record in fresh {
             let seen = self.world.seen.lock().unwrap().pop_front().expect("a handler was called");
-            assert_eq!((seen.job, seen.attempt), (record.job, record.attempt));
+            assert_eq!((seen.job, seen.attempt), (Some(record.job), record.attempt));
             let queue = if *record.queue == *"work" { WORK } else { KEYED };
             let told =
                 Told { load: seen.load, lane: seen.lane, attempt: seen.attempt, failures: seen.failures, expiries: Some(seen.expiries) };
@@ -80,9 +81,10 @@ impl Run {
     /// The ledger, the slots, and the model's own counts.
     pub(super) fn add_up(&mut self, at: usize, now: u64) {
         let Real { handle, model, .. } = &mut self.queues[at];
+        model.serve();
         let (counts, depth) = (handle.counts(), u64::from(handle.depth()));
-        let lingering = counts.lingering_made - counts.lingering_gone;
-        assert_eq!(counts.accepted, counts.ended() + depth - lingering, "the ledger of `{}`: {counts:#?}", model.rules.name);
+        let no_job = counts.lingering_made - counts.lingering_gone + model.granted() as u64;
+        assert_eq!(counts.accepted, counts.ended() + depth - no_job, "the ledger of `{}`: {counts:#?}", model.rules.name);
         assert_eq!(depth, model.occupied() as u64, "the slots of `{}`: {:#?}", model.rules.name, model.jobs);
         if model.rules.partitions {
             model.report_overruns(counts.expired_leases - model.counts.expired_leases, now);
@@ -112,6 +114,10 @@ impl Run {
 
     /// Everything that is left comes out by value, once.
     pub(super) fn shut_down(mut self) -> (Summary, Trace) {
+        while !self.waiters.is_empty() {
+            self.give_up(0);
+            self.observe();
+        }
         self.advance(0);
         self.summary.time = self.now();
         self.summary.deliveries = self.records as u64;

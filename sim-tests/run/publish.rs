@@ -7,23 +7,22 @@ use crate::world::Sent;
 impl Run {
     /// What a publish must come to; `None` where the queue has a choice.
     pub(super) fn expected(&self, queue: usize, key: Option<u8>, watched: bool) -> Option<Expected> {
-        let (model, now) = (&self.queues[queue].model, self.now());
+        let model = &self.queues[queue].model;
         if self.closed {
             return Some(Expected::Closed);
         }
-        if model.has_key(key, now) {
-            return Some(Expected::Duplicate);
+        if let Some(expected) = self.asked(queue, key, watched) {
+            return Some(expected);
         }
-        if model.in_window(key).is_some() {
-            return Some(if watched { Expected::Duplicate } else { Expected::Replaced });
-        }
-        if model.occupied() < model.rules.capacity {
+        if !model.is_full() {
             return Some(Expected::Taken);
         }
         let no_room = model.letters_full() && model.rules.hold;
         match model.rules.overflow {
+            Overflow::CallerRuns => Some(Expected::Ran),
             Overflow::DropNew if !no_room => Some(Expected::Letter),
-            Overflow::DropOldest if !no_room => {
+            // what others wait for would not help
+            Overflow::DropOldest if !no_room && !model.is_waited_for() => {
                 let victim = |job: &model::Job| job.holds.is_empty() && matches!(job.at, At::Waiting | At::Cancelled | At::Expired);
                 if model.jobs.values().any(victim) { None } else { Some(Expected::Full) }
             }
@@ -31,41 +30,70 @@ impl Run {
         }
     }
 
+    /// What is known of a publish before it needs a slot.
+    pub(super) fn asked(&self, queue: usize, key: Option<u8>, watched: bool) -> Option<Expected> {
+        let model = &self.queues[queue].model;
+        if model.has_key(key, self.now()) {
+            return Some(Expected::Duplicate);
+        }
+        model.in_window(key).map(|_| if watched { Expected::Duplicate } else { Expected::Replaced })
+    }
+
+    /// A key, where keys mean something.
+    pub(super) fn key_in(&self, queue: usize, key: Option<u8>) -> Option<u8> {
+        let rules = &self.queues[queue].model.rules;
+        key.filter(|_| rules.dedupe.is_some() || rules.partitions)
+    }
+
+    pub(super) fn job_with(&self, queue: usize, load: Load, lane: usize, ttl: Option<u64>, key: Option<u8>) -> Job<Load> {
+        let partitions = self.queues[queue].model.rules.partitions;
+        let job = Job::new(load).lane(lane);
+        let job = if let Some(ttl) = ttl { job.ttl(ms(ttl)) } else { job };
+        match key {
+            Some(key) if partitions => job.partition_key([key]),
+            Some(key) => job.key([key]),
+            None => job,
+        }
+    }
+
     #[allow(clippy::too_many_arguments, reason = "what a job is published with")]
     pub(super) fn publish(&mut self, queue: usize, lane: usize, delay: u64, ttl: Option<u64>, key: Option<u8>, plan: u64, watched: bool) {
-        let rules = &self.queues[queue].model.rules;
-        let key = key.filter(|_| rules.dedupe.is_some() || rules.partitions);
+        let key = self.key_in(queue, key);
+        let partitions = self.queues[queue].model.rules.partitions;
         // a delayed job of a partition key takes its place when its time has come
-        let delay = if rules.partitions && key.is_some() { 0 } else { delay };
-        let (now, expected) = (self.now(), self.expected(queue, key, watched));
+        let delay = if partitions && key.is_some() { 0 } else { delay };
+        let now = self.now();
+        // nobody runs now what is for later
+        let expected = self.expected(queue, key, watched).map(|expected| match expected {
+            Expected::Ran if delay > 0 => Expected::Full,
+            expected => expected,
+        });
         let load = Load::new(plan, &self.world);
         let number = load.number;
-        let mut job = Job::new(load).lane(lane);
-        if let Some(ttl) = ttl {
-            job = job.ttl(ms(ttl));
-        }
-        if let Some(key) = key {
-            job = if rules.partitions { job.partition_key([key]) } else { job.key([key]) };
-        }
+        let job = self.job_with(queue, load, lane, ttl, key);
         let producer = &self.queues[queue].producer;
         let result = if watched {
-            producer.watched().publish_after(job, ms(delay)).map(|completion| {
+            let producer = producer.watched();
+            let published = if delay > 0 { producer.publish_after(job, ms(delay)) } else { producer.publish(job) };
+            published.map(|completion| {
                 let id = completion.job_id();
                 self.watched.push((queue, id, completion));
                 id
             })
-        } else {
+        } else if delay > 0 {
             producer.publish_after(job, ms(delay))
+        } else {
+            producer.publish(job)
         };
         let at = if delay == 0 { At::Waiting } else { At::Delayed(now + delay) };
-        self.published(queue, result, expected, number, lane, at, ttl.map_or(u64::MAX, |ttl| now + ttl), key);
+        self.published(queue, result.map_err(refused), expected, number, lane, at, ttl.map_or(u64::MAX, |ttl| now + ttl), key);
     }
 
     #[allow(clippy::too_many_arguments, reason = "what a job was published with, and what came of it")]
     pub(super) fn published(
         &mut self,
         queue: usize,
-        result: Result<JobId, PublishError<Load>>,
+        result: Result<JobId, Refused>,
         expected: Option<Expected>,
         load: u32,
         lane: usize,
@@ -73,10 +101,11 @@ impl Run {
         expires: u64,
         key: Option<u8>,
     ) {
+        let how = (expected == Some(Expected::Ran)).then(|| self.see_caller(load));
         let came_to = match &result {
-            Ok(_) if matches!(expected, Some(Expected::Letter | Expected::Replaced)) => expected.expect("it is some"),
+            Ok(_) if matches!(expected, Some(Expected::Letter | Expected::Replaced | Expected::Ran)) => expected.expect("it is some"),
             Ok(_) => Expected::Taken,
-            Err(error) => self.count_refusal(queue, error.refusal()),
+            Err((refusal, _)) => self.count_refusal(queue, refusal),
         };
         assert!(expected.is_none_or(|expected| expected == came_to), "{came_to:?} instead of {expected:?}: {result:?}");
         let now = self.now();
@@ -86,8 +115,9 @@ impl Run {
                 assert_eq!(Some(id), model.in_window(key));
                 model.replace(id, load, expires, now);
             }
+            Ok(id) if came_to == Expected::Ran => model.ran_in_caller(id, how.expect("it ran"), key, now),
             Ok(id) => {
-                self.evictions[queue] = usize::from(expected.is_none());
+                self.evictions[queue] += usize::from(expected.is_none());
                 model.take_in(id, Some(load), lane, at, expires, key);
                 if let Some(key) = key {
                     model.open_window(id, key, now);
@@ -96,8 +126,21 @@ impl Run {
                     model.bury(id, DeathReason::OverLength);
                 }
             }
-            Err(error) => assert_eq!(error.into_inner().number, load, "a refused job comes back"),
+            Err((refusal, number)) => {
+                assert!(!matches!(how, Some(How::Ack | How::Discard)), "it ran: {refusal}");
+                assert_eq!(number, load, "a refused job comes back");
+            }
         }
+    }
+
+    /// The publisher has run the handler. How that ended.
+    fn see_caller(&mut self, load: u32) -> How {
+        let seen = self.world.seen.lock().unwrap().pop_front().expect("the handler was called");
+        assert_eq!((seen.job, seen.load, seen.attempt, seen.expiries), (None, load, 1, 0));
+        if let Some(sent) = seen.sent {
+            self.sent(sent, self.now());
+        }
+        seen.how
     }
 
     /// A handler has published, in the act that has just ended.
@@ -107,6 +150,8 @@ impl Run {
         let due = model.jobs.values().any(|job| matches!(job.at, At::Delayed(due) if due <= now));
         let expected = self.expected(PULL, None, false);
         let expected = expected.filter(|_| !(due && model.rules.overflow == Overflow::DropOldest && expected == Some(Expected::Full)));
+        let waits = matches!(model.rules.overflow, Overflow::Block(_)) && expected == Some(Expected::Full);
+        let expected = if waits { Some(Expected::Deadlock) } else { expected };
         match result {
             Ok(id) => self.published(PULL, Ok(id), expected, load, lane, At::Waiting, u64::MAX, None),
             Err(refusal) => {
@@ -119,7 +164,7 @@ impl Run {
     pub(super) fn count_refusal(&mut self, queue: usize, refusal: &Refusal) -> Expected {
         let counts = &mut self.queues[queue].model.counts;
         match refusal {
-            Refusal::Full { .. } => {
+            Refusal::Full { .. } | Refusal::TimedOut => {
                 counts.rejected_full += 1;
                 Expected::Full
             }
@@ -131,16 +176,29 @@ impl Run {
                 counts.rejected_duplicate += 1;
                 Expected::Duplicate
             }
+            Refusal::WouldDeadlock => {
+                counts.rejected_other += 1;
+                Expected::Deadlock
+            }
+            Refusal::HandlerFailed { .. } => {
+                counts.rejected_other += 1;
+                Expected::Ran
+            }
             other => panic!("refused for {other}"),
         }
     }
 
-    pub(super) fn batch(&mut self, queue: usize, lane: usize, jobs: u64, plan: u64) {
+    pub(super) fn batch(&mut self, queue: usize, lane: usize, jobs: u64, key: Option<u8>, plan: u64) {
+        let key = self.key_in(queue, key);
         let model = &self.queues[queue].model;
+        let alone = key.is_some() || model.rules.overflow == Overflow::CallerRuns;
+        if alone {
+            return self.batch_one_by_one(queue, lane, jobs, key, plan);
+        }
         let free = model.rules.capacity.saturating_sub(model.occupied());
         // jobs beyond the free slots that may become letters
         let beyond = match model.rules.overflow {
-            Overflow::Reject => 0,
+            Overflow::Reject | Overflow::Block(_) => 0,
             Overflow::DropNew if model.rules.hold && !model.rules.onward => model.rules.letters - model.letters.len(),
             Overflow::DropNew if !model.rules.onward => usize::MAX - free,
             _ => return,
@@ -156,9 +214,51 @@ impl Run {
         });
         assert_eq!(refused, numbers.get(batch.accepted).copied());
         let (taken, letters) = numbers[..batch.accepted].split_at(free.min(batch.accepted));
-        let new = taken.iter().map(|&load| New { load: Some(load), lane, expires: u64::MAX });
+        let new = taken.iter().map(|&load| New { load: Some(load), lane, expires: u64::MAX, key: None });
         self.new.entry(queue).or_default().extend(new);
         self.bury_at_once(queue, lane, letters);
+    }
+
+    /// Jobs with keys, two of each, or such as their publisher may have to run: one after the other.
+    fn batch_one_by_one(&mut self, queue: usize, lane: usize, jobs: u64, key: Option<u8>, plan: u64) {
+        if matches!(self.queues[queue].model.rules.overflow, Overflow::DropOldest | Overflow::DropNew) {
+            return;
+        }
+        let key_of = |at: usize| key.map(|key| (key + at as u8 / 2) % 5);
+        let loads: Vec<Load> = (0..jobs).map(|n| Load::new(plan.wrapping_add(n), &self.world)).collect();
+        let numbers: Vec<u32> = loads.iter().map(|load| load.number).collect();
+        let mut jobs = loads
+            .into_iter()
+            .enumerate()
+            .map(|(at, load)| self.job_with(queue, load, lane, None, key_of(at)))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let Real { handle, producer, model } = &self.queues[queue];
+        let Batch { accepted, refused, .. } = producer.publish_batch(&mut jobs);
+        drop(jobs);
+        let states = self.sim.jobs(handle);
+        let mut fresh = states.iter().map(|state| state.job).filter(|job| !model.jobs.contains_key(job)).collect::<Vec<_>>().into_iter();
+        assert_eq!(refused.is_some(), accepted < numbers.len());
+        let mut refusal = refused.map(self::refused);
+        let blind: Vec<_> = numbers.iter().enumerate().map(|(at, _)| self.expected(queue, key_of(at), false)).collect();
+        for (at, &number) in numbers.iter().enumerate().take(accepted + 1) {
+            let (mut expected, key) = (self.expected(queue, key_of(at), false), key_of(at));
+            if self.queues[queue].model.wrong == Some(Wrong::BatchBlind) {
+                expected = blind[at];
+            }
+            let result = if at == accepted {
+                Err(refusal.take().expect("it ended the batch"))
+            } else {
+                Ok(match expected {
+                    Some(Expected::Taken) => fresh.next().expect("it is there"),
+                    Some(Expected::Replaced) => self.queues[queue].model.in_window(key).expect("it waits"),
+                    // its id is not known, and nobody waits for its end
+                    _ => JobId::from_number(0),
+                })
+            };
+            self.published(queue, result, expected, number, lane, At::Waiting, u64::MAX, key);
+        }
+        assert_eq!(fresh.next(), None);
     }
 
     /// The queue was full: these went straight to the letters, where the last of them are still.
@@ -185,46 +285,82 @@ impl Run {
         self.bound = set;
     }
 
-    pub(super) fn route(&mut self, key: usize, plan: u64) {
-        let targets: Vec<(usize, usize)> = BINDINGS[self.bound]
+    pub(super) fn route(&mut self, to: usize, key: Option<u8>, plan: u64) {
+        let targets: Vec<Target> = BINDINGS[self.bound]
             .iter()
-            .filter(|(pattern, ..)| matches(pattern, ROUTES[key]))
-            .map(|&(_, queue, lane)| (queue, lane))
+            .filter(|(pattern, ..)| matches(pattern, ROUTES[to]))
+            .map(|&(_, queue, lane)| {
+                let key = self.key_in(queue, key);
+                Target { queue, lane, key, expected: self.expected(queue, key, false) }
+            })
             .collect();
-        let expected: Vec<Option<Expected>> = targets.iter().map(|&(queue, _)| self.expected(queue, None, false)).collect();
         let load = Load::new(plan, &self.world);
         let number = load.number;
-        let result = self.publisher.publish(ROUTES[key], load);
-        match (&targets[..], result) {
+        let job = Job::new(load);
+        let job = if let Some(key) = key { job.key([key]).partition_key([key]) } else { job };
+        match (&targets[..], self.publisher.publish(ROUTES[to], job)) {
             ([], Err(error)) => assert!(error.is_unroutable()),
-            (&[(queue, lane)], Ok(routed)) => {
-                let id = routed.job.expect("one queue has it");
-                self.published(queue, Ok(id), expected[0], number, lane, At::Waiting, u64::MAX, None);
+            (&[Target { queue, lane, key, expected }], result) => {
+                let result = match result {
+                    Ok(routed) => Ok(routed.job.expect("one queue has it")),
+                    Err(error) => {
+                        let RouteRefusal::Queue { refusal, .. } = error.refusal().clone() else { panic!("{error}") };
+                        Err((refusal, error.into_inner().number))
+                    }
+                };
+                self.published(queue, result, expected, number, lane, At::Waiting, u64::MAX, key);
             }
             (_, Ok(routed)) => {
                 assert_eq!(routed.copies, targets.len());
-                assert!(expected.iter().all(|expected| expected.is_none_or(|expected| expected == Expected::Taken)), "{expected:?}");
-                targets.iter().zip(&expected).for_each(|(&(queue, _), expected)| self.evictions[queue] = usize::from(expected.is_none()));
-                for (queue, lane) in targets {
-                    self.new.entry(queue).or_default().push(New { load: Some(number), lane, expires: u64::MAX });
-                }
+                targets.into_iter().for_each(|target| self.copied(target, number));
             }
             (_, Err(error)) => {
                 let RouteRefusal::Queue { queue, refusal } = error.refusal().clone() else { panic!("{error}") };
-                let at = targets.iter().position(|&(target, _)| *queue == *self.queues[target].model.rules.name).expect("it is a target");
-                let came_to = self.count_refusal(targets[at].0, &refusal);
-                let allowed = match expected[at] {
-                    // a copy does not go to the dead letters
-                    Some(Expected::Letter) if targets.len() > 1 => Expected::Full,
+                let at = targets.iter().position(|target| *queue == *self.queues[target.queue].model.rules.name).expect("it is a target");
+                let came_to = self.count_refusal(targets[at].queue, &refusal);
+                let allowed = match targets[at].expected {
+                    // a copy does not go to the dead letters, and nobody runs it
+                    Some(Expected::Letter | Expected::Ran) | None => Expected::Full,
                     Some(expected) => expected,
-                    None => Expected::Full,
                 };
                 assert_eq!(came_to, allowed, "{error}");
-                targets.iter().zip(&expected).for_each(|(&(queue, _), expected)| self.evictions[queue] = usize::from(expected.is_none()));
+                targets.iter().for_each(|target| self.evictions[target.queue] += usize::from(target.expected.is_none()));
                 assert_eq!(error.into_inner().number, number);
             }
         }
     }
+
+    /// One of several queues has a copy.
+    fn copied(&mut self, target: Target, load: u32) {
+        let Target { queue, lane, key, expected } = target;
+        let (now, model) = (self.now(), &mut self.queues[queue].model);
+        match expected {
+            Some(Expected::Replaced) => {
+                let id = model.in_window(key).expect("it waits");
+                model.replace(id, load, u64::MAX, now);
+            }
+            expected => {
+                assert!(expected.is_none_or(|expected| expected == Expected::Taken), "{expected:?} has a copy");
+                self.evictions[queue] += usize::from(expected.is_none());
+                self.new.entry(queue).or_default().push(New { load: Some(load), lane, expires: u64::MAX, key });
+            }
+        }
+    }
+}
+
+/// Why a job was refused, and the payload that came back.
+type Refused = (Refusal, u32);
+
+pub(super) fn refused(error: PublishError<Load>) -> Refused {
+    (error.refusal().clone(), error.into_inner().number)
+}
+
+/// Where a routed job goes, and what that must come to.
+struct Target {
+    queue: usize,
+    lane: usize,
+    key: Option<u8>,
+    expected: Option<Expected>,
 }
 
 /// What a publish comes to.
@@ -237,4 +373,8 @@ pub enum Expected {
     Full,
     Duplicate,
     Closed,
+    /// Its publisher runs it, and it is accepted if it succeeds.
+    Ran,
+    /// A handler would have to wait.
+    Deadlock,
 }

@@ -8,6 +8,8 @@ pub const PULL: usize = 1;
 pub const KEYED: usize = 2;
 pub const GRAVE: usize = 3;
 
+pub const POOLS: [&str; 2] = ["default", "other"];
+
 pub const ROUTES: [&str; 4] = ["a.b", "a.c", "d.b", "e"];
 /// Sets of bindings: pattern, queue, lane.
 pub const BINDINGS: [&[(&str, usize, usize)]; 4] = [
@@ -31,7 +33,9 @@ pub fn config(rules: &Rules, rng: &mut Rng) -> QueueConfig {
         .visibility(ms(rules.visibility))
         .max_lease(ms(rules.max_lease))
         .retry(retry)
-        .dead_letters(letters);
+        .dead_letters(letters)
+        .pool(POOLS[rules.pool])
+        .weight(1 + rng.up_to(2) as u32);
     if let Some(rule) = rules.dedupe {
         let rule = match rule {
             Rule::WhileLive => Dedupe::WhileLive,
