@@ -13,8 +13,8 @@ use std::time::Duration;
 pub enum Chore<T> {
     /// A watermark was crossed: tell the callback.
     Pressure(Pressure),
-    /// Dead letters have reached their age, or wait to move on: drop or move them.
-    RetireLetters,
+    /// Dead letters have reached their age, or wait to move on: drop or move them. It is so late at least, also if the clock has stepped back since.
+    RetireLetters(Timestamp),
     /// Follow-ups wait for a slot: publish them if there is one.
     Deferred,
     /// A periodic job is due: make and publish it.
@@ -55,7 +55,7 @@ impl<T> Chores<T> {
     pub(super) fn add(&self, chore: Chore<T>) {
         let mut list = self.list.lock();
         // a queue that nobody looks at must not pile up what need be done only once
-        let once = matches!(chore, Chore::RetireLetters | Chore::Deferred);
+        let once = matches!(chore, Chore::RetireLetters(_) | Chore::Deferred);
         if !once || !list.iter().any(|waiting| std::mem::discriminant(waiting) == std::mem::discriminant(&chore)) {
             list.push(chore);
         }
@@ -91,7 +91,7 @@ impl<T> fmt::Debug for Chore<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Chore::Pressure(_) => "Pressure",
-            Chore::RetireLetters => "RetireLetters",
+            Chore::RetireLetters(_) => "RetireLetters",
             Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
             Chore::Forget(_) => "Forget",

@@ -446,7 +446,7 @@ impl<T> Queue<T> {
         self.sweep_keys(now);
         self.sweep_records(now);
         if self.dead.lock().has_aged(now) || self.has_letters_to_move(now) {
-            self.add_chore(Chore::RetireLetters);
+            self.add_chore(Chore::RetireLetters(now));
         }
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
@@ -476,7 +476,7 @@ impl<T> Queue<T> {
             return again;
         }
         self.letters_again.store(u64::MAX, Relaxed);
-        self.add_chore(Chore::RetireLetters);
+        self.add_chore(Chore::RetireLetters(now));
         Timestamp::MAX
     }
 

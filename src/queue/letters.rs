@@ -141,7 +141,7 @@ impl<T: Payload> Queue<T> {
     /// Does a chore. Runs user code.
     pub fn do_chore(&self, publisher: &Publisher, chore: Chore<T>, clock: &dyn Clock) {
         match chore {
-            Chore::RetireLetters => self.retire_letters(clock.now()),
+            Chore::RetireLetters(seen) => self.retire_letters(clock.now().max(seen)),
             Chore::Deferred => {
                 let deferred = std::mem::take(&mut *self.deferred.lock());
                 for job in deferred {

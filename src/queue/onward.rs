@@ -186,7 +186,7 @@ impl<T> Queue<T> {
         for aftermath in left {
             match aftermath {
                 // not here: that queue may evict another in its turn
-                Aftermath::Letters(_) => self.add_chore(Chore::RetireLetters),
+                Aftermath::Letters(_) => self.add_chore(Chore::RetireLetters(now)),
                 aftermath => aftermath.run(self),
             }
         }

@@ -257,6 +257,25 @@ fn a_full_target_holds_letters_at_the_source_and_pushes_back() {
     assert_eq!((seen.queue("a").unwrap().letters_moved, seen.queue("b").unwrap().counts.acked, world.census.alive()), (5, 5, 0));
 }
 
+/// Whoever tries again goes by the timer's time, which does not step back: otherwise it would be time again at once, again and again.
+#[test]
+fn letters_that_wait_for_room_keep_nobody_busy_while_the_clock_is_behind() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    let reject = |_: &u32, _: &_| Err::<(), _>(JobError::fatal("no"));
+    let a = builder.queue(QueueConfig::new("a").dead_letters(DeadLetterConfig::new().queue("b")), reject).unwrap();
+    let b = builder.pull_queue::<u32>(QueueConfig::new("b").capacity(1)).unwrap();
+    let runtime = builder.build().unwrap();
+    runtime.advance(&clock, secs(60));
+    clock.set(at(30));
+    a.producer().unwrap().publish_batch(&mut (0..3));
+    runtime.advance(&clock, secs(1));
+    assert_eq!((a.dead_letters().len(), b.depth()), (2, 1));
+    b.consumer().unwrap().recv().unwrap().ack().unwrap();
+    runtime.advance(&clock, secs(40));
+    assert_eq!((a.dead_letters().len(), b.depth()), (1, 1));
+}
+
 #[test]
 fn a_full_target_and_a_list_that_drops_its_oldest_or_calls_back() {
     for calls_back in [false, true] {
