@@ -115,6 +115,13 @@ pub struct Job {
     pub holds: Vec<Hold>,
 }
 
+impl Job {
+    /// When the timer lets go of it, if it is delayed: when it is due, or its life ends before that.
+    pub fn leaves(&self) -> u64 {
+        if let At::Delayed(due) = self.at { due.min(self.expires) } else { u64::MAX }
+    }
+}
+
 /// A delivery in the hands of a worker or of the test.
 #[derive(Debug, Clone)]
 pub struct Hold {
@@ -347,7 +354,7 @@ impl Queue {
                 assert!(!at_work, "{id} and {other} have one partition key and run at once");
                 let tried = before.failures + before.expiries + before.snoozes > 0;
                 let lives = before.expires > now;
-                let waits = before.at == At::Waiting && lives || matches!(before.at, At::Delayed(due) if due > now || lives) && tried;
+                let waits = lives && (before.at == At::Waiting || matches!(before.at, At::Delayed(_)) && tried);
                 assert!(!waits || before.place > job.place, "{id} overtakes {other} of its partition key, at {now}: {job:?} {before:?}");
             }
         }
@@ -373,9 +380,9 @@ impl Queue {
 
     /// The timer may have come by: what is due waits.
     fn may_wait(&mut self, id: JobId, now: u64) {
-        match self.jobs.get(&id).map(|job| job.at) {
-            Some(At::Delayed(due)) if due <= now => self.fire(id),
-            Some(At::Running) if self.lease_is_over(id, now) => self.expire(id),
+        match self.jobs.get(&id) {
+            Some(job) if job.leaves() <= now => self.fire(id),
+            Some(job) if job.at == At::Running && self.lease_is_over(id, now) => self.expire(id),
             _ => {}
         }
     }

@@ -53,7 +53,7 @@ impl Queue {
     /// the model knows have died of it. `new`: jobs that must have turned up, in the order of their ids.
     pub fn follow(&mut self, real: &[JobState], letters: &[JobId], now: u64, evictions: usize, over_length: u64, new: Vec<New>) {
         let find = |id: JobId| real.binary_search_by_key(&id, |state| state.job).ok().map(|at| &real[at]);
-        let waits = |job: &Job| job.at == At::Waiting || matches!(job.at, At::Delayed(due) if due <= now);
+        let waits = |job: &Job| job.at == At::Waiting || job.leaves() <= now;
         let sure = self.jobs.iter().filter(|(id, job)| waits(job) && job.expires > now && find(**id).is_none()).count();
         // of one that has expired too it is not known
         let mut evictions = Evictions { left: evictions, expired: (over_length as usize).saturating_sub(sure) };
@@ -93,7 +93,7 @@ impl Queue {
                 | (At::Dying(_) | At::Lingering, Some(JobPhase::Lingering))
                 | (At::Held(_), Some(JobPhase::Held)) => return,
                 (At::Delayed(at), Some(JobPhase::Delayed(real))) if real == due(at) => return,
-                (At::Delayed(at), _) if at <= now => self.fire(id),
+                (At::Delayed(_), _) if job.leaves() <= now => self.fire(id),
                 (At::Running, _) if self.lease_is_over(id, now) => self.expire(id),
                 (At::Waiting, None | Some(JobPhase::Held)) if job.holds.is_empty() && evictions.takes(job.expires <= now) => {
                     return self.dies_as(id, DeathReason::OverLength, phase);
@@ -158,7 +158,7 @@ impl Queue {
         let partitions = self.rules.partitions;
         let keyed = |job: &Job| partitions && job.key.is_some();
         for (id, job) in &self.jobs {
-            assert!(!matches!(job.at, At::Delayed(due) if due <= now), "{id} is due, at {now}: {job:?}");
+            assert!(job.leaves() > now, "{id} is due, at {now}: {job:?}");
             job.holds.iter().filter(|hold| hold.current && !keyed(job)).for_each(|hold| self.assert_in_time(hold, now));
         }
         if partitions {

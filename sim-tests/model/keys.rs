@@ -30,15 +30,15 @@ impl Queue {
         self.jobs.iter().find(|(_, job)| waits(job)).map(|(id, _)| *id)
     }
 
-    /// A payload takes the place of the one that waits.
-    pub fn replace(&mut self, id: JobId, load: u32, expires: u64, now: u64) {
+    /// A payload takes the place of the one that waits. Not before the time it was published for, if it was.
+    pub fn replace(&mut self, id: JobId, load: u32, at: At, expires: u64, now: u64) {
         self.counts.replaced += 1;
         let rule = self.rules.dedupe;
         let job = self.job(id);
         (job.load, job.expires) = (Some(load), expires);
-        if let Some(Rule::Debounce(length)) = rule {
-            job.at = At::Delayed(now + length);
-        }
+        let (At::Delayed(due), asked) = (job.at, if let At::Delayed(asked) = at { asked } else { 0 }) else { panic!("it waits: {job:?}") };
+        let ends = if let Some(Rule::Debounce(length)) = rule { now + length } else { due };
+        job.at = At::Delayed(ends.max(asked));
     }
 
     /// Its publisher has run the job, and it has ended well.

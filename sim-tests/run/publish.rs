@@ -19,7 +19,7 @@ impl Run {
         }
         let no_room = model.letters_full() && model.rules.hold;
         match model.rules.overflow {
-            Overflow::CallerRuns => Some(Expected::Ran),
+            Overflow::CallerRuns if !model.paused => Some(Expected::Ran),
             Overflow::DropNew if !no_room => Some(Expected::Letter),
             // what others wait for would not help
             Overflow::DropOldest if !no_room && !model.is_waited_for() => {
@@ -63,9 +63,9 @@ impl Run {
         // a delayed job of a partition key takes its place when its time has come
         let delay = if partitions && key.is_some() { 0 } else { delay };
         let now = self.now();
-        // nobody runs now what is for later
+        // nobody runs now what is for later, or has no time to live
         let expected = self.expected(queue, key, watched).map(|expected| match expected {
-            Expected::Ran if delay > 0 => Expected::Full,
+            Expected::Ran if delay > 0 || ttl == Some(0) => Expected::Full,
             expected => expected,
         });
         let load = Load::new(plan, &self.world);
@@ -113,7 +113,7 @@ impl Run {
         match result {
             Ok(id) if came_to == Expected::Replaced => {
                 assert_eq!(Some(id), model.in_window(key));
-                model.replace(id, load, expires, now);
+                model.replace(id, load, at, expires, now);
             }
             Ok(id) if came_to == Expected::Ran => model.ran_in_caller(id, how.expect("it ran"), key, now),
             Ok(id) => {
@@ -147,7 +147,7 @@ impl Run {
     pub(super) fn sent(&mut self, Sent { load, lane, result }: Sent, now: u64) {
         let model = &self.queues[PULL].model;
         // what has become ready in that act may have had to go
-        let due = model.jobs.values().any(|job| matches!(job.at, At::Delayed(due) if due <= now));
+        let due = model.jobs.values().any(|job| job.leaves() <= now);
         let expected = self.expected(PULL, None, false);
         let expected = expected.filter(|_| !(due && model.rules.overflow == Overflow::DropOldest && expected == Some(Expected::Full)));
         let waits = matches!(model.rules.overflow, Overflow::Block(_)) && expected == Some(Expected::Full);
@@ -337,7 +337,7 @@ impl Run {
         match expected {
             Some(Expected::Replaced) => {
                 let id = model.in_window(key).expect("it waits");
-                model.replace(id, load, u64::MAX, now);
+                model.replace(id, load, At::Waiting, u64::MAX, now);
             }
             expected => {
                 assert!(expected.is_none_or(|expected| expected == Expected::Taken), "{expected:?} has a copy");

@@ -293,21 +293,6 @@ fn a_delayed_publish_into_a_window_is_ready_no_earlier_than_it_asked_for() {
 }
 
 #[test]
-fn a_watched_publish_by_a_task_takes_nobody_s_place_in_a_window() {
-    let pull = Pull::<&str>::new(q(4).dedupe(crate::Dedupe::Debounce(secs(10)), 4));
-    let first = pull.producer.publish(keyed("first")).unwrap();
-    let mut producer = pull.queue.producer().unwrap();
-    let bell = super::futures::Bell::new();
-    let mut second = producer.publish_watched_async(keyed("second"));
-    let std::task::Poll::Ready(Err(error)) = super::futures::poll(&mut second, &bell) else { panic!("it is a duplicate") };
-    assert!(matches!(error.refusal(), Refusal::Duplicate { existing } if *existing == first));
-    drop(second);
-    pull.advance(secs(11));
-    assert_eq!(*pull.get().unwrap(), "first");
-    assert_eq!(pull.counts().replaced, 0);
-}
-
-#[test]
 fn copies_in_their_windows_are_handed_back_at_shutdown() {
     let mut hub = Hub::<&str>::new([debounce("a"), keep_last("b"), QueueConfig::new("c")]);
     hub.publisher.publish("x", keyed("waits")).unwrap();
