@@ -40,7 +40,7 @@ pub enum Overflow {
     DropOldest,
     /// The new job goes to the dead letters as over-length.
     DropNew,
-    /// The publisher's own thread runs the handler, once.
+    /// The publisher's own thread runs the handler, once. Not while the queue is paused, or a follow-up of such a job still waits for a slot: then the queue is full.
     CallerRuns,
 }
 
@@ -72,14 +72,14 @@ impl LaneConfig {
         LaneConfig { name: name.into(), weight: 1, reserve: 0 }
     }
 
-    /// The lane's share of the picks, relative to the other lanes: 1..=1024.
+    /// The lane's share of the picks, relative to the other lanes: 1..=1024. Strict lanes make no use of it.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// Slots that only this lane may occupy: a flood in the other lanes cannot take them.
+    /// Slots that only this lane may occupy: a flood in the other lanes cannot take them. All reserves together are less than the capacity.
     #[must_use]
     pub fn reserve(mut self, slots: u32) -> Self {
         self.reserve = slots;
@@ -231,7 +231,7 @@ pub enum Dedupe {
     Window(Duration),
     /// Of a burst the last, when it is over: a job is ready when nothing more was published with its key for so long, 1 ms to 1 year. Until then a publish with the key is no
     /// refusal: its payload, with its time to live and visibility timeout, takes the place of the one that waits, and the job is put off: ready so long after *this*
-    /// publish. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
+    /// publish, or when it was asked for ([`publish_after`](crate::Producer::publish_after)), whichever is later. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
     /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none. Its lane and [partition key](crate::Job::partition_key) stay those of the first. A
     /// [watched](crate::Producer::watched) publish replaces nothing and is refused as a duplicate: the job that waits has an end of its own.
     /// The copies of a job that an exchange sends to several queues do the same, each in its queue; or none does, when one of the queues refuses.
@@ -240,7 +240,8 @@ pub enum Dedupe {
     /// is published again and again within its window puts its job off for ever; [`KeepLast`](Self::KeepLast) does not. Redriving a dead letter opens no window.
     #[doc(alias = "extend")]
     Debounce(Duration),
-    /// Of so long a time the last: as [`Debounce`](Self::Debounce), but not put off: the job is ready so long after the *first* publish, with the newest payload. So in
+    /// Of so long a time the last: as [`Debounce`](Self::Debounce), but not put off: the job is ready so long after the *first* publish, with the newest payload; or later, if one of
+    /// them asked for that. So in
     /// each window one job waits, and a key makes at most one job in that time.
     #[doc(alias = "throttle")]
     #[doc(alias = "coalesce")]
@@ -280,7 +281,8 @@ pub struct QueueConfig {
     pub(crate) discipline: Discipline,
     pub(crate) overflow: Overflow,
     pub(crate) visibility: Duration,
-    pub(crate) max_lease: Duration,
+    /// `None`: ten minutes, or the visibility timeout if that is longer.
+    pub(crate) max_lease: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetterConfig,
     pub(crate) retention: Option<Duration>,
@@ -305,7 +307,7 @@ impl QueueConfig {
             discipline: Discipline::Weighted,
             overflow: Overflow::Reject,
             visibility: Duration::from_secs(30),
-            max_lease: Duration::from_secs(600),
+            max_lease: None,
             retry: RetryPolicy::new(),
             dead_letters: DeadLetterConfig::new(),
             retention: None,
@@ -378,10 +380,10 @@ impl QueueConfig {
         self
     }
 
-    /// How long one delivery may last with all its extensions; at least the visibility timeout.
+    /// How long one delivery may last with all its extensions: the visibility timeout to 1 year. Ten minutes unless set, or the visibility timeout if that is longer.
     #[must_use]
     pub fn max_lease(mut self, max_lease: Duration) -> Self {
-        self.max_lease = max_lease;
+        self.max_lease = Some(max_lease);
         self
     }
 
@@ -535,6 +537,11 @@ impl QueueConfig {
         &self.name
     }
 
+    /// The longest a delivery may be extended to.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        self.max_lease.unwrap_or(Duration::from_secs(600).max(self.visibility))
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -552,8 +559,18 @@ impl QueueConfig {
         check(!self.name.is_empty() && self.name.len() <= 255, "name", &format_args!("{} bytes long", self.name.len()), &"1..=255 bytes")?;
         between("capacity", self.capacity, 1, u64::from(limits::CAPACITY_MAX))?;
         between("lanes", self.lanes.len() as u64, 1, limits::LANES_MAX as u64)?;
-        for lane in &self.lanes {
-            between("lane weight", u64::from(lane.weight), 1, 1024)?;
+        for (at, lane) in self.lanes.iter().enumerate() {
+            let scope = format!("queue `{}`, lane `{}`", self.name, lane.name);
+            if lane.name.is_empty() || lane.name.len() > 255 {
+                let long = format_args!("{} bytes long", lane.name.len()).to_string();
+                return Err(ConfigError::new(scope, "lane name", long, "1..=255 bytes"));
+            }
+            if self.lanes[..at].iter().any(|before| before.name == lane.name) {
+                return Err(ConfigError::new(scope, "lane name", "that of another lane", "each name once"));
+            }
+            if !(1..=1024).contains(&lane.weight) {
+                return Err(ConfigError::new(scope, "lane weight", lane.weight, "1..=1024"));
+            }
         }
         let reserved: u64 = self.lanes.iter().map(|lane| u64::from(lane.reserve)).sum();
         check(reserved < self.capacity, "lane reserves (sum)", &reserved, &format_args!("0..{}, the capacity", self.capacity))?;
@@ -564,7 +581,7 @@ impl QueueConfig {
             spans("overflow: Block", patience, Duration::ZERO, Duration::MAX)?;
         }
         spans("visibility", self.visibility, TICK, YEAR)?;
-        spans("max_lease", self.max_lease, self.visibility.min(YEAR), YEAR)?;
+        spans("max_lease", self.longest_lease(), self.visibility.min(YEAR), YEAR)?;
         between("max_attempts", u64::from(self.retry.max_attempts), 1, u64::from(limits::ATTEMPTS_MAX))?;
         between("max_expiries", u64::from(self.retry.max_expiries), 0, u64::from(limits::EXPIRIES_MAX))?;
         if let Err(invalid) = self.retry.backoff.validate() {

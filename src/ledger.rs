@@ -65,7 +65,7 @@ counts! {
     RejectedDuplicate rejected_duplicate,
     /// Publishes refused for another reason (no such lane, too many keys, would deadlock, the handler failed in the caller's thread).
     RejectedOther rejected_other,
-    /// Deliveries started.
+    /// Deliveries started, to workers and consumers. What its publisher runs ([`CallerRuns`](crate::Overflow::CallerRuns)) is no delivery.
     Started started,
     /// Deliveries that failed and come back.
     Retried retried,
@@ -99,7 +99,7 @@ counts! {
     LingeringGone lingering_gone,
     /// Wake-ups of workers that a timeout had to make good: always 0, or a wake-up was lost.
     WakeRescued wake_rescued,
-    /// Periodic jobs that found the queue full and were skipped.
+    /// Periodic jobs that were refused (a full queue, a duplicate, an invalid payload) or whose maker panicked, and were skipped.
     PeriodsMissed periods_missed,
 }
 

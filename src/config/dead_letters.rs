@@ -94,7 +94,7 @@ impl DeadLetterConfig {
         self
     }
 
-    /// How long a letter is kept. Older ones move on, if it is said where to; if not, or if no binding wants them there, they are dropped and counted.
+    /// How long a letter is kept, as far as somebody looks for jobs in its queue then. Older ones move on, if it is said where to; if not, or if no binding wants them there, they are dropped and counted.
     #[must_use]
     pub fn retention(mut self, age: Duration) -> Self {
         self.retention = Some(age);

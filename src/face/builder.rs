@@ -75,6 +75,7 @@ impl Drop for Declared {
             self.queue.stop();
             // whoever waits for a job is told
             self.queue.recall();
+            self.queue.let_go();
         }
     }
 }
@@ -116,7 +117,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// A gap between two looks of the timer that is longer than this counts as a frozen process (suspended, stopped), in which leases do not age. 1 s unless set.
+    /// A gap between two looks of the timer that is longer than this counts as a frozen process (suspended, stopped), in which leases do not age. 1 s unless set; for each queue at
+    /// least ten of its sweeps, which are an eighth of its visibility timeout and at most 100 ms. [`manual`](Self::manual) switches it off.
     ///
     /// ```
     /// use ringmill::{QueueConfig, Runtime};
@@ -124,7 +126,7 @@ impl RuntimeBuilder {
     ///
     /// // half a second without a look of the timer is a pause of the machine; and jitter that is the same in every run
     /// let mut builder = Runtime::builder().freeze_after(Duration::from_millis(500)).seed(7);
-    /// let words = builder.queue(QueueConfig::new("words"), |_: &&str, _: &_| ())?;
+    /// let words = builder.queue(QueueConfig::new("words").visibility(Duration::from_millis(400)), |_: &&str, _: &_| ())?;
     /// let runtime = builder.build()?;
     /// words.producer()?.publish("hello")?;
     /// assert!(runtime.shutdown(Default::default()).is_clean());
@@ -143,7 +145,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Declares a pool, or the settings of the pool `default`.
+    /// Declares a pool, or the settings of the pool `default`. One that no queue with a handler names has no threads, and is in no snapshot.
     ///
     /// # Errors
     /// When a setting is out of range, or the pool was declared before.

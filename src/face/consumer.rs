@@ -335,7 +335,9 @@ struct Parts<T> {
 
 /// A job in your hands, until it is settled or its lease runs out. Dereferences to the payload.
 ///
-/// Settling consumes it, so nothing can be settled twice. Dropped unsettled, it counts as a failed attempt; forgotten, its lease runs out. It may be settled in
+/// Settling consumes it, so nothing can be settled twice. Dropped unsettled, it counts as a failed attempt; forgotten
+/// ([`std::mem::forget`]), its lease runs out, and its slot is lost until the queue goes: should the job die later, no letter is written and its handle is not told, as for a handler that never
+/// returns. It may be settled in
 /// another thread, and after the runtime was shut down.
 ///
 /// ```
@@ -491,7 +493,7 @@ impl<T: Payload> Delivery<T> {
         self.parts.settle(lease, verdict)
     }
 
-    /// Acks, and publishes `next` in the same slot, with the same credit: it cannot fail for want of room.
+    /// Acks, and publishes `next` in the same slot, with the same credit: it cannot fail for want of room. Otherwise as [`Context::complete_with`](crate::Context::complete_with).
     ///
     /// # Errors
     /// [`Stale`] and `next`, when the lease had run out.
@@ -500,7 +502,8 @@ impl<T: Payload> Delivery<T> {
         let mut next = next.into();
         next.lane = next.lane.min(self.parts.handle.queue.lane_count() - 1);
         let now = self.parts.handle.clock.now();
-        let settled = self.parts.shared.lock().settle_chained(lease, next, now, false);
+        let fits = self.parts.handle.queue.check_contents(&next, || now).is_ok();
+        let settled = self.parts.shared.lock().settle_chained(lease, next, fits, now, false);
         let queue = &self.parts.handle.queue;
         match settled {
             Ok((aftermath, deferred)) => {

@@ -250,6 +250,9 @@ impl<'a, T: Payload> Queues<'a, T> {
         }
         let slot = handle.queue.poll_slot(publisher, self.lane(at), !*waits, waker);
         *waits = slot.is_pending();
+        if *waits && handle.runtime.is_inside() {
+            return Poll::Ready(Err(Refusal::WouldDeadlock));
+        }
         slot
     }
 

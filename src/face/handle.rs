@@ -102,8 +102,8 @@ impl<T: Payload> QueueHandle<T> {
         snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)))
     }
 
-    /// Cancels a job: a waiting or delayed one is dropped, a running one is told through its [`Context`](crate::Context) and will not be delivered again. False when
-    /// the queue has no such job any more.
+    /// Cancels a job: a waiting or delayed one is never delivered, and dropped by whoever comes to it, so not while the queue is paused or nobody takes jobs; a running one
+    /// is told through its [`Context`](crate::Context) and will not be delivered again. False when the queue has no such job any more.
     ///
     /// # Complexity
     /// O(capacity): the slots are searched.
@@ -165,7 +165,8 @@ impl<T: Payload> QueueHandle<T> {
         self.queue.pressure()
     }
 
-    /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread.
+    /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread. The depth is looked at once a sweep (an eighth of the visibility timeout, at most
+    /// 100 ms): what comes and goes in between is no crossing.
     ///
     /// ```
     /// use ringmill::clock::ManualClock;

@@ -97,7 +97,8 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.take_letter(Some(job), self.handle.clock.now())
     }
 
-    /// Publishes the oldest again: same id, same lane, attempts counted anew, its deaths remembered. `Ok(false)` when there is none.
+    /// Publishes the oldest again: same id, same lane, same visibility timeout, attempts counted anew, its deaths remembered; its time to live is over and not kept. `Ok(false)` when
+    /// there is none.
     ///
     /// # Errors
     /// When the queue is full or closed, or another job with the same key is live there; the letter stays.

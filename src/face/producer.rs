@@ -122,7 +122,7 @@ impl<T: Payload> Producer<T> {
         self.handle.queue.try_publish(&self.publisher, job, when, self.handle.clock.stamp())
     }
 
-    /// Publishes, waiting for a slot for at most `timeout`, first come, first served. `Duration::MAX` waits for ever.
+    /// Publishes, waiting for a slot for at most `timeout`, whatever the queue's overflow policy, first come, first served. `Duration::MAX` waits for ever.
     ///
     /// ```
     /// use ringmill::{QueueConfig, Runtime};
@@ -432,7 +432,8 @@ impl<T: Payload> Permits<'_, T> {
     /// Publishes into a reserved slot, to the lane it was reserved for.
     ///
     /// # Errors
-    /// Never for want of room while permits are left; an invalid payload, or a closed queue, is still refused.
+    /// Never for want of room while permits are left. What a publish would refuse otherwise still is (an invalid payload, a duplicate, too many keys, a closed queue), and costs
+    /// its permit.
     pub fn publish(&mut self, job: impl Into<Job<T>>) -> Result<JobId, PublishError<T>> {
         self.publish_as(job.into(), When::Now)
     }

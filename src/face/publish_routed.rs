@@ -7,6 +7,8 @@ use super::fan_out::{Fan, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal, Routed};
 use super::watched_exchange::{WatchedCopies, WatchedExchange};
+use super::ways::refusal_of;
+use crate::error::Refusal;
 use crate::exchange::Count;
 use crate::job::{Job, Payload};
 use crate::queue::When;
@@ -22,7 +24,10 @@ use std::task::{Context, Poll, Waker};
 /// The bindings it goes by are those of its first poll. It takes its slots in the order of the queues' names, waits in the line of the first queue that is full,
 /// and keeps what it has: slots of queues that come before. So poll it or drop it, but do not keep it waiting.
 ///
-/// Dropped before it is done, it leaves the line, its slots go back, and the job is dropped; [`into_job`](Self::into_job) keeps it.
+/// Dropped before it is done, it leaves the line, its slots go back, and the job is dropped; [`into_job`](Self::into_job) keeps it. Forgotten, it loses its slots.
+///
+/// A copy that is to take the place of a job with its key in a window ([`Dedupe::Debounce`](crate::Dedupe::Debounce)) needs no slot. If that window ends while another queue is waited for,
+/// the job is refused where there is no slot then.
 ///
 /// # Panics
 /// When it is polled after it was done, or the payload's `clone` does; no queue has a copy then.
@@ -194,10 +199,10 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
         let producers = &ways.producers;
         self.hops.iter().for_each(|hop| note_key(of(hop, producers), to));
         if let [hop] = &self.hops[..] {
-            let (producer, watch, first) = (of(hop, producers), R::watch(), !self.waits);
+            let (producer, watch, first) = (of(hop, producers), R::watch(), !std::mem::replace(&mut self.waits, true));
             let (when, mut job) = (watch.as_ref().map_or(When::Now, When::Watched), Some(job.lane(usize::from(hop.lane))));
             let published = producer.poll_publish(&mut job, when, first, waker);
-            (self.waits, self.job) = (published.is_pending(), job);
+            self.job = job;
             return published.map(|published| counted(published, producer, counts).map(|id| R::of_one(producer, watch, id)));
         }
         let Some(several) = self.several else {
@@ -214,6 +219,12 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
                 Poll::Ready(Err(error))
             }
             Poll::Ready(Ok(())) => {
+                // it may have waited for a long time: who hands back looks no more
+                if let Some(hop) = self.hops.iter().find(|hop| of(hop, producers).handle.queue.is_stopped()) {
+                    let error = refuse(job, refusal_of(&of(hop, producers).handle, Refusal::Closed), counts);
+                    self.give_up();
+                    return Poll::Ready(Err(error));
+                }
                 // they are all there: nobody waits any more
                 std::mem::swap(&mut fan.slots, &mut self.slots);
                 Poll::Ready(all_counted(several(fan, producers, &self.hops, job, Wait::Never), counts))

@@ -249,10 +249,15 @@ impl<T> Queue<T> {
                     self.end_window(index);
                     let fired = self.slab.state(index).fire();
                     crate::crash_point!("queue.fire.decided");
+                    let (Fire::Ready(mut word) | Fire::Doomed(mut word)) = fired;
                     if let Fire::Ready(_) = fired {
-                        self.watch_again(side, index);
+                        if self.slab.slot(index).expires() <= now {
+                            self.expire_waiting(index, now);
+                            word = self.slab.state(index).load();
+                        } else {
+                            self.watch_again(side, index);
+                        }
                     }
-                    let (Fire::Ready(word) | Fire::Doomed(word)) = fired;
                     self.line_up_due(index, word);
                     self.ring_bell(1);
                 }

@@ -220,6 +220,10 @@ impl<T: Payload> Queue<T> {
     pub fn add_period(&self, period: Arc<Period<T>>) {
         {
             let mut periods = self.periods.lock();
+            if self.is_stopped() {
+                drop(periods);
+                return drop(period);
+            }
             periods.push(period);
             // relaxed: written under the lock; `wake_timer` fences before the timer's second look
             self.periods_changed.store(true, Relaxed);

@@ -249,7 +249,7 @@ impl<T> Queue<T> {
                 lane_names: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
                 overflow: config.overflow,
                 visibility: config.visibility,
-                max_lease: config.max_lease,
+                max_lease: config.longest_lease(),
                 retry: config.retry.clone(),
                 discipline: config.discipline,
                 schedule,

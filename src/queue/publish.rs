@@ -281,9 +281,9 @@ impl<T: Payload> Queue<T> {
         self.check_contents(job, now)
     }
 
-    /// The part of that which does not depend on where the job goes.
+    /// The part of that which does not depend on where the job goes. User code: not under a lock.
     #[inline]
-    pub(super) fn check_contents(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
+    pub fn check_contents(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
         if self.tracks { self.check_keys(job, now) } else { Ok(()) }
     }

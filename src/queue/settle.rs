@@ -10,7 +10,7 @@ use crate::config::RetryDecision;
 use crate::error::{Became, ExtendError, Stale};
 use crate::id::JobId;
 use crate::inbox::Flag;
-use crate::job::{Job, Payload};
+use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
@@ -197,7 +197,8 @@ impl<T> Claimer<T> {
     }
 
     /// Acks a delivery and publishes a follow-up in the same slot, with the same credit. A stale holder that still reads the old payload sends the
-    /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there.
+    /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there. `fits`: a publish would
+    /// [accept](Queue::check_contents) it.
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be [deferred](Queue::defer), since no other slot was
@@ -207,12 +208,10 @@ impl<T> Claimer<T> {
         &mut self,
         lease: Lease,
         next: Job<T>,
+        fits: bool,
         now: Timestamp,
         in_place: bool,
-    ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)>
-    where
-        T: Payload,
-    {
+    ) -> Result<(Aftermath<T>, Option<Job<T>>), (Stale, Job<T>, Aftermath<T>)> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let parting = queue.parting_from_others(lease.index, lease.running.get());
@@ -252,9 +251,7 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let (lane, order) = (next.lane, next.order);
         let id = JobId(queue.reserve_ids(1));
-        let goes_in = queue.check_contents(&next, || now).is_ok()
-            && queue.window_of(next.key).is_none()
-            && queue.name_job_as(id, index, next.key, now).is_ok();
+        let goes_in = fits && queue.window_of(next.key).is_none() && queue.name_job_as(id, index, next.key, now).is_ok();
         if !goes_in {
             queue.credits.release(&queue.slab, &self.accounts, index);
             return Ok((aftermath, Some(next)));

@@ -93,7 +93,9 @@ impl<T: Payload> Queue<T> {
             side = self.timer.lock();
         }
         let before = self.take_place(&mut side, id, index, job, when.due(), window, now);
+        let fires = self.fires(index);
         drop(side);
+        self.wake_timer(fires.as_nanos());
         publisher.ledger.bump(Count::Replaced);
         self.discard(before);
         Ok(id)
@@ -178,7 +180,9 @@ impl<T: Payload> Queue<T> {
                     return refuse(index, error);
                 }
                 let before = self.take_place(&mut side, id, place, copy(siblings), None, window, now);
+                let fires = self.fires(place);
                 drop(side);
+                self.wake_timer(fires.as_nanos());
                 publisher.ledger.bump(Count::Replaced);
                 self.give_slot_back(publisher, index);
                 return Ok((id, Some(before)));

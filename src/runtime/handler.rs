@@ -268,6 +268,9 @@ impl<T> Context<T> {
     /// Ends the delivery well and publishes `next` in its slot, with its credit: it cannot fail for want of room. Return the verdict. A lane that the queue does
     /// not have becomes its last one.
     ///
+    /// What a publish would refuse for good (an invalid payload, a key that cannot be one) ends as a dead letter, and so does a `next` whose key another job has. If the slot
+    /// is of the reserve of another lane than `next`'s, it takes one of its own, or keeps this one if none is free.
+    ///
     /// If a handler that overran its lease still reads the old payload, `next` needs a slot of its own; when none is free it
     /// is published as soon as one is, or handed back at shutdown.
     #[must_use = "the follow-up is published when the handler returns this verdict"]

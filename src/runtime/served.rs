@@ -268,7 +268,8 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
 
     #[cold]
     fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, answer: Option<Answer>, now: Timestamp) {
-        match self.claimer.settle_chained(lease, next, now, true) {
+        let fits = self.claimer.queue().check_contents(&next, || now).is_ok();
+        match self.claimer.settle_chained(lease, next, fits, now, true) {
             Ok((aftermath, deferred)) => {
                 self.after(aftermath, answer);
                 if let Some(next) = deferred {

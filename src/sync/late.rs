@@ -44,15 +44,13 @@ impl Drop for Held {
 
 /// Wakes a task, as soon as the thread holds no lock.
 pub fn wake(waker: &Waker) {
-    let waits = HELD.with(Cell::get) != 0
-        && LATE
-            .try_with(|late| {
-                late.borrow_mut().push(waker.clone());
-                HELD.with(|held| held.set(held.get() | WAIT));
-            })
-            .is_ok();
-    if !waits {
-        drop(contain(|| waker.wake_by_ref()));
+    if HELD.with(Cell::get) == 0 {
+        return drop(contain(|| waker.wake_by_ref()));
+    }
+    // its clone is user code too
+    if let Ok(waker) = contain(|| waker.clone()) {
+        let waits = LATE.try_with(|late| late.borrow_mut().push(waker)).is_ok();
+        HELD.with(|held| held.set(held.get() | if waits { WAIT } else { 0 }));
     }
 }
 
@@ -77,7 +75,10 @@ pub fn outside<R>(run: impl FnOnce() -> R) -> R {
     struct Back(u32);
     impl Drop for Back {
         fn drop(&mut self) {
-            HELD.with(|held| held.set(self.0 | held.get()));
+            HELD.with(|held| {
+                debug_assert_eq!(held.get(), 0, "a lock that was taken outside is held still");
+                held.set(self.0);
+            });
         }
     }
     let _back = Back(HELD.with(|held| held.replace(0)));

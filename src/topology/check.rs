@@ -179,7 +179,7 @@ impl Check<'_> {
     fn setting(&mut self, site: &Site, error: &ConfigError) {
         let keys: &'static [&'static str] = match error.field() {
             "name" => &["name"],
-            "lanes" | "lane weight" | "lane reserves (sum)" => &["lanes"],
+            "lanes" | "lane name" | "lane weight" | "lane reserves (sum)" => &["lanes"],
             "max_lease" => &["max_lease", "visibility"],
             "watermarks" => &["watermarks"],
             "retention" => &["retention"],

@@ -144,9 +144,6 @@ impl Reader<'_> {
         config = config.discipline(self.discipline(node));
         if let (Some(at), Some(time)) = (node.get("visibility"), self.duration(node.get("visibility"), "`visibility`")) {
             config = self.set(config, at, "`visibility`", |config| config.visibility(time));
-            if node.get("max_lease").is_none() {
-                config.max_lease = config.max_lease.max(config.visibility);
-            }
         }
         if let (Some(at), Some(time)) = (node.get("max_lease"), self.duration(node.get("max_lease"), "`max_lease`")) {
             config = self.set(config, at, "`max_lease`", |config| config.max_lease(time));

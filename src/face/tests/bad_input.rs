@@ -37,13 +37,34 @@ fn capacities_from_1_to_what_fits_24_bits() {
 }
 
 #[test]
+fn names_of_lanes_are_different_and_of_1_to_255_bytes() {
+    let long = "x".repeat(256);
+    let lanes = |names: [&str; 2]| q(4).lanes(names.map(LaneConfig::new));
+    assert_eq!(refused(lanes(["a", "a"])), "queue `q`, lane `a`: lane name is that of another lane, allowed is each name once");
+    assert_eq!(refused(lanes(["a", ""])), "queue `q`, lane ``: lane name is 0 bytes long, allowed is 1..=255 bytes");
+    assert!(refused(lanes([&long, "b"])).ends_with("lane name is 256 bytes long, allowed is 1..=255 bytes"));
+    assert!(lanes([&long[..255], "b"]).validate().is_ok());
+}
+
+#[test]
+fn a_long_visibility_raises_max_lease_where_nobody_has_set_it() {
+    assert!(q(4).visibility(secs(1_200)).validate().is_ok());
+    assert_eq!(refused(q(4).visibility(secs(1_200)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 1200s to 31536000s");
+    let pull = Pull::<u32>::new(q(4).visibility(secs(1_200)));
+    pull.producer.publish(1).unwrap();
+    let mut delivery = pull.get().unwrap();
+    pull.advance(secs(1_000));
+    assert_eq!(delivery.extend(secs(1_000)), Ok(secs(200)), "as long as the visibility, in all");
+}
+
+#[test]
 fn lanes_from_1_to_8_of_weights_from_1_to_1024() {
     let lanes = |count: usize| q(64).lanes((0..count).map(|n| LaneConfig::new(n.to_string())));
     assert_eq!(refused(lanes(0)), "queue `q`: lanes is 0, allowed is 1..=8");
     assert_eq!(refused(lanes(9)), "queue `q`: lanes is 9, allowed is 1..=8");
     assert!(lanes(8).validate().is_ok());
-    assert_eq!(refused(q(4).lanes([LaneConfig::new("a").weight(0)])), "queue `q`: lane weight is 0, allowed is 1..=1024");
-    assert_eq!(refused(q(4).lanes([LaneConfig::new("a").weight(1_025)])), "queue `q`: lane weight is 1025, allowed is 1..=1024");
+    assert_eq!(refused(q(4).lanes([LaneConfig::new("a").weight(0)])), "queue `q`, lane `a`: lane weight is 0, allowed is 1..=1024");
+    assert_eq!(refused(q(4).lanes([LaneConfig::new("a").weight(1_025)])), "queue `q`, lane `a`: lane weight is 1025, allowed is 1..=1024");
     assert_eq!(refused(q(4).weight(0)), "queue `q`: weight is 0, allowed is 1..=1024");
     let reserved = q(4).lanes([LaneConfig::new("a").reserve(2), LaneConfig::new("b").reserve(2)]);
     assert_eq!(refused(reserved), "queue `q`: lane reserves (sum) is 4, allowed is 0..4, the capacity");
@@ -56,7 +77,7 @@ fn times_within_their_ranges() {
     let year = "1ms to 31536000s";
     assert_eq!(refused(q(4).visibility(Duration::ZERO)), format!("queue `q`: visibility is 0ns, allowed is {year}"));
     assert_eq!(refused(q(4).visibility(Duration::MAX)), format!("queue `q`: visibility is {:?}, allowed is {year}", Duration::MAX));
-    assert_eq!(refused(q(4).visibility(secs(601))), "queue `q`: max_lease is 600s, allowed is 601s to 31536000s");
+    assert_eq!(refused(q(4).visibility(secs(601)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 601s to 31536000s");
     assert_eq!(refused(q(4).max_lease(secs(29))), "queue `q`: max_lease is 29s, allowed is 30s to 31536000s");
     let strict = |max_wait| q(4).discipline(Discipline::Strict { max_wait });
     assert_eq!(refused(strict(Duration::ZERO)), format!("queue `q`: max_wait is 0ns, allowed is {year}"));

@@ -8,7 +8,7 @@ use crate::{
 
 /// Three pull queues of some capacity, with two lanes each, and an exchange, under the manual clock.
 pub(super) struct Hub<T: Payload> {
-    clock: Arc<ManualClock>,
+    pub(super) clock: Arc<ManualClock>,
     pub(super) runtime: Runtime,
     pub(super) queues: [QueueHandle<T>; 3],
     pub(super) exchange: Exchange<T>,

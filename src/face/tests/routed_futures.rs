@@ -3,7 +3,7 @@
 use super::exchanges::{Hub, two_lanes};
 use super::futures::{Bell, block_on, poll};
 use super::*;
-use crate::{Binding, End, ExchangeConfig, ExchangeKind, Job, Refusal, RouteError, RouteRefusal, Routed};
+use crate::{Binding, Dedupe, End, ExchangeConfig, ExchangeKind, Job, Overflow, Refusal, RouteError, RouteRefusal, Routed};
 use std::task::Poll;
 
 /// Everything goes to all three queues; the second and the third hold one job.
@@ -283,4 +283,115 @@ fn it_can_be_sent_to_another_thread() {
     sent(&hub.publisher.publish_async("k", 1));
     let mut watched = hub.exchange.publisher();
     sent(&watched.watched().publish_one_async("k", 1));
+}
+
+#[test]
+fn who_is_given_the_last_slot_and_looks_after_the_shutdown_has_the_job_back() {
+    for key in ["all", "c"] {
+        let hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
+        hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
+        hub.exchange.bind(Binding::new("c", &hub.queues[2])).unwrap();
+        fill(&hub, 2);
+        let bell = Bell::new();
+        let mut publisher = hub.exchange.publisher();
+        let mut publish = publisher.publish_async(key, 7);
+        assert!(poll(&mut publish, &bell).is_pending());
+        take(&hub, 2);
+        assert_eq!(bell.rung(), 1);
+        assert!(hub.runtime.shutdown(at_once()).is_clean());
+        let Poll::Ready(Err(error)) = poll(&mut publish, &bell) else { panic!("nobody hands it back any more") };
+        assert!(error.is_closed());
+        assert_eq!(hub.queues.map(|queue| queue.snapshot().free), [8, 1, 1]);
+    }
+}
+
+/// The refusal of a publish to `key` that is polled outside of a handler `before` it is polled in one; then nobody waits.
+fn told_in_a_handler(key: &str, before: bool) -> RouteRefusal {
+    let hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
+    hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
+    hub.exchange.bind(Binding::new("c", &hub.queues[2])).unwrap();
+    fill(&hub, 2);
+    let bell = Bell::new();
+    let mut publisher = hub.exchange.publisher();
+    let mut publish = publisher.publish_async(key, 7);
+    if before {
+        assert!(poll(&mut publish, &bell).is_pending());
+    }
+    let inside = crate::runtime::inside::enter(hub.queues[1].runtime);
+    let refusal = refusal(poll(&mut publish, &bell));
+    drop((inside, publish));
+    assert_eq!(waiting(&hub), [0; 3]);
+    take(&hub, 2);
+    assert_eq!(free(&hub), [8, 1, 1]);
+    refusal
+}
+
+#[test]
+fn whoever_is_told_that_it_would_deadlock_waits_no_more() {
+    for (key, before) in [("c", false), ("c", true), ("all", false), ("all", true)] {
+        let would_deadlock = RouteRefusal::Queue { queue: "c".into(), refusal: Refusal::WouldDeadlock };
+        assert_eq!(told_in_a_handler(key, before), would_deadlock, "{key}, {before}");
+    }
+}
+
+#[test]
+fn fan_outs_that_are_granted_refused_and_dropped_in_any_order_leave_no_slot_and_no_place_behind() {
+    for seed in 1..300 {
+        let mut rng = crate::rng::Rng::new(seed);
+        let configs = ["a", "b", "c"].map(|name| {
+            let config = two_lanes(name, 1 + rng.up_to(1));
+            let config = match rng.up_to(3) {
+                0 => config,
+                1 => config.dedupe(Dedupe::WhileLive, 16),
+                2 => config.dedupe(Dedupe::Debounce(ms(5)), 16),
+                _ => config.dedupe(Dedupe::KeepLast(ms(5)), 16),
+            };
+            if rng.up_to(3) == 0 { config.overflow(Overflow::DropOldest) } else { config }
+        });
+        let hub = Hub::<u32>::new(ExchangeKind::Direct, configs);
+        let ways = [("abc", &[0, 1, 2][..]), ("ab", &[0, 1]), ("bc", &[1, 2]), ("c", &[2])];
+        for (key, members) in ways {
+            members.iter().for_each(|&at| hub.exchange.bind(Binding::new(key, &hub.queues[at])).unwrap());
+        }
+        let mut publishers = ways.map(|_| hub.exchange.publisher());
+        random_acts(&hub, &mut publishers, ways.map(|(key, _)| key), &mut rng);
+        drop(publishers);
+        for _ in 0..20 {
+            hub.runtime.advance(&hub.clock, ms(20));
+            (0..3).for_each(|at| drop(hub.payloads(at)));
+        }
+        let capacities = [0, 1, 2].map(|at| hub.queues[at].capacity());
+        assert_eq!((free(&hub), waiting(&hub)), (capacities, [0; 3]), "seed {seed}");
+        adds_up(&hub.runtime);
+    }
+}
+
+/// Four tasks publish, are polled and dropped, while others publish, take and settle, and time passes.
+fn random_acts(hub: &Hub<u32>, publishers: &mut [crate::ExchangePublisher<u32>; 4], keys: [&'static str; 4], rng: &mut crate::rng::Rng) {
+    let (bell, names) = (Bell::new(), ["x", "y"]);
+    let mut tasks: Vec<_> = publishers
+        .iter_mut()
+        .zip(keys)
+        .enumerate()
+        .map(|(n, (publisher, to))| {
+            let job = Job::new(n as u32);
+            Some(publisher.publish_async(to, if n % 2 == 0 { job.key(names[n / 2]) } else { job.ttl(ms(3)) }))
+        })
+        .collect();
+    let consumers: Vec<_> = hub.queues.iter().map(|queue| queue.consumer().unwrap()).collect();
+    let direct: Vec<_> = hub.queues.iter().map(|queue| queue.producer().unwrap()).collect();
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let at = rng.up_to(3) as usize;
+        match rng.up_to(7) {
+            0..=2 if tasks[at].as_mut().is_some_and(|task| poll(task, &bell).is_ready()) => tasks[at] = None,
+            3 if rng.up_to(3) == 0 => tasks[at] = None,
+            4 => held.extend(consumers[at % 3].try_recv().ok()),
+            5 => held.pop().into_iter().for_each(|delivery| delivery.ack().unwrap()),
+            6 => drop(direct[at % 3].try_publish(Job::new(9).key(names[at / 2]))),
+            7 => hub.runtime.advance(&hub.clock, ms(1 + rng.up_to(5))),
+            _ => {}
+        }
+    }
+    held.into_iter().for_each(|delivery| delivery.ack().unwrap());
 }

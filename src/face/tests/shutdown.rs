@@ -438,3 +438,32 @@ fn what_periods_and_handlers_hold_goes_with_the_runtime_though_it_is_their_own_q
     drop((periodic, queue, own));
     eventually("all of it is dropped", || Arc::strong_count(&alive) == 1);
 }
+
+/// How many hold on to what a period's closure owns, which has a handle of its own queue, when all but the closure has gone; `last` is what a period outlives.
+fn holders_of_a_period<L>(queue: QueueHandle<u32>, last: L, before: bool) -> usize {
+    let (marker, producer) = (Arc::new(()), queue.producer().unwrap());
+    let (kept, held) = (queue.clone(), Arc::clone(&marker));
+    let every = move || {
+        let _also = &held;
+        kept.depth()
+    };
+    let mut last = Some(last);
+    if before {
+        last = None;
+    }
+    let periodic = producer.every(secs(1), crate::MissedPeriods::Skip, every).unwrap();
+    drop(last);
+    drop((periodic, producer, queue));
+    Arc::strong_count(&marker)
+}
+
+#[test]
+fn periods_that_nobody_serves_are_let_go() {
+    for before in [false, true] {
+        let pull = Pull::<u32>::new(q(2));
+        assert_eq!(holders_of_a_period(pull.queue.clone(), pull, before), 1, "runtime gone before: {before}");
+        let mut builder = Runtime::builder();
+        let queue = builder.pull_queue::<u32>(q(2)).unwrap();
+        assert_eq!(holders_of_a_period(queue, builder, before), 1, "builder gone before: {before}");
+    }
+}

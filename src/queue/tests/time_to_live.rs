@@ -106,3 +106,17 @@ fn the_watch_of_a_job_that_is_over_harms_no_successor() {
     bare.at(ms(150));
     assert_eq!(bare.phase(), Phase::Ready);
 }
+
+#[test]
+fn a_delayed_job_whose_life_ends_is_not_started_by_a_worker_whose_time_is_a_little_older() {
+    let bare = Bare::<u32>::new(&q(1));
+    let due = crate::clock::Timestamp::ZERO + Duration::from_secs(3600);
+    bare.queue.try_publish(&bare.publisher, Job::new(1).ttl(ms(100)), When::At(due), bare.clock.now()).unwrap();
+    let mut worker = bare.worker();
+    bare.at(ms(1));
+    bare.at(ms(99));
+    // it read the clock when its last job ended, and looks for the next one when that one's payload is dropped
+    let boundary = bare.clock.now();
+    bare.at(ms(101));
+    assert!(worker.next(Look::Strict, boundary).is_none());
+}
