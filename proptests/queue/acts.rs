@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Pair {
-    /// Time has passed: delays end to the millisecond; leases never early and within two sweeps.
+    /// Time has passed: delays, or lives that are shorter, end to the millisecond; leases never early and within two sweeps.
     fn follow_time(&mut self) {
         for job in self.jobs.values_mut() {
             if let At::Delayed(due) = job.at
-                && due <= self.now
+                && due.min(job.expires) <= self.now
             {
-                job.at = At::Waiting((due, self.acts), (due, self.acts));
+                let ended = due.min(job.expires);
+                job.at = At::Waiting((ended, self.acts), (ended, self.acts));
             }
         }
         for at in 0..self.hands.len() {
@@ -216,7 +217,7 @@ impl Pair {
         match self.producer.publish_after(job, ms(delay)) {
             Ok(id) => {
                 assert!(!full, "accepted beyond the capacity");
-                let at = if delay == 0 { self.here() } else { At::Delayed(self.now + delay) };
+                let at = if delay == 0 || ttl == Some(0) { self.here() } else { At::Delayed(self.now + delay) };
                 self.take_in(number, lane, at, Some(id), ttl);
             }
             Err(error) => {

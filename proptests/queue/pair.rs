@@ -147,13 +147,14 @@ impl Pair {
     }
 
     fn come_back(&mut self, number: u32, delay: u64) {
-        let (due, here) = (self.now + delay, self.here());
+        let (now, due, here) = (self.now, self.now + delay, self.here());
         let job = self.job(number);
         if job.cancelled {
             self.tally.cancelled += 1;
             self.end(number);
         } else {
-            job.at = if delay == 0 { here } else { At::Delayed(due) };
+            // one whose life is over is not kept waiting
+            job.at = if delay == 0 || job.expires <= now { here } else { At::Delayed(due) };
         }
     }
 

@@ -502,7 +502,7 @@ impl<T: Payload> Delivery<T> {
         let mut next = next.into();
         next.lane = next.lane.min(self.parts.handle.queue.lane_count() - 1);
         let now = self.parts.handle.clock.now();
-        let fits = self.parts.handle.queue.check_contents(&next, || now).is_ok();
+        let fits = self.parts.handle.queue.is_well_formed(&next);
         let settled = self.parts.shared.lock().settle_chained(lease, next, fits, now, false);
         let queue = &self.parts.handle.queue;
         match settled {

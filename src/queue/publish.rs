@@ -278,14 +278,14 @@ impl<T: Payload> Queue<T> {
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
-        self.check_contents(job, now)
-    }
-
-    /// The part of that which does not depend on where the job goes. User code: not under a lock.
-    #[inline]
-    pub fn check_contents(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })?;
         if self.tracks { self.check_keys(job, now) } else { Ok(()) }
+    }
+
+    /// False for a job that every publish would refuse, for its payload or one of its keys. User code: not under a lock.
+    pub fn is_well_formed(&self, job: &Job<T>) -> bool {
+        let named = !self.dedupes(job) || job.key.fault().is_none();
+        named && self.check_order_key(job.order).is_ok() && validate_payload(&job.payload).is_ok()
     }
 
     /// Names the job, fills the slot and sends it on its way.

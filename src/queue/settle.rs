@@ -197,8 +197,8 @@ impl<T> Claimer<T> {
     }
 
     /// Acks a delivery and publishes a follow-up in the same slot, with the same credit. A stale holder that still reads the old payload sends the
-    /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there. `fits`: a publish would
-    /// [accept](Queue::check_contents) it.
+    /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there. `fits`: it is
+    /// [well-formed](Queue::is_well_formed).
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be [deferred](Queue::defer), since no other slot was

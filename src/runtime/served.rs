@@ -268,7 +268,7 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
 
     #[cold]
     fn chain(&mut self, lease: Lease, next: crate::job::Job<T>, answer: Option<Answer>, now: Timestamp) {
-        let fits = self.claimer.queue().check_contents(&next, || now).is_ok();
+        let fits = self.claimer.queue().is_well_formed(&next);
         match self.claimer.settle_chained(lease, next, fits, now, true) {
             Ok((aftermath, deferred)) => {
                 self.after(aftermath, answer);
