@@ -522,7 +522,7 @@ fn a_window_ends_with_its_job_however_that_ends() {
 
 #[test]
 fn of_64_threads_with_one_key_one_opens_the_window_and_the_last_payload_runs() {
-    for mode in [debounce(300), keep_last(2_000)] {
+    for mode in [debounce(2_000), keep_last(2_000)] {
         watched(move || {
             let census = Census::default();
             let mut builder = Runtime::builder();
