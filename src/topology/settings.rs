@@ -247,25 +247,30 @@ impl Reader<'_> {
         }
         let mut lanes: Vec<LaneConfig> = Vec::new();
         for item in items {
+            // a name for one that has none, which is a fault already
+            let unnamed = || format!("the lane at {}", lanes.len());
             // a lane without settings is its name
             if item.word().is_some() {
-                lanes.push(LaneConfig::new(self.text(Some(item), "a lane").unwrap_or_default()));
+                let name = self.text(Some(item), "a lane").unwrap_or_else(unnamed);
+                lanes.push(LaneConfig::new(name));
             } else if let Some(table) = self.table(item, "a lane", &LANE) {
-                let mut lane = LaneConfig::new(self.name(table, "a lane").unwrap_or_default());
+                let mut lane = LaneConfig::new(self.name(table, "a lane").unwrap_or_else(unnamed));
                 if let (Some(at), Some(weight)) = (table.get("weight"), self.number(table.get("weight"), "`weight`")) {
-                    let tried = LaneConfig::new("").weight(weight);
+                    let tried = LaneConfig::new("a").weight(weight);
                     let config = self.set(QueueConfig::new("q"), at, "`weight`", |config| config.lanes([tried.clone()]));
                     lane = lane.weight(config.lanes[0].weight);
                 }
                 lane.reserve = self.number(table.get("reserve"), "`reserve`").unwrap_or(0);
                 lanes.push(lane);
             } else {
-                lanes.push(LaneConfig::new(""));
+                let name = unnamed();
+                lanes.push(LaneConfig::new(name));
             }
-            let (last, before) = lanes.split_last().expect("just pushed");
-            if !last.name.is_empty() && before.iter().any(|lane| lane.name == last.name) {
+            let (last, before) = lanes.split_last_mut().expect("just pushed");
+            if before.iter().any(|lane| lane.name == last.name) {
                 let fault = Fault::new(format!("lane `{}` is there twice", last.name.escape_debug())).value(last.name.as_str());
                 self.fault(&item.get("name").unwrap_or(item).span, fault);
+                last.name = format!("the lane at {}", before.len());
             }
         }
         lanes
