@@ -114,8 +114,12 @@ impl<T> Claimer<T> {
             // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
-        let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
-        let parting = queue.parting_from_others(lease.index, lease.running.get());
+        let (epoch, parting) = if is_bent(Bend::SettleRereads) {
+            // it may be anybody's delivery, and read by anybody
+            (state.load().epoch(), Some(queue.parting(lease.index)))
+        } else {
+            (lease.epoch(), queue.parting_from_others(lease.index, lease.running.get()))
+        };
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } | Next::End { fate: Fate::HandedBack, .. } if word.is_cancelled() => {
                 Next::End { fate: Fate::Cancelled, spend_failure: false }
