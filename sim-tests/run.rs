@@ -75,11 +75,16 @@ type Trace = Option<Vec<String>>;
 
 fn run_to_the_end(setting: Setting, steps: &[Step], trace: Trace) -> Result<(Summary, Trace), String> {
     bend(setting.bent);
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = Run::new(setting, trace);
-        steps.iter().for_each(|step| run.step(step));
-        run.shut_down()
-    }));
+    let mut run = Run::new(setting, trace);
+    let result = match catch_unwind(AssertUnwindSafe(|| steps.iter().for_each(|step| run.step(step)))) {
+        Ok(()) => catch_unwind(AssertUnwindSafe(|| run.shut_down())),
+        Err(panic) => {
+            // what a bent step has left may panic as it is settled, and twice is too often
+            run.hands.drain(..).for_each(std::mem::forget);
+            drop(run);
+            Err(panic)
+        }
+    };
     bend(None);
     result.map_err(|panic| match panic.downcast::<String>() {
         Ok(message) => *message,

@@ -1,10 +1,10 @@
 //! Settings: plain data with one `validate()` each. Setters never panic; what is out of range is named when the runtime is built.
 
+mod check;
 mod dead_letters;
 
 pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};
 
-use crate::error::ConfigError;
 use crate::job::Payload;
 use crate::limits;
 use crate::retry::Backoff;
@@ -241,8 +241,7 @@ pub enum Dedupe {
     #[doc(alias = "extend")]
     Debounce(Duration),
     /// Of so long a time the last: as [`Debounce`](Self::Debounce), but not put off: the job is ready so long after the *first* publish, with the newest payload; or later, if one of
-    /// them asked for that. So in
-    /// each window one job waits, and a key makes at most one job in that time.
+    /// them asked for that. So in each window one job waits, and a key makes at most one job in that time.
     #[doc(alias = "throttle")]
     #[doc(alias = "coalesce")]
     KeepLast(Duration),
@@ -540,90 +539,6 @@ impl QueueConfig {
     /// The longest a delivery may be extended to.
     pub(crate) fn longest_lease(&self) -> Duration {
         self.max_lease.unwrap_or(Duration::from_secs(600).max(self.visibility))
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// The first setting that is out of range, with its value and what is allowed.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let scope = || format!("queue `{}`", self.name);
-        let check = |ok: bool, field: &'static str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
-            if ok { Ok(()) } else { Err(ConfigError::new(scope(), field, value, allowed)) }
-        };
-        let between =
-            |field, value: u64, low: u64, high: u64| check((low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"));
-        let spans = |field, value: Duration, low: Duration, high: Duration| {
-            check((low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
-        };
-        check(!self.name.is_empty() && self.name.len() <= 255, "name", &format_args!("{} bytes long", self.name.len()), &"1..=255 bytes")?;
-        between("capacity", self.capacity, 1, u64::from(limits::CAPACITY_MAX))?;
-        between("lanes", self.lanes.len() as u64, 1, limits::LANES_MAX as u64)?;
-        for (at, lane) in self.lanes.iter().enumerate() {
-            let scope = format!("queue `{}`, lane `{}`", self.name, lane.name);
-            if lane.name.is_empty() || lane.name.len() > 255 {
-                let long = format_args!("{} bytes long", lane.name.len()).to_string();
-                return Err(ConfigError::new(scope, "lane name", long, "1..=255 bytes"));
-            }
-            if self.lanes[..at].iter().any(|before| before.name == lane.name) {
-                return Err(ConfigError::new(scope, "lane name", "that of another lane", "each name once"));
-            }
-            if !(1..=1024).contains(&lane.weight) {
-                return Err(ConfigError::new(scope, "lane weight", lane.weight, "1..=1024"));
-            }
-        }
-        let reserved: u64 = self.lanes.iter().map(|lane| u64::from(lane.reserve)).sum();
-        check(reserved < self.capacity, "lane reserves (sum)", &reserved, &format_args!("0..{}, the capacity", self.capacity))?;
-        if let Discipline::Strict { max_wait } = self.discipline {
-            spans("max_wait", max_wait, TICK, YEAR)?;
-        }
-        if let Overflow::Block(patience) = self.overflow {
-            spans("overflow: Block", patience, Duration::ZERO, Duration::MAX)?;
-        }
-        spans("visibility", self.visibility, TICK, YEAR)?;
-        spans("max_lease", self.longest_lease(), self.visibility.min(YEAR), YEAR)?;
-        between("max_attempts", u64::from(self.retry.max_attempts), 1, u64::from(limits::ATTEMPTS_MAX))?;
-        between("max_expiries", u64::from(self.retry.max_expiries), 0, u64::from(limits::EXPIRIES_MAX))?;
-        if let Err(invalid) = self.retry.backoff.validate() {
-            return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
-        }
-        self.dead_letters.validate(scope)?;
-        if let Some(retention) = self.retention {
-            spans("retention", retention, TICK, 10 * YEAR)?;
-        }
-        if let Some((mode, bound)) = self.dedupe {
-            between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;
-            let window = match mode {
-                Dedupe::WhileLive => None,
-                Dedupe::Window(window) => Some(("dedupe: Window", window)),
-                Dedupe::Debounce(window) => Some(("dedupe: Debounce", window)),
-                Dedupe::KeepLast(window) => Some(("dedupe: KeepLast", window)),
-            };
-            if let Some((field, window)) = window {
-                spans(field, window, TICK, YEAR)?;
-            }
-        }
-        if let Some((count, age)) = self.completed {
-            between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
-            spans("completed_records: age", age, TICK, Duration::MAX)?;
-        }
-        if let Some(count) = self.partitions {
-            let allowed = format_args!("a power of two, 1..={}", limits::PARTITIONS_MAX);
-            check(count.is_power_of_two() && count <= limits::PARTITIONS_MAX, "partitions", &count, &allowed)?;
-            let caller_runs = self.overflow == Overflow::CallerRuns;
-            check(
-                !caller_runs,
-                "overflow",
-                &"CallerRuns",
-                &"any other: a queue with partitions keeps an order that its publishers would break",
-            )?;
-        }
-        let (low, high) = self.watermarks;
-        check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;
-        if let Some(prefetch) = self.prefetch {
-            between("prefetch", u64::from(prefetch), 1, u64::from(limits::PREFETCH_MAX))?;
-        }
-        between("weight", u64::from(self.weight), 1, 1024)
     }
 }
 

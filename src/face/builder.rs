@@ -73,9 +73,9 @@ impl Drop for Declared {
         if !self.built {
             self.queue.close();
             self.queue.stop();
+            self.queue.let_go();
             // whoever waits for a job is told
             self.queue.recall();
-            self.queue.let_go();
         }
     }
 }
@@ -299,7 +299,7 @@ impl RuntimeBuilder {
             let bell = self.bell(&name);
             pools.push(Arc::new(Pool::new(config, bell, queues, Arc::clone(&self.clock), self.manual.is_none())?));
         }
-        self.letters.connect(&self.exchanges).inspect_err(|_| self.queues.iter().for_each(|declared| declared.queue.let_go()))?;
+        self.letters.connect(&self.exchanges)?;
         // from here on the runtime closes them, also when it cannot be started
         let queues: Vec<_> = self.queues.iter().map(|declared| Arc::clone(&declared.queue)).collect();
         self.queues.iter_mut().for_each(|declared| declared.built = true);

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::fan_out::{Fan, Several, Wait};
 use super::producer::Producer;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
-use super::ways::{Ways, refusal_of};
+use super::ways::{Ways, of, refusal_of};
 use crate::config::validate_payload;
 use crate::error::PublishError;
 use crate::exchange::{Block, Count};
@@ -379,12 +379,6 @@ pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
     if producer.handle.queue.keeps_routing_keys() {
         producer.publisher.set_routing_key(to.key().as_str());
     }
-}
-
-/// The producer of a hop.
-#[inline]
-pub(super) fn of<'p, T: Payload>(hop: &Hop, producers: &'p [Option<Producer<T>>]) -> &'p Producer<T> {
-    producers[hop.target as usize].as_ref().expect("it was opened")
 }
 
 /// Counts what came of a job for several queues.

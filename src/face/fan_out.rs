@@ -2,7 +2,7 @@
 
 use super::producer::Producer;
 use super::routed::{Partial, RouteRefusal, Routed};
-use super::ways::{Way, refusal_of};
+use super::ways::{Way, of, refusal_of};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Overflow, validate_payload};
 use crate::error::Refusal;
@@ -214,7 +214,7 @@ impl<'a, T: Payload> Queues<'a, T> {
 
     #[inline]
     fn producer(&self, at: usize) -> &Producer<T> {
-        self.producers[self.hops[at].target as usize].as_ref().expect("it was opened")
+        of(&self.hops[at], self.producers)
     }
 
     fn lane(&self, at: usize) -> usize {
@@ -243,7 +243,6 @@ impl<'a, T: Payload> Queues<'a, T> {
         let Producer { handle, publisher } = self.producer(at);
         if !*waits {
             match self.take(at) {
-                Err(Refusal::Full { .. }) if handle.runtime.is_inside() => return Poll::Ready(Err(Refusal::WouldDeadlock)),
                 Err(Refusal::Full { .. }) => {}
                 taken => return Poll::Ready(taken),
             }

@@ -2,12 +2,12 @@
 
 use super::completion::Completion;
 use super::destination::{Address, Destination};
-use super::exchange_publisher::{ExchangePublisher, Taken, all_counted, counted, note_key, of, refuse};
+use super::exchange_publisher::{ExchangePublisher, Taken, all_counted, counted, note_key, refuse};
 use super::fan_out::{Fan, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal, Routed};
 use super::watched_exchange::{WatchedCopies, WatchedExchange};
-use super::ways::refusal_of;
+use super::ways::{of, refusal_of};
 use crate::error::Refusal;
 use crate::exchange::Count;
 use crate::job::{Job, Payload};
@@ -92,7 +92,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// it while a queue is full.
     ///
     /// # Allocation
-    /// Twice, if the job goes to several queues.
+    /// Once, and twice if the job goes to several queues.
     #[doc(alias = "send")]
     pub fn publish_async<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> PublishRouted<'_, 'k, T, Routed> {
         PublishRouted::new(self, to, job, Some(Fan::publish_all))

@@ -30,6 +30,12 @@ pub(super) struct Ways<T: Payload> {
 /// Where a job goes: none, one or several hops, and the producers that they count in.
 pub(super) type Way<'a, T> = (&'a [Hop], &'a [Option<Producer<T>>]);
 
+/// The producer of a hop.
+#[inline]
+pub(super) fn of<'p, T: Payload>(hop: &Hop, producers: &'p [Option<Producer<T>>]) -> &'p Producer<T> {
+    producers[hop.target as usize].as_ref().expect("it was opened")
+}
+
 /// What the route of this id leads to. Ids begin at 1.
 struct RouteRow {
     id: u64,

@@ -249,15 +249,18 @@ impl<T> Queue<T> {
                     self.end_window(index);
                     let fired = self.slab.state(index).fire();
                     crate::crash_point!("queue.fire.decided");
-                    let (Fire::Ready(mut word) | Fire::Doomed(mut word)) = fired;
-                    if let Fire::Ready(_) = fired {
-                        if self.slab.slot(index).expires() <= now {
+                    let word = match fired {
+                        // its life is over: nobody is to find it ready
+                        Fire::Ready(_) if self.slab.slot(index).expires() <= now => {
                             self.expire_waiting(index, now);
-                            word = self.slab.state(index).load();
-                        } else {
-                            self.watch_again(side, index);
+                            self.slab.state(index).load()
                         }
-                    }
+                        Fire::Ready(word) => {
+                            self.watch_again(side, index);
+                            word
+                        }
+                        Fire::Doomed(word) => word,
+                    };
                     self.line_up_due(index, word);
                     self.ring_bell(1);
                 }

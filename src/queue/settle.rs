@@ -114,14 +114,8 @@ impl<T> Claimer<T> {
             // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
             queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
         }
-        let rereads = is_bent(Bend::SettleRereads);
-        let epoch = if rereads { state.load().epoch() } else { lease.epoch() };
-        // of somebody else's delivery: there a schedule ends, while the simulator goes on
-        let parting = if rereads && !cfg!(ringmill_shuttle) {
-            Some(queue.parting(lease.index))
-        } else {
-            queue.parting_from_others(lease.index, lease.running.get())
-        };
+        let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
+        let parting = queue.parting_from_others(lease.index, lease.running.get());
         let settled = state.settle(epoch, |word| match next {
             Next::Ready { .. } | Next::Delayed { .. } | Next::End { fate: Fate::HandedBack, .. } if word.is_cancelled() => {
                 Next::End { fate: Fate::Cancelled, spend_failure: false }

@@ -19,6 +19,7 @@ use crate::key::Key;
 use crate::ledger::Count;
 use crate::limits::INDEX_NONE;
 use crate::slab::Phase;
+use crate::sync::MutexGuard;
 use crate::wheel::tick_after;
 
 impl<T: Payload> Queue<T> {
@@ -92,10 +93,7 @@ impl<T: Payload> Queue<T> {
             drop(side);
             side = self.timer.lock();
         }
-        let before = self.take_place(&mut side, id, index, job, when.due(), window, now);
-        let fires = self.fires(index);
-        drop(side);
-        self.wake_timer(fires.as_nanos());
+        let before = self.take_place(side, id, index, job, when.due(), window, now);
         publisher.ledger.bump(Count::Replaced);
         self.discard(before);
         Ok(id)
@@ -108,11 +106,13 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Puts a payload in the place of that of job `id`, which waits out its window in the slot and has it still. The payload that was there.
+    /// The lock ends here: the timer is woken, if it is to come by sooner now.
+    ///
     /// It becomes ready when its window has ended, and not before the time it was `asked` for now, nor, if it is not put off, before it would have been.
     #[allow(clippy::too_many_arguments, reason = "a job, its place, and when it is ready")]
     fn take_place(
         &self,
-        side: &mut TimerSide,
+        mut side: MutexGuard<'_, TimerSide>,
         id: JobId,
         index: u32,
         job: Job<T>,
@@ -131,9 +131,12 @@ impl<T: Payload> Queue<T> {
             self.slab.slot(index).set_keyed();
         }
         self.slab.set_due(index, due);
+        let fires = self.fires(index);
         if side.owns(index) {
-            side.wheel.reschedule(index, tick_after(self.fires(index), self.settings.tick));
+            side.wheel.reschedule(index, tick_after(fires, self.settings.tick));
         }
+        drop(side);
+        self.wake_timer(fires.as_nanos());
         before
     }
 
@@ -170,7 +173,7 @@ impl<T: Payload> Queue<T> {
             Err(error)
         };
         let side = loop {
-            let mut side = self.timer.lock();
+            let side = self.timer.lock();
             if let Some((id, place)) = self.waits_in(key) {
                 // (of one that is watched: the job that waits has an end of its own)
                 if watch.is_some() || !self.has_its_payload(place) {
@@ -179,10 +182,7 @@ impl<T: Payload> Queue<T> {
                 if let Err(error) = more(siblings) {
                     return refuse(index, error);
                 }
-                let before = self.take_place(&mut side, id, place, copy(siblings), None, window, now);
-                let fires = self.fires(place);
-                drop(side);
-                self.wake_timer(fires.as_nanos());
+                let before = self.take_place(side, id, place, copy(siblings), None, window, now);
                 publisher.ledger.bump(Count::Replaced);
                 self.give_slot_back(publisher, index);
                 return Ok((id, Some(before)));

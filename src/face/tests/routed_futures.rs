@@ -285,13 +285,19 @@ fn it_can_be_sent_to_another_thread() {
     sent(&watched.watched().publish_one_async("k", 1));
 }
 
+/// `all` leads to every queue, `c` to the last, which is full.
+fn full_at_the_end() -> Hub<u32> {
+    let hub = Hub::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
+    hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
+    hub.exchange.bind(Binding::new("c", &hub.queues[2])).unwrap();
+    fill(&hub, 2);
+    hub
+}
+
 #[test]
 fn who_is_given_the_last_slot_and_looks_after_the_shutdown_has_the_job_back() {
     for key in ["all", "c"] {
-        let hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
-        hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
-        hub.exchange.bind(Binding::new("c", &hub.queues[2])).unwrap();
-        fill(&hub, 2);
+        let hub = full_at_the_end();
         let bell = Bell::new();
         let mut publisher = hub.exchange.publisher();
         let mut publish = publisher.publish_async(key, 7);
@@ -307,10 +313,7 @@ fn who_is_given_the_last_slot_and_looks_after_the_shutdown_has_the_job_back() {
 
 /// The refusal of a publish to `key` that is polled outside of a handler `before` it is polled in one; then nobody waits.
 fn told_in_a_handler(key: &str, before: bool) -> RouteRefusal {
-    let hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
-    hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
-    hub.exchange.bind(Binding::new("c", &hub.queues[2])).unwrap();
-    fill(&hub, 2);
+    let hub = full_at_the_end();
     let bell = Bell::new();
     let mut publisher = hub.exchange.publisher();
     let mut publish = publisher.publish_async(key, 7);

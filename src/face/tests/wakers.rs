@@ -46,13 +46,21 @@ impl Wake for Gone {
     }
 }
 
+/// A full queue whose two jobs are in somebody's hands, and a producer for a task.
+fn in_hand() -> (Pull<u32>, [Delivery<u32>; 2], Producer<u32>) {
+    let pull = Pull::new(q(2));
+    let deliveries = [1, 2].map(|n| {
+        pull.producer.publish(n).unwrap();
+        pull.get().unwrap()
+    });
+    let producer = pull.queue.producer().unwrap();
+    (pull, deliveries, producer)
+}
+
 #[test]
 fn an_ack_wakes_nobody_under_its_consumer_s_lock() {
     watched(|| {
-        let pull = Pull::<u32>::new(q(2));
-        (1..=2).for_each(|n| drop(pull.producer.publish(n)));
-        let (first, second) = (pull.get().unwrap(), pull.get().unwrap());
-        let mut producer = pull.queue.producer().unwrap();
+        let (pull, [first, second], mut producer) = in_hand();
         let task = Inline::start(async move {
             producer.publish_async(3).await.unwrap();
             second.ack().unwrap();
@@ -66,10 +74,7 @@ fn an_ack_wakes_nobody_under_its_consumer_s_lock() {
 #[test]
 fn a_task_whose_executor_has_gone_may_hold_a_delivery() {
     watched(|| {
-        let pull = Pull::<u32>::new(q(2));
-        (1..=2).for_each(|n| drop(pull.producer.publish(n)));
-        let (first, second) = (pull.get().unwrap(), pull.get().unwrap());
-        let mut producer = pull.queue.producer().unwrap();
+        let (pull, [first, second], mut producer) = in_hand();
         let gone = Arc::new(Gone::default());
         let mut task: Task = Box::pin(async move {
             producer.publish_async(3).await.unwrap();

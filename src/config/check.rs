@@ -1,0 +1,103 @@
+//! Which settings of a queue can be.
+
+use super::{Dedupe, Discipline, Overflow, QueueConfig, TICK, YEAR};
+use crate::error::ConfigError;
+use crate::limits;
+use std::fmt;
+use std::time::Duration;
+
+impl QueueConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that is out of range, with its value and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let scope = || format!("queue `{}`", self.name);
+        let check = |ok, field, value: &dyn fmt::Display, allowed: &dyn fmt::Display| expect(scope, ok, field, value, allowed);
+        let between = |field, value, low, high| range(scope, field, value, low, high);
+        let spans = |field, value: Duration, low: Duration, high: Duration| {
+            check((low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
+        };
+        named(scope, "name", &self.name)?;
+        between("capacity", self.capacity, 1, u64::from(limits::CAPACITY_MAX))?;
+        between("lanes", self.lanes.len() as u64, 1, limits::LANES_MAX as u64)?;
+        for (at, lane) in self.lanes.iter().enumerate() {
+            let scope = || format!("queue `{}`, lane `{}`", self.name, lane.name);
+            named(scope, "lane name", &lane.name)?;
+            let is_new = self.lanes[..at].iter().all(|before| before.name != lane.name);
+            expect(scope, is_new, "lane name", &"that of another lane", &"each name once")?;
+            range(scope, "lane weight", u64::from(lane.weight), 1, 1024)?;
+        }
+        let reserved: u64 = self.lanes.iter().map(|lane| u64::from(lane.reserve)).sum();
+        check(reserved < self.capacity, "lane reserves (sum)", &reserved, &format_args!("0..{}, the capacity", self.capacity))?;
+        if let Discipline::Strict { max_wait } = self.discipline {
+            spans("max_wait", max_wait, TICK, YEAR)?;
+        }
+        if let Overflow::Block(patience) = self.overflow {
+            spans("overflow: Block", patience, Duration::ZERO, Duration::MAX)?;
+        }
+        spans("visibility", self.visibility, TICK, YEAR)?;
+        spans("max_lease", self.longest_lease(), self.visibility.min(YEAR), YEAR)?;
+        between("max_attempts", u64::from(self.retry.max_attempts), 1, u64::from(limits::ATTEMPTS_MAX))?;
+        between("max_expiries", u64::from(self.retry.max_expiries), 0, u64::from(limits::EXPIRIES_MAX))?;
+        if let Err(invalid) = self.retry.backoff.validate() {
+            return Err(ConfigError::new(scope(), invalid.field, invalid.value, invalid.range));
+        }
+        self.dead_letters.validate(scope)?;
+        if let Some(retention) = self.retention {
+            spans("retention", retention, TICK, 10 * YEAR)?;
+        }
+        if let Some((mode, bound)) = self.dedupe {
+            between("dedupe bound", bound, 1, u64::from(limits::CAPACITY_MAX))?;
+            let window = match mode {
+                Dedupe::WhileLive => None,
+                Dedupe::Window(window) => Some(("dedupe: Window", window)),
+                Dedupe::Debounce(window) => Some(("dedupe: Debounce", window)),
+                Dedupe::KeepLast(window) => Some(("dedupe: KeepLast", window)),
+            };
+            if let Some((field, window)) = window {
+                spans(field, window, TICK, YEAR)?;
+            }
+        }
+        if let Some((count, age)) = self.completed {
+            between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
+            spans("completed_records: age", age, TICK, Duration::MAX)?;
+        }
+        if let Some(count) = self.partitions {
+            let allowed = format_args!("a power of two, 1..={}", limits::PARTITIONS_MAX);
+            check(count.is_power_of_two() && count <= limits::PARTITIONS_MAX, "partitions", &count, &allowed)?;
+            let caller_runs = self.overflow == Overflow::CallerRuns;
+            check(
+                !caller_runs,
+                "overflow",
+                &"CallerRuns",
+                &"any other: a queue with partitions keeps an order that its publishers would break",
+            )?;
+        }
+        let (low, high) = self.watermarks;
+        check(low < high && high <= 100, "watermarks", &format_args!("({low}, {high})"), &"low < high <= 100")?;
+        if let Some(prefetch) = self.prefetch {
+            between("prefetch", u64::from(prefetch), 1, u64::from(limits::PREFETCH_MAX))?;
+        }
+        between("weight", u64::from(self.weight), 1, 1024)
+    }
+}
+
+/// What is set is `value`, and `allowed` is what may be.
+fn expect(
+    scope: impl Fn() -> String,
+    ok: bool,
+    field: &'static str,
+    value: &dyn fmt::Display,
+    allowed: &dyn fmt::Display,
+) -> Result<(), ConfigError> {
+    if ok { Ok(()) } else { Err(ConfigError::new(scope(), field, value, allowed)) }
+}
+
+fn range(scope: impl Fn() -> String, field: &'static str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
+    expect(scope, (low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"))
+}
+
+fn named(scope: impl Fn() -> String, field: &'static str, name: &str) -> Result<(), ConfigError> {
+    expect(scope, (1..=255).contains(&name.len()), field, &format_args!("{} bytes long", name.len()), &"1..=255 bytes")
+}
