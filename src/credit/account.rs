@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// Owner: puts `chain` on top. If more than `limit` would gather, the older ones come back, to be spilled.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub(super) fn put(&self, links: &impl Links, chain: Chain, limit: u32) -> Option<Chain> {
         let word = peek_u32(&self.word);

@@ -116,7 +116,7 @@ impl<R: Rules> CreditPool<R> {
     ///
     /// Exact at rest; while other threads have credits in hand, `None` may be early by those.
     /// Progress: the own account wait-free, the rest lock-free.
-    #[inline]
+    #[inline(always)]
     pub fn acquire(&self, links: &impl Links, id: &AccountId) -> Option<u32> {
         match id.account().take_one(links) {
             Some(index) => Some(index),
@@ -206,7 +206,8 @@ impl<R: Rules> CreditPool<R> {
     /// Gives one credit back, to whoever waits first.
     #[inline]
     pub fn release(&self, links: &impl Links, id: &AccountId, index: u32) {
-        self.release_chain(links, id, Chain::one(index));
+        self.deposit(links, id, index);
+        self.look_for_waiters(links, id);
     }
 
     /// Gives a chain of credits back, to those who wait first.
@@ -227,17 +228,24 @@ impl<R: Rules> CreditPool<R> {
     }
 
     /// As [`deposit`](Self::deposit), for a chain.
-    #[inline]
+    // always: much of it is not there for one credit
+    #[inline(always)]
     pub fn deposit_chain(&self, links: &impl Links, id: &AccountId, chain: Chain) {
         debug_assert!(self.owns(chain.first()), "{} is no credit of {:?}", chain.first(), self.range);
         if chain.len() >= self.chain {
-            links.note(chain);
-            self.stack.push(chain);
+            self.spill(links, chain);
         } else if let Some(older) = id.account().put(links, chain, self.chain) {
             crash_point!("credit.spill");
-            links.note(older);
-            self.stack.push(older);
+            self.spill(links, older);
         }
+    }
+
+    /// A chain for the stack.
+    // never: it comes once in 32 credits, and the others would save registers for it
+    #[inline(never)]
+    fn spill(&self, links: &impl Links, chain: Chain) {
+        links.note(chain);
+        self.stack.push(chain);
     }
 
     /// The second half of [`release`](Self::release): if anyone waits, hands over what this thread's account and the stack hold.

@@ -97,14 +97,11 @@ impl<T: Payload> Producer<T> {
 
     fn publish_or_run(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let queue = &self.handle.queue;
-        let mut result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
+        let result = match queue.attempt(&self.publisher, job, when, self.handle.clock.stamp()) {
             Err(error) if error.is_full() && queue.callers_may_run(error.job()) => self.run_here(error.into_job(), when),
             result => result,
         };
-        if result.is_err() {
-            queue.refused(&self.publisher, &mut result, when, self.handle.clock.stamp());
-        }
-        result
+        result.or_else(|error| queue.refused(&self.publisher, error, when, self.handle.clock.stamp()))
     }
 
     /// Publishes without waiting. Policies that wait or run the handler act as [`Overflow::Reject`].

@@ -7,16 +7,14 @@ use crate::chain::{Chain, Links};
 use crate::config::LaneConfig;
 use crate::credit::{AccountId, CreditPool, Place, WaitError, Waiting};
 use crate::limits::{LANES_MAX, MODEL};
-use crate::sync::{pause, thread};
+use crate::sync::thread;
 use std::cell::OnceCell;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// How often a publisher looks for a slot before it parks. In between it leaves the lines alone for so many pauses, the first few times; after that it
-/// gives its time slice to a worker that may have no CPU of its own.
+/// How often a publisher looks for a slot before it parks. In between it gives its time slice away: by pausing it would keep a CPU from a worker, who frees
+/// the slots.
 const LOOKS: u32 = if MODEL { 0 } else { 32 };
-const PAUSING_LOOKS: u32 = 8;
-const PAUSES: u32 = 100;
 
 /// The pools of a queue.
 #[derive(Debug)]
@@ -113,7 +111,8 @@ impl Credits {
     }
 
     /// A slot for a job of `lane`: from its reserve first, then from the shared pool.
-    #[inline]
+    // always, here and in the pool: a call costs as much as the rest
+    #[inline(always)]
     pub(super) fn acquire(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
         if let Some((reserve, id)) = self.reserve(accounts, lane)
             && let Some(index) = reserve.acquire(links, id)
@@ -191,11 +190,7 @@ impl Credits {
                 // what other handles have gathered was not looked at yet
                 return self.acquire(links, accounts, lane).ok_or(WaitError::TimedOut);
             }
-            if look < PAUSING_LOOKS {
-                pause(PAUSES)
-            } else {
-                thread::yield_now()
-            }
+            thread::yield_now();
             let found = if look % 4 == 3 { self.acquire(links, accounts, lane) } else { self.acquire_near(links, accounts, lane) };
             if let Some(index) = found {
                 return Ok(index);

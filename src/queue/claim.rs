@@ -155,7 +155,8 @@ fn publish_claim<T>(queue: &Queue<T>, block: &ClaimBlock, entry: usize, index: u
 
 impl<T> Claimer<T> {
     /// Starts the first job of `lane` that can be started.
-    #[inline]
+    // always: into the one place where most jobs start
+    #[inline(always)]
     fn start_from(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
         loop {
             let claims = &mut self.lanes[lane];
@@ -273,14 +274,15 @@ impl<T> Claimer<T> {
                 queue.slab.prefetch_chain(*chain);
             }
         }
+        let claims = &mut self.lanes[lane];
         let mut end = 0;
         for chain in self.popped.chains() {
             for index in chain.iter(&queue.slab) {
-                self.lanes[lane].held[end] = publish_claim(queue, &self.block, lane * AHEAD_MAX + end, index);
+                claims.held[end] = publish_claim(queue, &self.block, lane * AHEAD_MAX + end, index);
                 end += 1;
             }
         }
-        (self.lanes[lane].at, self.lanes[lane].end) = (0, end);
+        (claims.at, claims.end) = (0, end);
         self.tell_thieves(end);
         true
     }
@@ -307,7 +309,7 @@ impl<T> Claimer<T> {
     }
 
     /// Starts a claimed job, unless it was cancelled, has expired, or went to somebody else.
-    #[inline]
+    #[inline(always)]
     fn start(&mut self, index: u32, epoch: Epoch, now: Timestamp, started: &mut Option<Lease>) -> bool {
         let queue = &*self.queue;
         let slot = queue.slab.slot(index);
@@ -335,8 +337,7 @@ impl<T> Claimer<T> {
                     extended: Cell::new(now),
                     entry,
                 });
-                let first = lease.attempt() == 1;
-                self.ledger.start(lease.lane(), first.then(|| now.since(slot.published()).as_nanos() as u64));
+                self.ledger.start(lease.lane(), lease.is_first().then(|| nanos(now.since(slot.published()))));
                 if self.deliveries > 0 && entry.is_none() && queue.inbox.post(index, Flag::Poke) {
                     // too many deliveries to observe: the timer promotes this one into the wheel
                     queue.wake_timer(0);
@@ -409,34 +410,46 @@ impl<T> Claimer<T> {
 
     /// As [`next`](Self::next), into its place: a lease that was just written cannot be moved without waiting for it. False, and nothing is
     /// written, when there is none.
-    #[inline]
+    // always: into the worker's loop, and into `next`
+    #[inline(always)]
     pub fn next_into(&mut self, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
         if self.queue.is_paused() {
             return false;
         }
-        match &mut self.picker {
-            Picker::Weighted(cursor) => {
-                let mut order = cursor.order(&self.queue.settings.schedule);
-                order.any(|lane| self.start_from(lane, look, now, started))
+        let Picker::Weighted(cursor) = &mut self.picker else { return self.next_strict(look, now, started) };
+        let turn = cursor.next(&self.queue.settings.schedule);
+        self.start_from(turn, look, now, started) || self.next_out_of_turn(turn, look, now, started)
+    }
+
+    /// The lane whose turn it is has nothing: the first of the others that has.
+    #[inline(never)]
+    fn next_out_of_turn(&mut self, turn: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        (0..self.lanes.len()).any(|lane| lane != turn && self.start_from_another(lane, look, now, started))
+    }
+
+    #[inline(never)]
+    fn start_from_another(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        self.start_from(lane, look, now, started)
+    }
+
+    #[inline(never)]
+    fn next_strict(&mut self, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        let Picker::Strict(strict) = &mut self.picker else { return false };
+        let Some(mut strict) = strict.take() else { return false };
+        // both look at the claims
+        let claimer = RefCell::new(&mut *self);
+        let head_age = |lane: usize| {
+            let claimer = claimer.borrow();
+            let waited = |index: u32| now.since(claimer.queue.slab.slot(index).published());
+            let claimed = claimer.lanes[lane].head();
+            if claimer.order.is_none() || claimed.is_some() {
+                return claimed.or_else(|| claimer.queue.lanes[lane].peek()).map(waited);
             }
-            Picker::Strict(strict) => {
-                let Some(mut strict) = strict.take() else { return false };
-                // both look at the claims
-                let claimer = RefCell::new(&mut *self);
-                let head_age = |lane: usize| {
-                    let claimer = claimer.borrow();
-                    let waited = |index: u32| now.since(claimer.queue.slab.slot(index).published());
-                    let claimed = claimer.lanes[lane].head();
-                    if claimer.order.is_none() || claimed.is_some() {
-                        return claimed.or_else(|| claimer.queue.lanes[lane].peek()).map(waited);
-                    }
-                    claimer.queue.lanes[lane].peek().map(waited).max(claimer.peek_in_order(lane).map(waited))
-                };
-                let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from(lane, look, now, started).then_some(()));
-                self.picker = Picker::Strict(Some(strict));
-                picked.is_some()
-            }
-        }
+            claimer.queue.lanes[lane].peek().map(waited).max(claimer.peek_in_order(lane).map(waited))
+        };
+        let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from_another(lane, look, now, started).then_some(()));
+        self.picker = Picker::Strict(Some(strict));
+        picked.is_some()
     }
 
     /// The job of a partition that is ready for `lane` and first in turn.

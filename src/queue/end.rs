@@ -208,7 +208,7 @@ impl<T> Queue<T> {
     }
 
     /// [`end`](Self::end) for a job whose payload nobody wants: it is dropped where it lies, and nothing is left over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_in_place(&self, accounts: &Accounts, ledger: &Block, index: u32) {
         self.histories.take(index, self.slab.slot(index).job_id());
         if std::mem::needs_drop::<T>()

@@ -66,6 +66,12 @@ impl Lease {
         1 + self.failures() + self.expiries() + self.snoozes
     }
 
+    /// True for the first delivery.
+    #[inline]
+    pub(super) fn is_first(&self) -> bool {
+        self.running.get().is_untried() && self.snoozes == 0
+    }
+
     /// How many deliveries of the job failed before.
     #[inline]
     pub fn failures(&self) -> u32 {

@@ -29,7 +29,7 @@ impl<T: Payload> Queue<T> {
                     *job = Some(wanted);
                     Ok(None)
                 }
-                Poll::Ready(Ok(index)) => self.admit(publisher, index, wanted, when, clock.stamp()).map(Some),
+                Poll::Ready(Ok(index)) => self.admit_late(publisher, index, wanted, when, clock.stamp()).map(Some),
                 Poll::Ready(Err(refusal)) => Err(PublishError::new(wanted, refusal)),
             },
         };

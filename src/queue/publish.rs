@@ -111,25 +111,21 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        let mut result = self.attempt(publisher, job, when, now);
-        if result.is_err() {
-            self.refused(publisher, &mut result, when, now);
+        match self.attempt(publisher, job, when, now) {
+            Ok(id) => Ok(id),
+            Err(error) => self.refused(publisher, error, when, now),
         }
-        result
     }
 
     /// A publish was refused. If it may yet take the place of a job that waits, it does; otherwise the refusal is counted.
-    // by reference, and never inlined: a job that is passed on here would have to lie in memory on every way
     #[cold]
     #[inline(never)]
-    pub fn refused(&self, publisher: &Publisher, result: &mut Result<JobId, PublishError<T>>, when: When<'_>, now: Timestamp) {
-        if let Err(error) = std::mem::replace(result, Ok(JobId(0))) {
-            *result = self.replace(publisher, error, when, true, now).inspect_err(|error| publisher.count_refusal(error.refusal()));
-        }
+    pub fn refused(&self, publisher: &Publisher, error: PublishError<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.replace(publisher, error, when, true, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
     }
 
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
-    #[inline]
+    #[inline(always)]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         if let Err(refusal) = self.check(&job, || now) {
             return Err(PublishError::new(job, refusal));
@@ -151,7 +147,7 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        let mut published = match self.check(&job, || clock.stamp()) {
+        let published = match self.check(&job, || clock.stamp()) {
             Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
@@ -159,17 +155,17 @@ impl<T: Payload> Queue<T> {
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
-        if published.is_err() {
-            self.refused(publisher, &mut published, when, clock.stamp());
+        match published {
+            Ok(id) => Ok(id),
+            Err(error) => self.refused(publisher, error, when, clock.stamp()),
         }
-        published
     }
 
     /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
     #[cold]
     fn admit_or_refuse(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
-            Some(index) => self.admit(publisher, index, job, when, now),
+            Some(index) => self.admit_late(publisher, index, job, when, now),
             None => Err(PublishError::new(job, Refusal::WouldDeadlock)),
         }
     }
@@ -186,7 +182,7 @@ impl<T: Payload> Queue<T> {
         let deadline = clock.now() + timeout;
         let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
-            Ok(index) => self.admit(publisher, index, job, when, clock.now()),
+            Ok(index) => self.admit_late(publisher, index, job, when, clock.now()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
             Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
         }
@@ -289,7 +285,8 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Names the job, fills the slot and sends it on its way.
-    #[inline]
+    // always: much of it is not there for a job without settings of its own, and what is known of that is known to the caller
+    #[inline(always)]
     pub(super) fn admit(
         &self,
         publisher: &Publisher,
@@ -303,6 +300,19 @@ impl<T: Payload> Queue<T> {
         }
         let id = self.next_id(publisher);
         self.set_off(publisher, index, id, job, when, now)
+    }
+
+    /// As [`admit`](Self::admit), for those who have waited or made room.
+    #[inline(never)]
+    pub(super) fn admit_late(
+        &self,
+        publisher: &Publisher,
+        index: u32,
+        job: Job<T>,
+        when: When<'_>,
+        now: Timestamp,
+    ) -> Result<JobId, PublishError<T>> {
+        self.admit(publisher, index, job, when, now)
     }
 
     /// As [`admit`](Self::admit), where more is kept of a job than lies in its slot. (It comes in an `Option` so that the other way need not have it in memory.)
@@ -441,7 +451,7 @@ impl<T: Payload> Queue<T> {
     /// The second half of a publish whose first half was before the close.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn admit_for_tests(&self, publisher: &Publisher, index: u32, job: Job<T>, now: Timestamp) {
-        assert!(self.admit(publisher, index, job, When::Now, now).is_ok());
+        assert!(self.admit_late(publisher, index, job, When::Now, now).is_ok());
     }
 
     /// The queue is full.
@@ -456,7 +466,7 @@ impl<T: Payload> Queue<T> {
                     let Some(aftermath) = self.evict_for(job.lane, &publisher.accounts, &publisher.ledger, now) else { break };
                     aftermath.run(self);
                     if let Some(index) = self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
-                        return self.admit(publisher, index, job, when, now);
+                        return self.admit_late(publisher, index, job, when, now);
                     }
                 }
                 Err(PublishError::new(job, self.full()))

@@ -159,7 +159,8 @@ impl<T> Claimer<T> {
 
     /// Ends the delivery in `place` well: [`settle`](Self::settle) with `Fate::Acked`, for a claimer whose deliveries stay where they are. The usual case takes one
     /// CAS, and the lease is not moved: one that was written a moment ago cannot be read in larger pieces without waiting for the writes.
-    #[inline]
+    // always: into the worker's loop
+    #[inline(always)]
     pub fn ack(&mut self, place: &mut Option<Lease>, now: Timestamp) {
         let Some(lease) = place.as_ref() else { return };
         let queue = &*self.queue;

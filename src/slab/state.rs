@@ -251,7 +251,7 @@ impl SlotState {
                 return if word.is(Phase::Doomed, claim) { Start::Doomed } else { Start::Moved };
             }
             debug_assert!(word.holders() < HOLDERS_MAX, "expiries bound the holders");
-            let next = word.with_phase(Phase::Running).with_epoch(claim.next()).with_holders(word.holders() + 1);
+            let next = word.started();
             // edge slot.fill, acquire: payload and job id
             // edge slot.settle, acquire: what earlier deliveries wrote into the record
             // edge slot.start, release: the link was read and the claim was published before

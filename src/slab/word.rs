@@ -172,6 +172,9 @@ const _: () = assert!(HOLDERS.max() as u32 >= crate::limits::HOLDERS_MAX);
 /// One holder, as it is subtracted from a raw word.
 pub(super) const ONE_HOLDER: u64 = 1 << HOLDERS.shift;
 
+/// What a start adds to the raw word of a ready job: one epoch, one holder, and the step from one phase to the other.
+const START: u64 = (1 << EPOCH.shift) + ONE_HOLDER + ((Phase::Running as u64 - Phase::Ready as u64) << PHASE.shift);
+
 /// The state of one slot, unpacked from (and packed into) 64 bits. The layout is drawn in the [module essay](super).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Word(u64);
@@ -215,7 +218,7 @@ impl Word {
     /// True in `phase` at `epoch`: one comparison, no decoding.
     #[inline]
     pub(super) const fn is(self, phase: Phase, epoch: Epoch) -> bool {
-        self.get(PHASE) == phase as u64 && self.get(EPOCH) == epoch.raw()
+        self.0 & (PHASE.mask() | EPOCH.mask()) == (phase as u64) << PHASE.shift | epoch.raw() << EPOCH.shift
     }
 
     /// Why the job ended.
@@ -273,6 +276,20 @@ impl Word {
     #[inline]
     pub const fn epoch(self) -> Epoch {
         Epoch::from_raw(self.get(EPOCH))
+    }
+
+    /// True for a job that has not failed, and whose lease has not run out.
+    #[inline]
+    pub const fn is_untried(self) -> bool {
+        self.0 & (FAILURES.mask() | EXPIRIES.mask()) == 0
+    }
+
+    /// The word of a ready job when a delivery of it starts: one addition. There are fewer than [`HOLDERS_MAX`](crate::limits::HOLDERS_MAX) holders yet.
+    #[inline]
+    pub(super) const fn started(self) -> Self {
+        debug_assert!(self.get(PHASE) == Phase::Ready as u64 && self.get(HOLDERS) < HOLDERS.max());
+        // the epoch is uppermost: after the last one it begins anew
+        Word(self.0.wrapping_add(START))
     }
 
     /// With another phase.
@@ -429,6 +446,19 @@ mod tests {
         let last = Epoch::from_raw(u64::MAX);
         assert_eq!(last.raw(), (1 << 36) - 1);
         assert_eq!(last.next(), Epoch::ZERO);
+    }
+
+    #[test]
+    fn a_start_moves_phase_epoch_and_holders_and_nothing_else() {
+        for epoch in [Epoch::ZERO, Epoch::from_raw(7), Epoch::from_raw(u64::MAX)] {
+            for (holders, fate, failures, expiries) in [(0, Fate::None, 0, 0), (14, Fate::Purged, 255, 15), (3, Fate::Acked, 1, 2)] {
+                let ready = Word::FREE.with_phase(Phase::Ready).with_epoch(epoch).with_holders(holders).with_fate(fate);
+                let ready = ready.with_failures(failures).with_expiries(expiries).with_lane(7).with_watched(true).with_cancelled(true);
+                assert_eq!(ready.is_untried(), failures + expiries == 0);
+                assert!(ready.is(Phase::Ready, epoch) && !ready.is(Phase::Ready, epoch.next()) && !ready.is(Phase::Doomed, epoch));
+                assert_eq!(ready.started(), ready.with_phase(Phase::Running).with_epoch(epoch.next()).with_holders(holders + 1));
+            }
+        }
     }
 
     #[test]
