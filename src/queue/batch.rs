@@ -142,6 +142,8 @@ impl<T: Payload> Train<'_, T> {
         self.credits.is_some()
     }
 
+    // always: a job that is passed on is copied
+    #[inline(always)]
     fn load(&mut self, job: Job<T>, now: Timestamp, kept: &mut impl Keeps) {
         let Some(chain) = self.credits else { return };
         let index = chain.first();
