@@ -27,7 +27,8 @@ pub(crate) fn within<R: Send + 'static>(limit: Duration, what: &str, test: impl 
 
 #[cfg(ringmill_sanitize)]
 mod double {
-    use crate::sync::{Condvar, Mutex as Lock, MutexGuard};
+    use crate::sync::{Condvar, Mutex as Lock};
+    use parking_lot::MutexGuard;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicU64, Ordering::AcqRel};
     use std::thread::ScopedJoinHandle;
@@ -47,10 +48,6 @@ mod double {
 
         pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, T>, ()> {
             self.0.try_lock().ok_or(())
-        }
-
-        pub(crate) fn into_inner(self) -> Result<T, Infallible> {
-            Ok(self.0.into_inner())
         }
     }
 
