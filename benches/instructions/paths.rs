@@ -10,7 +10,10 @@ use ringmill::ring::{IndexRing, Pop, PopResult, Popped};
 use ringmill::rng::Rng;
 use ringmill::sync::{EventCount, atomic::AtomicU64};
 use ringmill::wheel::{Advance, Wheel};
-use ringmill::{Context, Handler, Job, JobError, Layers, Mux, Placement, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime, Verdict};
+use ringmill::{
+    Binding, Context, ExchangeConfig, Handler, Job, JobError, Layers, Mux, Placement, PoolConfig, Producer, QueueConfig, QueueHandle,
+    Runtime, Verdict,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +35,15 @@ pub struct Path {
     pub prepare: fn() -> Run,
 }
 
-pub const PATHS: [Path; 20] = [
+pub const PATHS: [Path; 22] = [
     Path { name: "publish", operation: "a job published", prepare: publish },
     Path { name: "publish_batch_32", operation: "a job published, 32 at a time", prepare: publish_batch },
+    Path {
+        name: "publish_route",
+        operation: "a job published by a route, through a topic exchange with 1 000 bindings",
+        prepare: publish_route,
+    },
+    Path { name: "fan_out_3", operation: "a job published by a route to three queues", prepare: fan_out },
     Path { name: "claim_start", operation: "a job claimed and started by a worker, 8 claimed at a time", prepare: claim_start },
     Path { name: "settle_ack", operation: "a delivery acked by a worker", prepare: settle_ack },
     Path { name: "cycle", operation: "a job published, run and acked: rounds of 32, worker and timer included", prepare: cycle },
@@ -120,6 +129,37 @@ fn publish_batch() -> Run {
         (0..times / CHAIN).for_each(|_| mill.publish_batch());
         assert_eq!(mill.queue.counts().accepted, u64::from(times));
     })
+}
+
+/// The bindings of a topic exchange: many to one queue, and one key for all three.
+fn publish_through(to: &'static str, copies: u64) -> Run {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let queues = ["a", "b", "c"].map(|name| {
+        let config = QueueConfig::new(name).capacity(u64::from(RUNS_MAX));
+        builder.pull_queue::<u64>(config).expect("the settings are valid")
+    });
+    let topics = builder.exchange(ExchangeConfig::topic("topics")).expect("the settings are valid");
+    let one = (0..1_000).map(|n| Binding::new(&format!("one.{n}"), &queues[0]));
+    topics.rebind(one.chain(queues.iter().map(|queue| Binding::new("three.#", queue)))).expect("the bindings are valid");
+    let runtime = builder.build().expect("nothing is started");
+    let (mut publisher, route) = (topics.publisher(), topics.route(to).expect("it is a key"));
+    // what is opened by the first publish
+    publisher.publish(&route, 0).expect("there is room");
+    Box::new(move |times| {
+        for job in 1..u64::from(times) {
+            publisher.publish(&route, black_box(job)).expect("there is room");
+        }
+        assert_eq!(queues.iter().map(|queue| queue.counts().accepted).sum::<u64>(), u64::from(times) * copies);
+        let _ = &runtime;
+    })
+}
+
+fn publish_route() -> Run {
+    publish_through("one.500", 1)
+}
+
+fn fan_out() -> Run {
+    publish_through("three.here", 3)
 }
 
 fn cycle() -> Run {

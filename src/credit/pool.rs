@@ -126,7 +126,7 @@ impl<R: Rules> CreditPool<R> {
 
     /// As [`acquire`](Self::acquire), but leaves the other accounts alone: for one who will look again. Whoever takes the few credits that a busy worker has
     /// gathered so far takes its line as well, job after job; a little later they are a chain on the stack.
-    #[inline]
+    #[inline(always)]
     pub fn acquire_near(&self, links: &impl Links, id: &AccountId) -> Option<u32> {
         id.account().take_one(links).or_else(|| self.refill_near(links, id, 1).map(|chain| chain.first()))
     }

@@ -429,8 +429,12 @@ struct Emptied<'a, T>(&'a mut Payloads<T>);
 impl<T> Drop for Emptied<'_, T> {
     fn drop(&mut self) {
         // on the way of a panic: another one would end the process
-        self.0.copies.drain(..).for_each(|copy| drop(contain(|| drop(copy))));
-        self.0.replaced.drain(..).for_each(|replaced| drop(contain(|| drop(replaced))));
+        while let Some(copy) = self.0.copies.pop() {
+            drop(contain(|| drop(copy)));
+        }
+        while let Some(replaced) = self.0.replaced.pop() {
+            drop(contain(|| drop(replaced)));
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Credits {
     }
 
     /// As [`acquire`](Self::acquire), but leaves other handles' accounts alone.
-    #[inline]
+    #[inline(always)]
     pub(super) fn acquire_near(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
         if let Some((reserve, id)) = self.reserve(accounts, lane)
             && let Some(index) = reserve.acquire_near(links, id)

@@ -16,7 +16,7 @@ use crate::limits::INDEX_NONE;
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
     /// A queue that dedupes or has partitions has none here: it has more to ask first.
-    #[inline]
+    #[inline(always)]
     pub fn slot_at_hand(&self, publisher: &Publisher, lane: usize) -> Option<u32> {
         if lane >= self.lane_count() || self.is_closed() || self.tracks {
             return None;

@@ -198,7 +198,14 @@ impl<T> Queue<T> {
     /// The id of a copy that goes into `slot`: the one that has claimed its key, if it has one. The caller owns `slot`.
     #[inline]
     pub(super) fn id_of_copy(&self, publisher: &Publisher, slot: u32, key: Key) -> JobId {
-        let Some(keys) = &self.keys else { return self.next_id(publisher) };
+        match &self.keys {
+            None => self.next_id(publisher),
+            Some(keys) => self.id_of_kept_copy(keys, publisher, slot, key),
+        }
+    }
+
+    #[inline(never)]
+    fn id_of_kept_copy(&self, keys: &Keys, publisher: &Publisher, slot: u32, key: Key) -> JobId {
         let job = match &keys.deduped {
             Some(deduped) if key.is_some() => deduped.names.get(slot).job,
             _ => {
