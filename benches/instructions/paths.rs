@@ -139,7 +139,7 @@ fn publish_through(to: &'static str, copies: u64) -> Run {
         builder.pull_queue::<u64>(config).expect("the settings are valid")
     });
     let topics = builder.exchange(ExchangeConfig::topic("topics")).expect("the settings are valid");
-    let one = (0..1_000).map(|n| Binding::new(&format!("one.{n}"), &queues[0]));
+    let one = (0..1_000).map(|n| Binding::new(format!("one.{n}"), &queues[0]));
     topics.rebind(one.chain(queues.iter().map(|queue| Binding::new("three.#", queue)))).expect("the bindings are valid");
     let runtime = builder.build().expect("nothing is started");
     let (mut publisher, route) = (topics.publisher(), topics.route(to).expect("it is a key"));

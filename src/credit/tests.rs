@@ -546,6 +546,50 @@ fn a_granter_that_stops_keeps_the_first_in_line_only() {
     assert_eq!((pool.free(), pool.waiting()), (1, 0), "the credit that nobody waits for any more");
 }
 
+/// One who has joined the line and looks around once more finds a credit that was given back meanwhile, before its giver has looked for waiters. It is not his turn.
+#[test]
+fn a_late_comer_who_finds_a_credit_hands_it_to_the_first_in_line() {
+    let (pool, links) = pool(1);
+    let id = pool.open_account().unwrap();
+    let held = pool.acquire(&links, &id).unwrap();
+    let (joined, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (pool, links) = (&pool, &links);
+    let waits = || {
+        let id = pool.open_account().unwrap();
+        wait(pool, links, &id, || Some(PARK), || false)
+    };
+    crate::tests::threads::scope(|scope| {
+        let first = scope.spawn(waits);
+        while pool.waiting() < 1 {
+            std::thread::yield_now();
+        }
+        let (at_place, may_go) = (Arc::clone(&joined), Arc::clone(&go));
+        let last = scope.spawn(move || {
+            crate::sync::chaos::set_hook(Some(Box::new(move |at| {
+                if at == "credit.wait" {
+                    at_place.store(true, SeqCst);
+                    while !may_go.load(SeqCst) {
+                        std::thread::yield_now();
+                    }
+                }
+            })));
+            let got = waits();
+            crate::sync::chaos::set_hook(None);
+            got
+        });
+        while !joined.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        pool.deposit(links, &id, held);
+        go.store(true, SeqCst);
+        assert_eq!(first.join().unwrap(), Ok(held));
+        assert_eq!(pool.waiting(), 1);
+        pool.release(links, &id, held);
+        assert_eq!(last.join().unwrap(), Ok(held));
+    });
+    assert_eq!((pool.free(), pool.waiting()), (0, 0));
+}
+
 /// Two pools as a lane with a reserve sees them: its own first, then the shared one.
 fn reserve_and_shared() -> (CreditPool, CreditPool, LinkArray) {
     let links = LinkArray::new(2);

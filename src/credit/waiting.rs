@@ -1,6 +1,5 @@
 //! The waiter's side: a wait, from joining the lines to leaving them.
 
-use super::packed::split;
 use super::pool::{CreditPool, WaitError};
 use super::registry::AccountId;
 use super::rules::{Rules, Sound};
@@ -103,19 +102,28 @@ impl Waiting {
 
     /// What has come of the wait; joins the lines if it has not yet.
     fn look<R: Rules>(&self, links: &impl Links, places: &[Place<'_, R>]) -> Option<Result<u32, WaitError>> {
-        let standing = self.waiter.hear();
-        match standing {
+        let mut standing = self.waiter.hear();
+        if standing == Standing::Out {
             // a first look, or a clock that publishes with our handle had us lose our place
-            Standing::Out => return self.join(links, places),
-            Standing::Waiting => return None,
-            Standing::Granted(_) | Standing::Closed => self.forget(places.iter().map(|place| place.0), standing),
+            if let Some(index) = self.join(links, places) {
+                return Some(Ok(index));
+            }
+            standing = self.waiter.hear();
         }
-        Some(if let Standing::Granted(index) = standing { Ok(index) } else { Err(WaitError::Closed) })
+        let told = match standing {
+            Standing::Out | Standing::Waiting => return None,
+            Standing::Granted(index) => Ok(index),
+            Standing::Closed => Err(WaitError::Closed),
+        };
+        self.forget(places.iter().map(|place| place.0), standing);
+        Some(told)
     }
 
-    fn join<R: Rules>(&self, links: &impl Links, places: &[Place<'_, R>]) -> Option<Result<u32, WaitError>> {
-        if let Some(index) = places.iter().find_map(|(pool, id)| pool.acquire(links, id)) {
-            return Some(Ok(index));
+    /// Joins the lines, unless there is a credit at once. What turns up meanwhile goes to the line, and so to us when it is our turn.
+    fn join<R: Rules>(&self, links: &impl Links, places: &[Place<'_, R>]) -> Option<u32> {
+        let at_once = places.iter().find_map(|(pool, id)| pool.acquire(links, id));
+        if at_once.is_some() {
+            return at_once;
         }
         self.wait.set(self.wait.get().wrapping_add(1));
         self.waiter.begin(self.wait.get());
@@ -129,33 +137,12 @@ impl Waiting {
             full_fence();
         }
         crash_point!("credit.wait");
-        if !R::RESCANS {
-            return None;
+        if R::RESCANS
+            && let Some((pool, found)) = places.iter().find_map(|(pool, id)| Some((*pool, pool.find(id)?)))
+        {
+            pool.hand_over(links, Some(found));
         }
-        let (pool, found) = places.iter().find_map(|(pool, id)| Some((*pool, pool.find(id)?)))?;
-        Some(self.leave_with(links, places, pool, found))
-    }
-
-    /// Leaves the lines with a chain found in the last scan; all but one of it is handed over.
-    fn leave_with<R: Rules>(
-        &self,
-        links: &impl Links,
-        places: &[Place<'_, R>],
-        pool: &CreditPool<R>,
-        found: Chain,
-    ) -> Result<u32, WaitError> {
-        let (taken, rest) = match self.step_out(places.iter().map(|place| place.0)) {
-            Standing::Granted(index) => (Ok(index), Some(found)),
-            Standing::Closed => (Err(WaitError::Closed), Some(found)),
-            Standing::Out | Standing::Waiting => {
-                let (one, rest) = split(links, found, 1);
-                (Ok(one.first()), rest)
-            }
-        };
-        if rest.is_some() {
-            pool.hand_over(links, rest);
-        }
-        taken
+        None
     }
 
     /// Leaves the lines without a credit, unless a grant came first: a late waiter uses it, a closed one passes it on.
