@@ -417,16 +417,12 @@ impl<T> Claimer<T> {
             return false;
         }
         let Picker::Weighted(cursor) = &mut self.picker else { return self.next_strict(look, now, started) };
-        let turn = cursor.next(&self.queue.settings.schedule);
-        self.start_from(turn, look, now, started) || self.next_out_of_turn(turn, look, now, started)
+        let mut order = cursor.order(&self.queue.settings.schedule);
+        order.next().is_some_and(|turn| self.start_from(turn, look, now, started))
+            || order.any(|lane| self.start_from_another(lane, look, now, started))
     }
 
-    /// The lane whose turn it is has nothing: the first of the others that has.
-    #[inline(never)]
-    fn next_out_of_turn(&mut self, turn: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
-        (0..self.lanes.len()).any(|lane| lane != turn && self.start_from_another(lane, look, now, started))
-    }
-
+    /// As [`start_from`](Self::start_from), from a lane whose turn it is not, or by the strict discipline: one copy of it.
     #[inline(never)]
     fn start_from_another(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
         self.start_from(lane, look, now, started)

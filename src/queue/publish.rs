@@ -111,10 +111,7 @@ impl<T: Payload> Queue<T> {
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
     pub fn try_publish(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        match self.attempt(publisher, job, when, now) {
-            Ok(id) => Ok(id),
-            Err(error) => self.refused(publisher, error, when, now),
-        }
+        self.attempt(publisher, job, when, now).or_else(|error| self.refused(publisher, error, when, now))
     }
 
     /// A publish was refused. If it may yet take the place of a job that waits, it does; otherwise the refusal is counted.
@@ -155,10 +152,7 @@ impl<T: Payload> Queue<T> {
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
-        match published {
-            Ok(id) => Ok(id),
-            Err(error) => self.refused(publisher, error, when, clock.stamp()),
-        }
+        published.or_else(|error| self.refused(publisher, error, when, clock.stamp()))
     }
 
     /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
