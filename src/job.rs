@@ -136,6 +136,13 @@ impl<T> Job<T> {
         Job { payload, lane: 0, ttl: None, visibility: None, key: Key::NONE, order: OrderKey::NONE }
     }
 
+    /// The job without its payload, and that.
+    #[inline(always)]
+    pub(crate) fn apart(self) -> (Job<()>, T) {
+        let Job { payload, lane, ttl, visibility, key, order } = self;
+        (Job { payload: (), lane, ttl, visibility, key, order }, payload)
+    }
+
     /// The lane: 0 is the most urgent.
     #[must_use]
     #[inline]
@@ -229,6 +236,15 @@ impl<T> Job<T> {
     /// The payload itself.
     pub fn into_payload(self) -> T {
         self.payload
+    }
+}
+
+impl Job<()> {
+    /// A job like this one, with this payload.
+    #[inline(always)]
+    pub(crate) fn with<T>(self, payload: T) -> Job<T> {
+        let Job { payload: (), lane, ttl, visibility, key, order } = self;
+        Job { payload, lane, ttl, visibility, key, order }
     }
 }
 

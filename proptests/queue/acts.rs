@@ -340,7 +340,7 @@ impl Pair {
             Act::Settle(at, how) => self.settle(at, how),
             Act::Forget(at) => {
                 if let Some(at) = self.in_hand(at) {
-                    std::mem::forget(self.hands[at].real.take());
+                    self.forgotten.extend(self.hands[at].real.take());
                     let hand = &self.hands[at];
                     let left = (hand.since + hand.length + 2 * SWEEP + 2).saturating_sub(self.now);
                     self.advance(left);

@@ -40,6 +40,8 @@ pub struct Pair {
     pub(super) paused: bool,
     pub(super) jobs: BTreeMap<u32, Model>,
     pub(super) hands: Vec<Hand>,
+    /// Deliveries that nobody settles any more.
+    pub(super) forgotten: Vec<Delivery<Numbered>>,
     pub(super) letters: VecDeque<u32>,
     pub(super) held: VecDeque<u32>,
     pub(super) tally: Tally,
@@ -77,6 +79,7 @@ impl Pair {
             paused: false,
             jobs: BTreeMap::new(),
             hands: Vec::new(),
+            forgotten: Vec::new(),
             letters: VecDeque::new(),
             held: VecDeque::new(),
             tally: Tally::default(),
@@ -237,7 +240,7 @@ impl Pair {
 
     /// Everything that is left comes out by value, once.
     pub fn shut_down(self) {
-        let Pair { runtime, queue, producer, consumer, alive, jobs, hands, now, .. } = self;
+        let Pair { runtime, queue, producer, consumer, alive, jobs, hands, forgotten: kept, now, .. } = self;
         let mut report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::ZERO));
         assert!(report.queue("q").unwrap().ledger_balances(), "{report:?}");
         let undone = report.take_undone(&queue);
@@ -267,5 +270,8 @@ impl Pair {
         queue.dead_letters().for_each(|letter| assert!(left.remove(&letter.payload().0)));
         assert!(left.is_subset(&forgotten), "{left:?} are neither done, dead, dropped, handed back nor read by anyone");
         drop((report, producer, consumer, queue));
+        // the queue lives for as long as somebody may read in it
+        drop(kept);
+        assert!(alive.lock().is_empty(), "{alive:?} are left when all is gone");
     }
 }

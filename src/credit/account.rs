@@ -25,7 +25,7 @@ impl Account {
     }
 
     /// Owner: takes the index put last.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_one(&self, links: &impl Links) -> Option<u32> {
         self.take(links, 1).map(|chain| chain.first())
     }
@@ -33,7 +33,8 @@ impl Account {
     /// Owner: takes up to `max` (at least 1) indices, the last ones first.
     ///
     /// A failed CAS means that somebody emptied the account, and then it stays empty: one attempt is enough.
-    #[inline]
+    // always: much of it is not there for one index
+    #[inline(always)]
     pub(super) fn take(&self, links: &impl Links, max: u32) -> Option<Chain> {
         let word = peek_u32(&self.word);
         let held = unpack(word)?;

@@ -5,10 +5,10 @@ use super::exchange::Exchange;
 use super::fan_out::{Fan, Several, Wait};
 use super::producer::Producer;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
-use super::ways::{Ways, of, refusal_of};
+use super::ways::{Way, Ways, note_key, of, refusal_of};
 use crate::config::validate_payload;
 use crate::error::PublishError;
-use crate::exchange::{Block, Count};
+use crate::exchange::{Block, Count, Row};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::queue::{Watch, When};
@@ -214,9 +214,14 @@ impl<T: Payload> ExchangePublisher<T> {
         several: impl Several<T, R>,
     ) -> Result<R, RouteError<T>> {
         if let Ok(Address::Route(route)) = &to
-            && let Some((hop, producer)) = self.ways.straight(route, &self.exchange.inner)
+            && let Some((row, producers)) = self.ways.straight(route, &self.exchange.inner)
         {
-            return deliver(producer, hop, &Address::Route(route), job, wait, &self.counts);
+            let to = Address::Route(route);
+            match row {
+                Row::One(hop) => return deliver(of(hop, producers), *hop, &to, job, wait, &self.counts),
+                Row::Several(hops) => return all_counted(several(&mut self.fan, Way { hops, producers, to }, job, wait), &self.counts),
+                Row::Nowhere | Row::Guarded(_) => {}
+            }
         }
         self.send_far(to, job, wait, several)
     }
@@ -237,10 +242,7 @@ impl<T: Payload> ExchangePublisher<T> {
         match self.ways.find(to, &job.payload, &self.exchange.inner) {
             Ok(([], _)) => self.send_on(to, job, wait, several),
             Ok(([hop], producers)) => deliver(of(hop, producers), *hop, to, job, wait, &self.counts),
-            Ok((hops, producers)) => {
-                hops.iter().for_each(|hop| note_key(of(hop, producers), to));
-                all_counted(several(&mut self.fan, producers, hops, job, wait), &self.counts)
-            }
+            Ok((hops, producers)) => all_counted(several(&mut self.fan, Way { hops, producers, to: *to }, job, wait), &self.counts),
             Err(refusal) => Err(refuse(job, refusal, &self.counts)),
         }
     }
@@ -371,14 +373,6 @@ pub(super) fn counted<T: Payload>(
 fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
     refuse(error.into_job(), refusal, counts)
-}
-
-/// Tells a producer by which key the next job comes, if its queue keeps that.
-#[inline]
-pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
-    if producer.handle.queue.keeps_routing_keys() {
-        producer.publisher.set_routing_key(to.key().as_str());
-    }
 }
 
 /// Counts what came of a job for several queues.

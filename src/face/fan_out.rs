@@ -10,8 +10,8 @@ use crate::exchange::{Held, Slots};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::key::Key;
+use crate::limits::INDEX_NONE;
 use crate::queue::{Watch, When};
-use crate::routing::Hop;
 use crate::sync::contain;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -30,15 +30,9 @@ pub(super) enum Wait {
 }
 
 /// The way of a job to several queues.
-pub(super) trait Several<T: Payload, R>:
-    Fn(&mut Fan<T>, &[Option<Producer<T>>], &[Hop], Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>
-{
-}
+pub(super) trait Several<T: Payload, R>: Fn(&mut Fan<T>, Way<'_, T>, Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)> {}
 
-impl<T: Payload, R, F> Several<T, R> for F where
-    F: Fn(&mut Fan<T>, &[Option<Producer<T>>], &[Hop], Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>
-{
-}
+impl<T: Payload, R, F> Several<T, R> for F where F: Fn(&mut Fan<T>, Way<'_, T>, Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)> {}
 
 /// Memory that is used again for each job.
 pub(super) struct Fan<T> {
@@ -83,14 +77,8 @@ impl<T: Payload> Fan<T> {
     }
 
     /// Nowhere: the job may not be cloned.
-    pub(super) fn publish_none<R>(
-        &mut self,
-        _: &[Option<Producer<T>>],
-        hops: &[Hop],
-        job: Job<T>,
-        _: Wait,
-    ) -> Result<R, (Job<T>, RouteRefusal)> {
-        Err((job, RouteRefusal::Several { queues: hops.len() }))
+    pub(super) fn publish_none<R>(&mut self, way: Way<'_, T>, job: Job<T>, _: Wait) -> Result<R, (Job<T>, RouteRefusal)> {
+        Err((job, RouteRefusal::Several { queues: way.hops.len() }))
     }
 }
 
@@ -98,17 +86,17 @@ impl<T: Payload> Fan<T> {
     /// One look of a task: takes slots of the queues that follow on those in `slots`, and `waits` in the line of the first that has none.
     pub(super) fn poll_slots(
         &self,
-        (hops, producers): Way<'_, T>,
+        way: Way<'_, T>,
         job: &Job<T>,
         slots: &mut Vec<(usize, u32)>,
         waits: &mut bool,
         waker: &Waker,
     ) -> Poll<Result<(), RouteRefusal>> {
-        let queues = Queues::new(producers, hops, Wait::Never, &*self.clock, job.key);
+        let queues = Queues::new(way, Wait::Never, &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(job) {
             return Poll::Ready(Err(queues.refusal(at, refusal)));
         }
-        for at in slots.len()..hops.len() {
+        for at in slots.len()..way.hops.len() {
             match queues.poll(at, waits, waker) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(slot)) => slots.push((at, slot)),
@@ -121,41 +109,37 @@ impl<T: Payload> Fan<T> {
 
 impl<T: Payload + Clone> Fan<T> {
     /// A copy into every queue, or none anywhere.
-    #[inline]
-    pub(super) fn publish_all(
-        &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
-        job: Job<T>,
-        wait: Wait,
-    ) -> Result<Routed, (Job<T>, RouteRefusal)> {
-        self.copy_to_all(producers, hops, job, wait, &mut Unwatched).map(|copies| Routed { copies, job: None })
+    #[inline(always)]
+    pub(super) fn publish_all(&mut self, way: Way<'_, T>, job: Job<T>, wait: Wait) -> Result<Routed, (Job<T>, RouteRefusal)> {
+        match AtHand::copy_to_all(way, job, &*self.clock) {
+            Ok(copies) => Ok(Routed { copies, job: None }),
+            Err(job) => self.publish_with_care(way, job, wait),
+        }
+    }
+
+    /// As [`publish_all`](Self::publish_all), whatever there is to do first, and into the slots that are there already.
+    #[inline(never)]
+    pub(super) fn publish_with_care(&mut self, way: Way<'_, T>, job: Job<T>, wait: Wait) -> Result<Routed, (Job<T>, RouteRefusal)> {
+        self.copy_to_all(way, job, wait, &mut Unwatched).map(|copies| Routed { copies, job: None })
     }
 
     /// A copy into every queue that takes one at once.
-    pub(super) fn publish_some(
-        &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
-        job: Job<T>,
-        wait: Wait,
-    ) -> Result<Partial, (Job<T>, RouteRefusal)> {
-        self.copy_to_some(producers, hops, job, wait, &mut Unwatched).map(|(copies, missed)| Partial { copies, missed })
+    pub(super) fn publish_some(&mut self, way: Way<'_, T>, job: Job<T>, wait: Wait) -> Result<Partial, (Job<T>, RouteRefusal)> {
+        self.copy_to_some(way, job, wait, &mut Unwatched).map(|(copies, missed)| Partial { copies, missed })
     }
 
     /// A copy into every queue, or none anywhere, as `notes` is told. How many.
     #[inline]
     pub(super) fn copy_to_all(
         &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
+        way: Way<'_, T>,
         job: Job<T>,
         wait: Wait,
         notes: &mut impl Notes<T>,
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
-        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
+        let queues = Queues::new(way, wait, &*self.clock, job.key);
         let held = Held::of(&queues, &mut self.slots);
-        match queues.check(&job).and_then(|()| held.take_all(hops.len())) {
+        match queues.check(&job).and_then(|()| held.take_all(way.hops.len())) {
             Ok(held) => queues.publish(held, &mut self.payloads, job, None, notes),
             Err((at, refusal)) => Err((job, queues.refusal(at, refusal))),
         }
@@ -164,19 +148,18 @@ impl<T: Payload + Clone> Fan<T> {
     /// A copy into every queue that takes one at once, as `notes` is told. How many, and who has none.
     pub(super) fn copy_to_some(
         &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
+        way: Way<'_, T>,
         job: Job<T>,
         wait: Wait,
         notes: &mut impl Notes<T>,
     ) -> Result<(usize, Vec<Missed>), (Job<T>, RouteRefusal)> {
-        let queues = Queues::new(producers, hops, wait, &*self.clock, job.key);
+        let queues = Queues::new(way, wait, &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(&job) {
             return Err((job, queues.refusal(at, refusal)));
         }
         let mut held = Held::of(&queues, &mut self.slots);
         let mut missed = Vec::new();
-        for at in 0..hops.len() {
+        for at in 0..way.hops.len() {
             match queues.take(at) {
                 Ok(slot) => held.push(at, slot),
                 Err(refusal) => missed.push(queues.missed(at, refusal)),
@@ -191,13 +174,82 @@ impl<T: Payload + Clone> Fan<T> {
     }
 }
 
+/// To so many queues a job goes straight into slots that are at hand; a fan-out to more takes its time.
+const FEW: usize = 8;
+
+/// The straight way of a job to a few queues that all have a slot at hand. Dropped on the way, it leaves no payload and no slot behind.
+struct AtHand<'a, T: Payload> {
+    stops: [(&'a Producer<T>, u32); FEW],
+    /// How many of them have their slot, and how many their payload.
+    taken: usize,
+    laid: usize,
+}
+
+impl<T: Payload + Clone> AtHand<'_, T> {
+    /// A copy into every queue. How many; or the job, for which there is more to do. Nothing is kept in any memory but the slots, and each producer is looked
+    /// up once: that is a third of what it costs.
+    ///
+    /// First all copies are made, where they are to lie: should `clone` panic, no queue has one.
+    #[inline(always)]
+    fn copy_to_all(way: Way<'_, T>, job: Job<T>, clock: &dyn Clock) -> Result<usize, Job<T>> {
+        let count = way.hops.len();
+        if count == 0 || count > FEW || validate_payload(&job.payload).is_err() {
+            return Err(job);
+        }
+        let mut hand = AtHand { stops: [(way.producer(0), INDEX_NONE); FEW], taken: 0, laid: 0 };
+        for (hop, stop) in way.hops.iter().zip(&mut hand.stops) {
+            let producer = of(hop, way.producers);
+            let Some(slot) = producer.handle.queue.slot_at_hand(&producer.publisher, usize::from(hop.lane)) else { return Err(job) };
+            *stop = (producer, slot);
+            hand.taken += 1;
+        }
+        let now = clock.stamp();
+        let (like, payload) = job.apart();
+        for (producer, slot) in &hand.stops[1..count] {
+            producer.handle.queue.lay_copy(*slot, payload.clone());
+            hand.laid += 1;
+        }
+        // all copies are there: from here on they are their queues'
+        hand.taken = 0;
+        let (producer, slot) = hand.stops[0];
+        producer.handle.queue.lay_copy(slot, payload);
+        for ((producer, slot), hop) in hand.stops[..count].iter().zip(way.hops).rev() {
+            crate::crash_point!("fan_out.copy");
+            producer.handle.queue.publish_laid(&producer.publisher, *slot, like.lane(usize::from(hop.lane)), When::Now, now);
+        }
+        Ok(count)
+    }
+}
+
+impl<T: Payload> AtHand<'_, T> {
+    #[cold]
+    fn give_back(&mut self) {
+        for (at, (producer, slot)) in self.stops[..self.taken].iter().enumerate() {
+            if (1..=self.laid).contains(&at) {
+                let copy = producer.handle.queue.take_out(*slot);
+                // on the way of a panic: another one would end the process
+                drop(contain(|| drop(copy)));
+            }
+            producer.handle.queue.give_slot_back(&producer.publisher, *slot);
+        }
+    }
+}
+
+impl<T: Payload> Drop for AtHand<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.taken > 0 {
+            self.give_back();
+        }
+    }
+}
+
 /// A queue that took no copy, and why.
 pub(super) type Missed = (Arc<str>, Refusal);
 
 /// The queues of one fan-out.
 struct Queues<'a, T: Payload> {
-    producers: &'a [Option<Producer<T>>],
-    hops: &'a [Hop],
+    way: Way<'a, T>,
     wait: Wait,
     clock: &'a dyn Clock,
     key: Key,
@@ -208,17 +260,18 @@ struct Queues<'a, T: Payload> {
 }
 
 impl<'a, T: Payload> Queues<'a, T> {
-    fn new(producers: &'a [Option<Producer<T>>], hops: &'a [Hop], wait: Wait, clock: &'a dyn Clock, key: Key) -> Self {
-        Queues { producers, hops, wait, clock, key, now: Cell::new(clock.stamp()), waiting_since: Cell::new(None) }
+    fn new(way: Way<'a, T>, wait: Wait, clock: &'a dyn Clock, key: Key) -> Self {
+        way.note_key();
+        Queues { way, wait, clock, key, now: Cell::new(clock.stamp()), waiting_since: Cell::new(None) }
     }
 
     #[inline]
     fn producer(&self, at: usize) -> &Producer<T> {
-        of(&self.hops[at], self.producers)
+        self.way.producer(at)
     }
 
     fn lane(&self, at: usize) -> usize {
-        usize::from(self.hops[at].lane)
+        usize::from(self.way.hops[at].lane)
     }
 
     /// What can be refused before a slot is taken, and by which queue.
@@ -227,7 +280,8 @@ impl<'a, T: Payload> Queues<'a, T> {
         if job.order.fault().is_none() {
             return Ok(());
         }
-        (0..self.hops.len()).try_for_each(|at| self.producer(at).handle.queue.check_order_key(job.order).map_err(|refusal| (at, refusal)))
+        (0..self.way.hops.len())
+            .try_for_each(|at| self.producer(at).handle.queue.check_order_key(job.order).map_err(|refusal| (at, refusal)))
     }
 
     /// A queue that takes no copy, which counts it.
@@ -285,12 +339,12 @@ impl<T: Payload + Clone> Queues<'_, T> {
         }
         let copies = &mut payloads.0.copies;
         let count = held.len();
-        let (like, payload) = apart(job);
+        let (like, payload) = job.apart();
         copies.push(payload);
         while let Some((at, slot)) = held.pop()
             && let Some(payload) = copies.pop()
         {
-            self.put(at, slot, &like, payload, notes);
+            self.put(at, slot, like, payload, notes);
         }
         Ok(count)
     }
@@ -298,19 +352,14 @@ impl<T: Payload + Clone> Queues<'_, T> {
 
 impl<T: Payload> Queues<'_, T> {
     /// A copy into its slot.
-    #[inline(always)]
-    fn put(&self, at: usize, slot: u32, like: &Job<()>, payload: T, notes: &mut impl Notes<T>) {
+    fn put(&self, at: usize, slot: u32, like: Job<()>, payload: T, notes: &mut impl Notes<T>) {
         let producer = self.producer(at);
         crate::crash_point!("fan_out.copy");
+        producer.handle.queue.lay_copy(slot, payload);
         let watch = notes.watch();
         let when = watch.as_ref().map_or(When::Now, When::Watched);
-        let job = producer.handle.queue.publish_copy(&producer.publisher, slot, self.copy(at, like, payload), when, self.now.get());
+        let job = producer.handle.queue.publish_laid(&producer.publisher, slot, like.lane(self.lane(at)), when, self.now.get());
         notes.note(producer, watch, job);
-    }
-
-    #[inline(always)]
-    fn copy(&self, at: usize, like: &Job<()>, payload: T) -> Job<T> {
-        together(like, payload).lane(self.lane(at))
     }
 
     /// As [`publish`](Self::publish), for a job with a key, whose copies but one are there. The key is claimed in all queues at once; or, if some may be
@@ -325,7 +374,7 @@ impl<T: Payload> Queues<'_, T> {
         notes: &mut N,
     ) -> Result<usize, (Job<T>, RouteRefusal)> {
         let Payloads { copies, replaced } = &mut *payloads.0;
-        let (like, payload) = apart(job);
+        let (like, payload) = job.apart();
         // the job's own is used last: until something is sure to go in, it may have to come back
         copies.push(payload);
         let last = copies.len() - 1;
@@ -334,14 +383,14 @@ impl<T: Payload> Queues<'_, T> {
         if let Err(refusal) = self.claim(&mut held, missed, &mut load) {
             let payload = load.copies.swap_remove(0);
             load.copies.drain(..).for_each(|copy| self.producer(0).handle.queue.discard(copy));
-            return Err((together(&load.like, payload), refusal));
+            return Err((load.like.with(payload), refusal));
         }
         let count = held.len();
         while let Some((at, slot)) = held.pop() {
             if self.makes_wait(at) {
                 self.producer(at).handle.queue.look_again();
             } else if let Some(payload) = load.copies.pop() {
-                self.put(at, slot, &load.like, payload, load.notes);
+                self.put(at, slot, load.like, payload, load.notes);
             }
         }
         load.replaced.drain(..).for_each(|(at, payload)| self.producer(at).handle.queue.discard(payload));
@@ -387,13 +436,12 @@ impl<T: Payload> Queues<'_, T> {
         if !self.makes_wait(at) {
             return handle.queue.claim_copy(publisher, slot, key, now, why, || self.claim_all(rest, load));
         }
-        let watch = load.notes.watch();
+        let (watch, lane) = (load.notes.watch(), self.lane(at));
         let more = |load: &mut Load<'_, T, N>| self.claim_all(rest, load);
         let copy = |load: &mut Load<'_, T, N>| {
             let payload = load.copies.pop().expect("there is one for each queue");
-            self.copy(at, &load.like, payload)
+            load.like.with(payload).lane(lane)
         };
-        let lane = self.lane(at);
         let (job, before) = handle.queue.publish_in_window(publisher, slot, lane, key, watch.as_ref(), now, load, why, more, copy)?;
         load.notes.note(producer, watch, job);
         load.replaced.extend(before.map(|payload| (at, payload)));
@@ -409,18 +457,6 @@ struct Load<'a, T, N> {
     copies: &'a mut Vec<T>,
     replaced: &'a mut Vec<(usize, T)>,
     notes: &'a mut N,
-}
-
-/// A job without its payload, and that.
-#[inline(always)]
-fn apart<T>(Job { payload, lane, ttl, visibility, key, order }: Job<T>) -> (Job<()>, T) {
-    (Job { payload: (), lane, ttl, visibility, key, order }, payload)
-}
-
-/// A job like another one, with this payload.
-#[inline(always)]
-fn together<T>(&Job { payload: (), lane, ttl, visibility, key, order }: &Job<()>, payload: T) -> Job<T> {
-    Job { payload, lane, ttl, visibility, key, order }
 }
 
 /// Payloads of which nothing stays, also when a panic ends their use.

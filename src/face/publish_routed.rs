@@ -2,12 +2,12 @@
 
 use super::completion::Completion;
 use super::destination::{Address, Destination};
-use super::exchange_publisher::{ExchangePublisher, Taken, all_counted, counted, note_key, refuse};
+use super::exchange_publisher::{ExchangePublisher, Taken, all_counted, counted, refuse};
 use super::fan_out::{Fan, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal, Routed};
 use super::watched_exchange::{WatchedCopies, WatchedExchange};
-use super::ways::{of, refusal_of};
+use super::ways::{Way, note_key, of, refusal_of};
 use crate::error::Refusal;
 use crate::exchange::Count;
 use crate::job::{Job, Payload};
@@ -48,7 +48,7 @@ pub struct PublishRouted<'a, 'k, T: Payload, R> {
     waits: bool,
 }
 
-type ToSeveral<T, R> = fn(&mut Fan<T>, &[Option<Producer<T>>], &[Hop], Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>;
+type ToSeveral<T, R> = fn(&mut Fan<T>, Way<'_, T>, Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)>;
 
 impl<T: Payload> ExchangePublisher<T> {
     /// As [`publish_one`](Self::publish_one), from a task, which waits for a slot for as long as it takes, whatever the queue's policy.
@@ -95,7 +95,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// Once, and twice if the job goes to several queues.
     #[doc(alias = "send")]
     pub fn publish_async<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> PublishRouted<'_, 'k, T, Routed> {
-        PublishRouted::new(self, to, job, Some(Fan::publish_all))
+        PublishRouted::new(self, to, job, Some(Fan::publish_with_care))
     }
 }
 
@@ -197,8 +197,8 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
             unreachable!("it was routed by it")
         };
         let producers = &ways.producers;
-        self.hops.iter().for_each(|hop| note_key(of(hop, producers), to));
         if let [hop] = &self.hops[..] {
+            note_key(of(hop, producers), to);
             let (producer, watch, first) = (of(hop, producers), R::watch(), !std::mem::replace(&mut self.waits, true));
             let (when, mut job) = (watch.as_ref().map_or(When::Now, When::Watched), Some(job.lane(usize::from(hop.lane))));
             let published = producer.poll_publish(&mut job, when, first, waker);
@@ -208,7 +208,8 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
         let Some(several) = self.several else {
             return Poll::Ready(Err(refuse(job, RouteRefusal::Several { queues: self.hops.len() }, counts)));
         };
-        match fan.poll_slots((&self.hops, producers), &job, &mut self.slots, &mut self.waits, waker) {
+        let way = Way { hops: &self.hops, producers, to: *to };
+        match fan.poll_slots(way, &job, &mut self.slots, &mut self.waits, waker) {
             Poll::Pending => {
                 self.job = Some(job);
                 Poll::Pending
@@ -227,7 +228,7 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
                 }
                 // they are all there: nobody waits any more
                 std::mem::swap(&mut fan.slots, &mut self.slots);
-                Poll::Ready(all_counted(several(fan, producers, &self.hops, job, Wait::Never), counts))
+                Poll::Ready(all_counted(several(fan, way, job, Wait::Never), counts))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A routing key with a number, by which publishers keep what it leads to.
 
 use crate::routing::RoutingKey;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, unique};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub struct Route {
     /// Which row of a publisher is this route's, while it lives.
     row: u32,
-    /// Never given to another route: who finds another route's id in its row has found what is left of that one.
+    /// Never given to another route of the process: who finds another id in its row has found what is left of that one, or a row of another exchange.
     id: u64,
     inner: Arc<RouteInner>,
 }
@@ -54,7 +54,6 @@ struct Numbers {
     /// Rows of routes that are gone.
     free: Vec<u32>,
     rows: u32,
-    ids: u64,
 }
 
 impl Route {
@@ -64,8 +63,7 @@ impl Route {
             inner.rows += 1;
             inner.rows - 1
         });
-        inner.ids += 1;
-        Route { row, id: inner.ids, inner: Arc::new(RouteInner { key: key.as_str().into(), row, numbers: Arc::clone(numbers) }) }
+        Route { row, id: unique(), inner: Arc::new(RouteInner { key: key.as_str().into(), row, numbers: Arc::clone(numbers) }) }
     }
 
     /// The key.
@@ -73,10 +71,16 @@ impl Route {
         RoutingKey::checked(&self.inner.key)
     }
 
-    /// Its row and id in publishers of the exchange with these numbers; `None`: it is of another exchange.
+    /// Its row in publishers of its exchange, and its id.
+    #[inline(always)]
+    pub(super) fn place(&self) -> (usize, u64) {
+        (self.row as usize, self.id)
+    }
+
+    /// True when it is of the exchange with these numbers.
     #[inline]
-    pub(super) fn place(&self, numbers: &Arc<RouteNumbers>) -> Option<(usize, u64)> {
-        Arc::ptr_eq(&self.inner.numbers, numbers).then_some((self.row as usize, self.id))
+    pub(super) fn is_of(&self, numbers: &Arc<RouteNumbers>) -> bool {
+        Arc::ptr_eq(&self.inner.numbers, numbers)
     }
 }
 

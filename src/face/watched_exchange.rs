@@ -6,12 +6,12 @@ use super::exchange_publisher::{ExchangePublisher, Taken};
 use super::fan_out::{Fan, Missed, Notes, Wait};
 use super::producer::Producer;
 use super::routed::{RouteError, RouteRefusal};
+use super::ways::Way;
 use crate::error::Refusal;
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::queue::Watch;
 use crate::request::Request;
-use crate::routing::Hop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,26 +203,19 @@ impl<T: Request + Clone> Fan<T> {
     /// As [`publish_all`](Self::publish_all), with a handle to each copy's end.
     pub(super) fn publish_all_watched(
         &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
+        way: Way<'_, T>,
         job: Job<T>,
         wait: Wait,
     ) -> Result<WatchedCopies<T>, (Job<T>, RouteRefusal)> {
-        let mut handles = Handles(Vec::with_capacity(hops.len()));
-        self.copy_to_all(producers, hops, job, wait, &mut handles)?;
+        let mut handles = Handles(Vec::with_capacity(way.hops.len()));
+        self.copy_to_all(way, job, wait, &mut handles)?;
         Ok(handles.with(Vec::new()))
     }
 
     /// As [`publish_some`](Self::publish_some), with a handle to each copy's end.
-    fn publish_some_watched(
-        &mut self,
-        producers: &[Option<Producer<T>>],
-        hops: &[Hop],
-        job: Job<T>,
-        wait: Wait,
-    ) -> Result<WatchedCopies<T>, (Job<T>, RouteRefusal)> {
-        let mut handles = Handles(Vec::with_capacity(hops.len()));
-        let (_, missed) = self.copy_to_some(producers, hops, job, wait, &mut handles)?;
+    fn publish_some_watched(&mut self, way: Way<'_, T>, job: Job<T>, wait: Wait) -> Result<WatchedCopies<T>, (Job<T>, RouteRefusal)> {
+        let mut handles = Handles(Vec::with_capacity(way.hops.len()));
+        let (_, missed) = self.copy_to_some(way, job, wait, &mut handles)?;
         Ok(handles.with(missed))
     }
 }

@@ -27,8 +27,45 @@ pub(super) struct Ways<T: Payload> {
     finder: Finder,
 }
 
-/// Where a job goes: none, one or several hops, and the producers that they count in.
-pub(super) type Way<'a, T> = (&'a [Hop], &'a [Option<Producer<T>>]);
+/// None, one or several hops, and the producers that they count in.
+pub(super) type Found<'a, T> = (&'a [Hop], &'a [Option<Producer<T>>]);
+
+/// The way of a job: where it goes, and to what it was published.
+#[derive(Debug)]
+pub(super) struct Way<'a, T: Payload> {
+    pub(super) hops: &'a [Hop],
+    pub(super) producers: &'a [Option<Producer<T>>],
+    pub(super) to: Address<'a>,
+}
+
+impl<T: Payload> Copy for Way<'_, T> {}
+
+impl<T: Payload> Clone for Way<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, T: Payload> Way<'a, T> {
+    /// The producer of hop `at`.
+    #[inline]
+    pub(super) fn producer(&self, at: usize) -> &'a Producer<T> {
+        of(&self.hops[at], self.producers)
+    }
+
+    /// Tells the producers by which key the next job comes, where queues keep that.
+    pub(super) fn note_key(&self) {
+        (0..self.hops.len()).for_each(|at| note_key(self.producer(at), &self.to));
+    }
+}
+
+/// Tells a producer by which key the next job comes, if its queue keeps that.
+#[inline]
+pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+    if producer.handle.queue.keeps_routing_keys() {
+        producer.publisher.set_routing_key(to.key().as_str());
+    }
+}
 
 /// The producer of a hop.
 #[inline]
@@ -36,7 +73,7 @@ pub(super) fn of<'p, T: Payload>(hop: &Hop, producers: &'p [Option<Producer<T>>]
     producers[hop.target as usize].as_ref().expect("it was opened")
 }
 
-/// What the route of this id leads to. Ids begin at 1.
+/// What the route of this id leads to; the producers of these hops are open. Ids begin at 1.
 struct RouteRow {
     id: u64,
     row: Row,
@@ -79,15 +116,15 @@ impl<T: Payload> Ways<T> {
         self.producers = producers;
     }
 
-    /// Where a route leads that was resolved and leads to one queue whatever the job: an array look-up.
+    /// Where a route leads that was resolved and taken before: an array look-up.
     #[inline(always)]
-    pub(super) fn straight(&self, route: &Route, exchange: &ExchangeInner<T>) -> Option<(Hop, &Producer<T>)> {
+    pub(super) fn straight(&self, route: &Route, exchange: &ExchangeInner<T>) -> Option<(&Row, &[Option<Producer<T>>])> {
         if !self.are_current(exchange) {
             return None;
         }
-        let (place, id) = route.place(&exchange.routes)?;
+        let (place, id) = route.place();
         match self.rows.get(place) {
-            Some(RouteRow { id: of, row: Row::One(hop) }) if *of == id => Some((*hop, self.producers[hop.target as usize].as_ref()?)),
+            Some(RouteRow { id: of, row }) if *of == id => Some((row, &self.producers)),
             _ => None,
         }
     }
@@ -97,18 +134,18 @@ impl<T: Payload> Ways<T> {
     /// # Errors
     /// A predicate panicked, or a queue has no room for another producer.
     #[inline]
-    pub(super) fn find(&mut self, to: &Address<'_>, payload: &T, exchange: &ExchangeInner<T>) -> Result<Way<'_, T>, RouteRefusal> {
+    pub(super) fn find(&mut self, to: &Address<'_>, payload: &T, exchange: &ExchangeInner<T>) -> Result<Found<'_, T>, RouteRefusal> {
         if !self.are_current(exchange) {
             self.renew(exchange);
         }
         let (key, place) = match to {
             Address::Key(key) => (*key, None),
-            Address::Route(route) => (route.key(), route.place(&exchange.routes)),
+            Address::Route(route) => (route.key(), route.is_of(&exchange.routes).then(|| route.place())),
         };
         let mut panicked = None;
         let admits = |guard: &Guard<T>| admits(guard, key, payload, &mut panicked);
         let row = match place {
-            Some((place, id)) => self.look_up(key, place, id, admits),
+            Some((place, id)) => self.look_up(key, place, id, admits)?,
             None => {
                 self.table.find(key, &mut self.finder, admits);
                 None
@@ -126,23 +163,32 @@ impl<T: Payload> Ways<T> {
 
     /// The way of a route, which is resolved if it has not been by this table: its row, or `None` if it is in `finder`.
     #[inline]
-    fn look_up(&mut self, key: RoutingKey<'_>, place: usize, id: u64, admits: impl FnMut(&Guard<T>) -> bool) -> Option<usize> {
+    fn look_up(
+        &mut self,
+        key: RoutingKey<'_>,
+        place: usize,
+        id: u64,
+        admits: impl FnMut(&Guard<T>) -> bool,
+    ) -> Result<Option<usize>, RouteRefusal> {
         if self.rows.get(place).is_none_or(|row| row.id != id) {
-            self.resolve(key, place, id);
+            self.resolve(key, place, id)?;
         }
         if let Row::Guarded(bindings) = &self.rows[place].row {
             self.table.choose(bindings, &mut self.finder, admits);
-            return None;
+            return Ok(None);
         }
-        Some(place)
+        Ok(Some(place))
     }
 
     #[cold]
-    fn resolve(&mut self, key: RoutingKey<'_>, place: usize, id: u64) {
+    fn resolve(&mut self, key: RoutingKey<'_>, place: usize, id: u64) -> Result<(), RouteRefusal> {
         if self.rows.len() <= place {
             self.rows.resize_with(place + 1, || RouteRow { id: 0, row: Row::Nowhere });
         }
-        self.rows[place] = RouteRow { id, row: self.table.row(key, &mut self.finder) };
+        let row = RouteRow { id, row: self.table.row(key, &mut self.finder) };
+        open(row.hops(), &self.table, &mut self.producers, &mut self.missing)?;
+        self.rows[place] = row;
+        Ok(())
     }
 }
 

@@ -86,6 +86,7 @@ impl<T: Payload> Queue<T> {
     pub fn publish_into(&self, publisher: &Publisher, slot: u32, job: Job<T>, now: Timestamp) -> Result<JobId, PublishError<T>> {
         let keys = (job.key, job.order);
         let id = self.next_id(publisher);
+        let job = self.lay(slot, job);
         self.send(publisher, slot, id, job, now);
         if self.met_the_stop() {
             return self.take_back(id, keys, now);
@@ -94,10 +95,17 @@ impl<T: Payload> Queue<T> {
         Ok(id)
     }
 
-    /// As [`publish_into`](Self::publish_into), for a copy whose siblings are on their way: one that meets the stop becomes undone, like them. Its key, if it has
-    /// one, was [claimed](Self::claim_copy).
+    /// Moves a copy's payload into the slot that was taken for it. To be followed by [`publish_laid`](Self::publish_laid), or by
+    /// [`take_out`](Self::take_out).
     #[inline(always)]
-    pub fn publish_copy(&self, publisher: &Publisher, slot: u32, job: Job<T>, when: When<'_>, now: Timestamp) -> JobId {
+    pub fn lay_copy(&self, slot: u32, payload: T) {
+        self.lay(slot, Job::new(payload));
+    }
+
+    /// As [`publish_into`](Self::publish_into), for a copy whose payload was [laid](Self::lay_copy) into its slot and whose siblings are on their way: one that
+    /// meets the stop becomes undone, like them. Its key, if it has one, was [claimed](Self::claim_copy).
+    #[inline(always)]
+    pub fn publish_laid(&self, publisher: &Publisher, slot: u32, job: Job<()>, when: When<'_>, now: Timestamp) -> JobId {
         let id = self.id_of_copy(publisher, slot, job.key);
         match when {
             When::Now => self.send(publisher, slot, id, job, now),

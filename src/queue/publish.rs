@@ -345,6 +345,7 @@ impl<T: Payload> Queue<T> {
     ) -> Result<JobId, PublishError<T>> {
         // (what else is needed of a job that comes back is read from its slot: copies that nobody looks at cost as much as the rest)
         let keys = (job.key, job.order);
+        let job = self.lay(index, job);
         match when {
             When::Now => self.send(publisher, index, id, job, now),
             when => self.send_otherwise(publisher, index, id, job, when, None, now),
@@ -363,17 +364,17 @@ impl<T: Payload> Queue<T> {
         PublishError::new(job, refusal)
     }
 
-    /// Fills the slot, pushes it into its lane and rings. The caller looks next whether the queue has stopped.
+    /// Fills the slot, in which the payload [lies](Self::lay), pushes it into its lane and rings. The caller looks next whether the queue has stopped.
     // always: a job that is passed on is copied, and that costs as much as the rest
     #[inline(always)]
-    pub(super) fn send(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp) {
+    pub(super) fn send(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<()>, now: Timestamp) {
         self.send_as(publisher, index, id, job, now, false);
     }
 
     #[inline(always)]
-    fn send_as(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, now: Timestamp, watched: bool) {
+    fn send_as(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<()>, now: Timestamp, watched: bool) {
         let (lane, ttl, order) = (job.lane, job.ttl, job.order);
-        self.write_job(index, id, job, now, now);
+        self.describe(index, id, &job, now, now);
         self.slab.state(index).fill_as(Phase::Ready, lane as u8, watched);
         crate::crash_point!("queue.publish.filled");
         let wakes = self.line_up(index, lane, order);
@@ -398,7 +399,7 @@ impl<T: Payload> Queue<T> {
         publisher: &Publisher,
         index: u32,
         id: JobId,
-        job: Job<T>,
+        job: Job<()>,
         when: When<'_>,
         window: Option<Timestamp>,
         now: Timestamp,
@@ -429,9 +430,9 @@ impl<T: Payload> Queue<T> {
 
     /// Fills the slot and hands it to the timer.
     #[allow(clippy::too_many_arguments, reason = "what a job is sent with, and when")]
-    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<T>, due: Timestamp, now: Timestamp, watched: bool) {
+    fn send_later(&self, publisher: &Publisher, index: u32, id: JobId, job: Job<()>, due: Timestamp, now: Timestamp, watched: bool) {
         let (lane, order) = (job.lane, job.order);
-        let expires = self.write_job(index, id, job, due.max(now), now);
+        let expires = self.describe(index, id, &job, due.max(now), now);
         self.line_up_later(index, lane, order);
         self.slab.set_due(index, due);
         self.slab.state(index).fill_as(Phase::Delayed, lane as u8, watched);
@@ -508,16 +509,36 @@ impl<T> Queue<T> {
     }
 
     /// Writes payload and description into a slot: the caller has its index in hand, and it is empty. When the job's time to live ends.
-    // always: a job is moved into its slot once, and on no stack before
     #[inline(always)]
     pub(super) fn write_job(&self, index: u32, id: JobId, job: Job<T>, eligible: Timestamp, now: Timestamp) -> Timestamp {
+        let job = self.lay(index, job);
+        self.describe(index, id, &job, eligible, now)
+    }
+
+    /// Moves the payload into a slot: the caller has its index in hand, and it is empty. What there is of the job besides.
+    // always: a job is moved into its slot once, and on no stack before
+    #[inline(always)]
+    pub(super) fn lay(&self, index: u32, job: Job<T>) -> Job<()> {
+        let (job, payload) = job.apart();
+        // SAFETY: `index` is a credit in hand, or a slot whose job its caller has just ended: it is empty and nobody else may touch it
+        unsafe { self.slab.write(index, payload) };
+        job
+    }
+
+    /// A copy that was laid into its slot, and that does not go in after all. The slot is as before.
+    pub fn take_out(&self, slot: u32) -> T {
+        // SAFETY: a credit in hand, into which the caller has laid a payload: nobody else may touch it
+        unsafe { self.slab.take(slot) }
+    }
+
+    /// Describes the job whose payload the caller has laid into the slot. When its time to live ends.
+    #[inline(always)]
+    fn describe(&self, index: u32, id: JobId, job: &Job<()>, eligible: Timestamp, now: Timestamp) -> Timestamp {
         let expires = job.ttl.map_or(Timestamp::MAX, |ttl| now + ttl);
         self.slab.slot(index).describe(id, eligible, expires);
         if let Some(visibility) = job.visibility {
             self.set_visibility(index, visibility);
         }
-        // SAFETY: `index` is a credit in hand, or a slot whose job its caller has just ended: it is empty and nobody else may touch it
-        unsafe { self.slab.write(index, job.payload) };
         expires
     }
 }

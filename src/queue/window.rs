@@ -47,6 +47,7 @@ impl<T: Payload> Queue<T> {
             }
         };
         self.keep_place(key, id, index);
+        let job = self.lay(index, job);
         self.send_otherwise(publisher, index, id, job, when, Some(now + window.length), now);
         drop(side);
         if self.met_the_stop() {
@@ -203,7 +204,8 @@ impl<T: Payload> Queue<T> {
         let id = self.id_of_copy(publisher, index, key);
         self.keep_place(key, id, index);
         let when = watch.map_or(When::Now, When::Watched);
-        self.send_otherwise(publisher, index, id, copy(siblings), when, Some(now + window.length), now);
+        let job = self.lay(index, copy(siblings));
+        self.send_otherwise(publisher, index, id, job, when, Some(now + window.length), now);
         drop(side);
         Ok((id, None))
     }

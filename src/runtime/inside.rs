@@ -1,8 +1,7 @@
 //! Which runtime's handler the current thread is in: a handler must not wait for its own runtime.
 
-use crate::sync::thread_local;
+use crate::sync::{thread_local, unique};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Tells runtimes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +15,7 @@ thread_local! {
 impl RuntimeId {
     /// A new one.
     pub fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        // relaxed: only uniqueness matters
-        RuntimeId(NEXT.fetch_add(1, Relaxed))
+        RuntimeId(unique())
     }
 
     /// True in a handler of this runtime.

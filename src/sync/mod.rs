@@ -77,6 +77,15 @@ pub mod statistics {
 
 use atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// A number that nobody else in the process is given. Not 0.
+///
+/// On every back end the standard library's counter: loom's cannot be static, and no model asks which number it is.
+pub fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    // relaxed: only uniqueness matters
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A store to a word that is otherwise only changed by RMW, by its exclusive owner.
 ///
 /// loom 0.7 reports false alarms when plain stores race RMWs on one atomic, so there it is a swap.

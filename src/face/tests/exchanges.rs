@@ -309,13 +309,48 @@ fn a_job_is_cloned_once_less_than_it_has_queues() {
 #[test]
 fn a_clone_that_panics_leaves_no_copy_anywhere() {
     let mut hub: Hub<Cloned> = Hub::fanout_with_a_small_queue(two_lanes("b", 1));
-    let payload = Cloned(Arc::new(AtomicI64::new(2)));
+    let free = hub.queues.each_ref().map(|queue| queue.snapshot().free);
+    // the second copy cannot be made when the first is there
+    let left = Arc::new(AtomicI64::new(2));
+    let payload = Cloned(Arc::clone(&left));
     let published = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.publisher.publish("k", payload)));
     assert!(published.is_err());
     assert_eq!(hub.depths(), [0, 0, 0]);
+    assert_eq!(hub.queues.each_ref().map(|queue| queue.snapshot().free), free);
+    assert_eq!(Arc::strong_count(&left), 1, "all copies are dropped");
     adds_up(&hub.runtime);
     // and the slots are there
     assert_eq!(hub.publisher.publish("k", Cloned(Arc::new(AtomicI64::new(9)))).unwrap().copies, 3);
+}
+
+#[test]
+fn a_fan_out_to_many_queues_is_all_or_nothing_as_to_few() {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let queue = |n: usize| builder.pull_queue::<Cloned>(QueueConfig::new(format!("q{n}")).capacity(if n == 5 { 2 } else { 4 })).unwrap();
+    let queues: Vec<_> = (0..20).map(queue).collect();
+    let exchange = builder.exchange(ExchangeConfig::fanout("x")).unwrap();
+    let runtime = builder.build().unwrap();
+    exchange.rebind(queues.iter().map(Binding::all)).unwrap();
+    let (mut publisher, route, left) = (exchange.publisher(), exchange.route("k").unwrap(), Arc::new(AtomicI64::new(1_000)));
+    let mut publish = || {
+        let job = Cloned(Arc::clone(&left));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| publisher.publish(&route, job)))
+    };
+    let depths = |depth| assert!(queues.iter().all(|queue| queue.depth() == depth && queue.snapshot().free == queue.capacity() - depth));
+    assert_eq!(publish().unwrap().unwrap().copies, 20);
+    depths(1);
+    left.store(7, SeqCst);
+    assert!(publish().is_err(), "a clone panics");
+    depths(1);
+    left.store(1_000, SeqCst);
+    assert!(publish().unwrap().is_ok());
+    depths(2);
+    let error = publish().unwrap().unwrap_err();
+    assert!(error.is_full() && error.to_string().contains("`q5`"), "{error}");
+    depths(2);
+    drop(error);
+    assert_eq!(Arc::strong_count(&left), 1 + 2 * 20);
+    adds_up(&runtime);
 }
 
 #[test]
