@@ -2,7 +2,7 @@
 
 use super::destination::{Address, Destination};
 use super::exchange::Exchange;
-use super::fan_out::{Fan, Several, Wait};
+use super::fan_out::{Fan, Several, Wait, to_all};
 use super::producer::Producer;
 use super::routed::{Partial, RouteError, RouteRefusal, Routed};
 use super::ways::{Way, Ways, note_key, of, refusal_of};
@@ -146,7 +146,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     #[doc(alias = "basic_publish")]
     #[inline]
     pub fn publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_all)
+        self.send(to.address(), job.into(), Wait::AsTheQueueSays, to_all())
     }
 
     /// As [`publish`](Self::publish), without waiting.
@@ -155,7 +155,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// As [`publish`](Self::publish).
     #[inline]
     pub fn try_publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::Never, Fan::publish_all)
+        self.send(to.address(), job.into(), Wait::Never, to_all())
     }
 
     /// As [`publish`](Self::publish), waiting for room for at most `timeout`, whatever the queues' policies. `Duration::MAX` waits for ever.
@@ -185,7 +185,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
         job: impl Into<Job<T>>,
         timeout: Duration,
     ) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::AtMost(timeout), Fan::publish_all)
+        self.send(to.address(), job.into(), Wait::AtMost(timeout), to_all())
     }
 
     /// Publishes to those queues that take the job at once, and says which did not. Does not wait.

@@ -34,6 +34,14 @@ pub(super) trait Several<T: Payload, R>: Fn(&mut Fan<T>, Way<'_, T>, Job<T>, Wai
 
 impl<T: Payload, R, F> Several<T, R> for F where F: Fn(&mut Fan<T>, Way<'_, T>, Job<T>, Wait) -> Result<R, (Job<T>, RouteRefusal)> {}
 
+/// To every queue, or none: [`Fan::publish_all`].
+// a closure: of a function that is passed as a value, a copy that is called is made
+#[inline(always)]
+pub(super) fn to_all<T: Payload + Clone>() -> impl Several<T, Routed> {
+    #[inline(always)]
+    |fan: &mut Fan<T>, way: Way<'_, T>, job: Job<T>, wait: Wait| fan.publish_all(way, job, wait)
+}
+
 /// Memory that is used again for each job.
 pub(super) struct Fan<T> {
     clock: Arc<dyn Clock>,
