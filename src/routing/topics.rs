@@ -115,7 +115,8 @@ impl TopicTable {
     }
 
     /// Follows `word` from a node. `number` is the word's number, once somebody had to look it up.
-    #[inline]
+    // always, here and below: a call costs as much as the rest
+    #[inline(always)]
     fn step(&self, from: u32, word: &[u8], number: &mut Option<u32>, walk: &mut Walk, found: &mut impl FnMut(u32)) {
         let node = &self.nodes[from as usize];
         if node.has_words {
@@ -133,7 +134,7 @@ impl TopicTable {
     }
 
     /// Puts a node into the set, and the `#` below it, which may stand for no word at all.
-    #[inline]
+    #[inline(always)]
     fn enter(&self, to: u32, walk: &mut Walk, found: &mut impl FnMut(u32)) {
         let node = &self.nodes[to as usize];
         if node.goes_on() || node.first < node.end {
@@ -156,7 +157,7 @@ impl TopicTable {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn report(&self, node: &Node, found: &mut impl FnMut(u32)) {
         self.bindings[node.first as usize..node.end as usize].iter().for_each(|&binding| found(binding));
     }
