@@ -185,7 +185,8 @@ impl<T: Payload + Clone> Fan<T> {
 /// To so many queues a job goes straight into slots that are at hand; a fan-out to more takes its time.
 const FEW: usize = 8;
 
-/// The straight way of a job to a few queues that all have a slot at hand. Dropped on the way, it leaves no payload and no slot behind.
+/// The straight way of a job to a few queues that all have a slot at hand. It waits for nothing while it holds slots, so it stops no other fan-out. Dropped on the
+/// way, it leaves no payload and no slot behind.
 struct AtHand<'a, T: Payload> {
     stops: [(&'a Producer<T>, u32); FEW],
     /// How many of them have their slot, and how many their payload.
