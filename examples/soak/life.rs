@@ -7,7 +7,7 @@ use ringmill::rng::Rng;
 use ringmill::sync::Mutex;
 use ringmill::{
     Backoff, DeadLetterConfig, DeadLetterOverflow, Discipline, Idle, Jitter, LaneConfig, Overflow, Placement, PoolConfig, QueueConfig,
-    QueueHandle, RetryPolicy, Runtime, ShutdownOptions, ShutdownReport,
+    QueueHandle, QueueSnapshot, RetryPolicy, Runtime, ShutdownOptions, ShutdownReport,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::Release};
@@ -252,11 +252,14 @@ fn from_handler(runtime: Runtime, stage: &Arc<Stage>) -> Option<ShutdownReport> 
     }
 }
 
+/// In so many looks, a millisecond apart, something has to move. (Not within a time: a machine may stand still, and nobody looks then.)
+const LOOKS: u32 = 20_000;
+
 /// Waits until nothing waits or runs. Held dead letters are taken out; a forgotten delivery may keep its slot.
 fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let (mut still, mut moved) = (0, 0);
     loop {
-        let mut idle = true;
+        let (mut idle, mut moves) = (true, 0);
         for (stage, queue) in stages {
             queue.resume();
             while let Some(letter) = queue.dead_letters().take() {
@@ -264,17 +267,20 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
             }
             let forgotten = stage.oracle.total(Tally::Forgotten);
             let snapshot = runtime.snapshot();
-            let phases = snapshot.queue(queue.name()).expect("it is there").phases;
+            let QueueSnapshot { phases, counts, .. } = snapshot.queue(queue.name()).expect("it is there");
+            moves += counts.started + counts.ended();
             let live = phases.ready + phases.running + phases.delayed + phases.held;
             idle &= live == 0 && u64::from(queue.depth()) <= forgotten && stage.oracle.total(Tally::Inside) == 0;
         }
         if idle {
             break;
         }
-        if Instant::now() > deadline {
+        still = if moves == moved { still + 1 } else { 0 };
+        moved = moves;
+        if still > LOOKS {
             for (stage, queue) in stages {
                 let snapshot = runtime.snapshot();
-                stage.oracle.violation(format_args!("no rest after 20 s: {:?}", snapshot.queue(queue.name())));
+                stage.oracle.violation(format_args!("no rest, and nothing has moved in {LOOKS} looks: {:?}", snapshot.queue(queue.name())));
             }
             return;
         }
