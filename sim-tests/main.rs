@@ -144,6 +144,8 @@ fn a_model_with_a_wrong_rule_is_noticed() {
         LeaverKeeps,
         BatchBlind,
         CopiesOpenNone,
+        ReserveForAll,
+        ReserveLast,
     ];
     assert_noticed(wrong, |wrong| Setting { wrong: Some(wrong), ..Setting::default() }, 100);
 }

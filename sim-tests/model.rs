@@ -7,9 +7,12 @@
 mod follow;
 mod keys;
 mod line;
+mod slots;
 
 use crate::world::How;
+use line::Line;
 use ringmill::{Counts, DeathReason, End, JobId, Overflow};
+pub use slots::{EITHER, RESERVE, SHARED, Slot, Slots};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Rules that a test gets wrong on purpose: a simulator that does not notice shows nothing.
@@ -39,6 +42,10 @@ pub enum Wrong {
     BatchBlind,
     /// A copy opens no window.
     CopiesOpenNone,
+    /// A reserve is for the jobs of any lane.
+    ReserveForAll,
+    /// A job takes a slot of its lane's reserve when there is no other.
+    ReserveLast,
 }
 
 /// What the model knows of a queue's settings. Times are in milliseconds.
@@ -50,6 +57,8 @@ pub struct Rules {
     /// Whose workers they are.
     pub pool: usize,
     pub capacity: usize,
+    /// A lane, and how many slots are for it alone.
+    pub reserve: Option<(usize, usize)>,
     pub attempts: u32,
     pub expiries: u32,
     pub visibility: u64,
@@ -101,6 +110,8 @@ pub struct Job {
     /// Its payload; of a letter that has come from elsewhere it is known when it is delivered.
     pub load: Option<u32>,
     pub lane: usize,
+    /// What slot it may have: of one kind, once that was seen.
+    pub slots: Slots,
     pub at: At,
     pub failures: u32,
     pub expiries: u32,
@@ -166,6 +177,7 @@ pub struct Told {
 pub struct New {
     pub load: Option<u32>,
     pub lane: usize,
+    pub slots: Slots,
     pub expires: u64,
     pub key: Option<u8>,
 }
@@ -178,15 +190,18 @@ pub struct Queue {
     /// How jobs ended.
     pub ends: BTreeMap<JobId, End>,
     pub letters: VecDeque<JobId>,
-    pub held: VecDeque<JobId>,
+    /// Jobs that are held, in their order, with the act in which they were: of those of one act nobody says which was first.
+    pub held: VecDeque<(u64, JobId)>,
+    acts: u64,
     pub counts: Counts,
     pub paused: bool,
     /// Until when a key is taken by whoever had it last.
     pub windows: BTreeMap<u8, u64>,
-    /// Who waits for a slot, in the order in which they came; who has been given one; who has been told that there will be none.
-    line: VecDeque<u64>,
-    granted: Vec<u64>,
+    /// Who waits for a slot, and who has been given one; who has been told that there will be none.
+    line: Line,
     turned_away: Vec<u64>,
+    /// How many slots that all lanes share were free before the act under way.
+    was_free: usize,
     places: u64,
     holds: u64,
     /// Payloads of letters that have moved on, oldest first.
@@ -215,12 +230,13 @@ impl Queue {
             ends: BTreeMap::new(),
             letters: VecDeque::new(),
             held: VecDeque::new(),
+            acts: 0,
             counts: Counts::default(),
             paused: false,
             windows: BTreeMap::new(),
-            line: VecDeque::new(),
-            granted: Vec::new(),
+            line: Line::default(),
             turned_away: Vec::new(),
+            was_free: 0,
             places: 0,
             holds: 0,
             moved: Vec::new(),
@@ -239,30 +255,22 @@ impl Queue {
         self.jobs.get_mut(&id).expect("the model knows the job")
     }
 
-    /// Slots in use.
-    pub fn occupied(&self) -> usize {
-        let free = |job: &Job| job.at == At::Letter || self.wrong == Some(Wrong::HeldIsFree) && matches!(job.at, At::Held(_));
-        self.jobs.values().filter(|job| !free(job)).count() + self.granted.len()
-    }
-
     /// Payloads that live.
     pub fn alive(&self) -> usize {
         self.jobs.len() + self.jobs.values().flat_map(|job| &job.holds).filter(|hold| hold.next.is_some()).count()
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.occupied() >= self.rules.capacity
     }
 
     pub fn letters_full(&self) -> bool {
         self.letters.len() >= self.rules.letters
     }
 
-    pub fn take_in(&mut self, id: JobId, load: Option<u32>, lane: usize, at: At, expires: u64, key: Option<u8>) {
+    pub fn take_in(&mut self, id: JobId, new: New, at: At) {
+        let New { load, lane, slots, expires, key } = new;
         self.places += 1;
         let job = Job {
             load,
             lane,
+            slots,
             at,
             failures: 0,
             expiries: 0,
@@ -311,7 +319,13 @@ impl Queue {
 
     fn hold(&mut self, id: JobId, reason: DeathReason) {
         self.job(id).at = At::Held(reason);
-        self.held.push_back(id);
+        self.held.push_back((self.acts, id));
+    }
+
+    /// Those of whom one has been held for longest.
+    pub fn first_held(&self) -> impl Iterator<Item = &Job> {
+        let first = self.held.front().map(|(act, _)| *act);
+        self.held.iter().filter(move |(act, _)| Some(*act) == first).map(|(_, id)| &self.jobs[id])
     }
 
     pub fn bury(&mut self, id: JobId, reason: DeathReason) {
@@ -414,7 +428,7 @@ impl Queue {
     }
 
     /// A delivery has ended; `counted`: its verdict counts. Gives the follow-up that was published.
-    pub fn settle(&mut self, id: JobId, hold: u64, how: How, counted: bool, now: u64) -> Option<u32> {
+    pub fn settle(&mut self, id: JobId, hold: u64, how: How, counted: bool, now: u64) -> Option<New> {
         let at = self.job(id).holds.iter().position(|held| held.id == hold).expect("somebody has the delivery");
         if !counted && self.job(id).holds[at].current {
             assert!(self.lease_is_over(id, now), "stale within its lease, at {now}: {:?}", self.job(id));
@@ -427,7 +441,7 @@ impl Queue {
             *broken += 1;
         }
         if counted {
-            let next = held.next;
+            let next = held.next.map(|load| self.follow_up(id, load));
             if self.rules.partitions && self.job(id).key.is_some() {
                 self.over.push(held);
             } else {

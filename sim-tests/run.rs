@@ -179,11 +179,13 @@ impl Run {
         let onward = rng.up_to(1) == 0;
         let mut queues = Vec::new();
         for (at, name) in ["work", "pull", "keyed", "grave"].into_iter().enumerate() {
+            let capacity = 2 + rng.up_to(7) as usize;
             let rules = Rules {
                 name,
                 push: at == WORK || at == KEYED,
                 pool: if at == KEYED { pools.len() - 1 } else { 0 },
-                capacity: 2 + rng.up_to(7) as usize,
+                capacity,
+                reserve: if at == WORK || at == PULL { reserve(capacity, &mut rng) } else { None },
                 attempts: 1 + rng.up_to(3) as u32,
                 expiries: rng.up_to(2) as u32,
                 // its sweeps are at whole milliseconds

@@ -57,16 +57,23 @@ impl Queue {
         let sure = self.jobs.iter().filter(|(id, job)| waits(job) && job.expires > now && find(**id).is_none()).count();
         // of one that has expired too it is not known
         let mut evictions = Evictions { left: evictions, expired: (over_length as usize).saturating_sub(sure) };
-        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        let (ids, held): (Vec<JobId>, _) = (self.jobs.keys().copied().collect(), self.held.clone());
+        self.acts += 1;
         for &id in &ids {
             self.follow_job(id, find(id), now, &mut evictions);
         }
+        let last_gone = held.iter().filter(|held| !self.held.contains(held)).map(|(act, _)| *act).max();
+        assert!(
+            self.held.front().is_none_or(|(act, _)| last_gone <= Some(*act)),
+            "held jobs move on in their order: {held:?}, {:?}",
+            self.held
+        );
         let mut new = new.into_iter();
         for state in real {
             if !self.jobs.contains_key(&state.job) {
-                let New { load, lane, expires, key } = new.next().unwrap_or_else(|| panic!("where does it come from? {state:?}"));
-                self.take_in(state.job, load, lane, At::Waiting, expires, key);
-                if let Some(key) = key.filter(|_| self.wrong != Some(Wrong::CopiesOpenNone)) {
+                let new = new.next().unwrap_or_else(|| panic!("where does it come from? {state:?}"));
+                self.take_in(state.job, new, At::Waiting);
+                if let Some(key) = new.key.filter(|_| self.wrong != Some(Wrong::CopiesOpenNone)) {
                     self.open_window(state.job, key, now);
                 }
             }
@@ -77,6 +84,7 @@ impl Queue {
             let Some(job) = self.jobs.get(&state.job) else { panic!("the model has no {state:?}") };
             let seen = (state.lane, state.failures, state.expiries, state.snoozes, state.holders as usize);
             assert_eq!(seen, (job.lane, job.failures, job.expiries, job.snoozes, job.holds.len()), "{state:?}: {job:?}");
+            self.see_slot(state);
         }
     }
 
@@ -106,7 +114,7 @@ impl Queue {
                 }
                 (At::Dead(reason), None | Some(JobPhase::Held)) => return self.dies_as(id, reason, phase),
                 (At::Held(reason), None) => {
-                    self.held.retain(|held| *held != id);
+                    self.held.retain(|held| held.1 != id);
                     return self.bury(id, reason);
                 }
                 _ => panic!("{id} of `{}`, at {now}, is {state:?}, and should be {job:?}", self.rules.name),

@@ -1,7 +1,7 @@
 //! What consumers and operators do.
 
 use super::*;
-use crate::model::{At, Hold, New, Told};
+use crate::model::{self, At, Hold, New, Told};
 
 impl Run {
     pub(super) fn recv(&mut self, consumer: usize) {
@@ -50,9 +50,8 @@ impl Run {
 
     pub(super) fn settled(&mut self, queue: usize, job: JobId, hold: u64, how: How, counted: bool) {
         let now = self.now();
-        if let Some(load) = self.queues[queue].model.settle(job, hold, how, counted, now) {
-            self.new.entry(queue).or_default().push(New { load: Some(load), lane: 0, expires: u64::MAX, key: None });
-        }
+        let next = self.queues[queue].model.settle(job, hold, how, counted, now);
+        self.new.entry(queue).or_default().extend(next);
     }
 
     pub(super) fn extend(&mut self, at: usize, length: u64) {
@@ -119,7 +118,13 @@ impl Run {
         let Real { handle, model, .. } = &mut self.queues[queue];
         let letters = model.letters.len();
         let id = model.letters.get(which.map_or(0, |which| which % letters.max(1))).copied();
-        let full = model.is_full() && model.held.is_empty();
+        let lane = id.map_or(0, |id| model.job(id).lane);
+        // the first that is held takes the letter's place, and leaves it its slot
+        let has_room = model.room(lane) > 0;
+        let fits = |job: &model::Job| model.may_have(lane, job.slots[0]);
+        let may_fit = has_room || model.first_held().any(fits);
+        let must_fit = has_room || may_fit && model.first_held().all(fits);
+        let slots = if has_room { model.slot_for(lane) } else { model::Queue::slots_of(model.first_held().filter(|job| fits(job))) };
         let result = match id {
             Some(id) if which.is_some() => handle.dead_letters().redrive_job(id),
             _ => handle.dead_letters().redrive(),
@@ -128,26 +133,26 @@ impl Run {
             let expected = if self.closed { Err(Refusal::Closed) } else { Ok(false) };
             return assert_eq!(result, expected);
         };
-        let (lane, key, load) = (model.job(id).lane, model.job(id).key, model.job(id).load);
+        let (key, load) = (model.job(id).key, model.job(id).load);
         let taken = model.has_live_key(key, now);
         match result {
-            Err(Refusal::Full { .. }) => assert!(full),
-            Err(Refusal::Duplicate { .. }) => assert!(!full && taken),
+            Err(Refusal::Full { .. }) => assert!(!must_fit),
+            Err(Refusal::Duplicate { .. }) => assert!(may_fit && taken),
             result => {
                 assert_eq!(result, Ok(true));
-                assert!(!full && !taken);
+                assert!(may_fit && !taken);
                 model.letters.retain(|letter| *letter != id);
                 model.jobs.remove(&id);
-                model.take_in(id, load, lane, At::Waiting, u64::MAX, key);
+                model.take_in(id, New { load, lane, slots, expires: u64::MAX, key }, At::Waiting);
             }
         }
     }
 
     pub(super) fn purge_letters(&mut self, queue: usize) {
         let Real { handle, model, .. } = &mut self.queues[queue];
-        let all: Vec<JobId> = model.letters.iter().chain(&model.held).copied().collect();
+        let all: Vec<JobId> = model.letters.iter().copied().chain(model.held.iter().map(|(_, id)| *id)).collect();
         assert_eq!(handle.dead_letters().purge(), all.len());
-        while let Some(id) = model.held.pop_front() {
+        while let Some((_, id)) = model.held.pop_front() {
             let At::Held(reason) = model.job(id).at else { unreachable!("it is held") };
             model.bury(id, reason);
         }

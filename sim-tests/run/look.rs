@@ -1,7 +1,7 @@
 //! The model learns what has happened, and everything must add up.
 
 use super::*;
-use crate::model::{self, At, New, Told};
+use crate::model::{self, At, New, SHARED, Told};
 
 impl Run {
     /// The model learns what has happened in one act, and everything must add up.
@@ -22,7 +22,7 @@ impl Run {
             let expires = model.rules.retention.map_or(u64::MAX, |age| now + age);
             let real = self.sim.jobs(handle);
             let mut coming = new.remove(&at).unwrap_or_default();
-            coming.extend(arrived.into_iter().map(|load| New { load, lane: usize::MAX, expires, key: None }));
+            coming.extend(arrived.into_iter().map(|load| New { load, lane: usize::MAX, slots: SHARED, expires, key: None }));
             // the lane of a letter is the one it had
             let unknown = real.iter().filter(|state| !model.jobs.contains_key(&state.job));
             coming.iter_mut().zip(unknown).filter(|(new, _)| new.lane == usize::MAX).for_each(|(new, state)| new.lane = state.lane);
@@ -80,12 +80,15 @@ impl Run {
 
     /// The ledger, the slots, and the model's own counts.
     pub(super) fn add_up(&mut self, at: usize, now: u64) {
+        let told = self.told(at);
         let Real { handle, model, .. } = &mut self.queues[at];
-        model.serve();
+        let room = [0, 1].map(|lane| self.sim.room(handle, lane) as usize);
+        model.serve(&told, room[0].abs_diff(room[1]));
         let (counts, depth) = (handle.counts(), u64::from(handle.depth()));
         let no_job = counts.lingering_made - counts.lingering_gone + model.granted() as u64;
         assert_eq!(counts.accepted, counts.ended() + depth - no_job, "the ledger of `{}`: {counts:#?}", model.rules.name);
         assert_eq!(depth, model.occupied() as u64, "the slots of `{}`: {:#?}", model.rules.name, model.jobs);
+        assert_eq!(room, [0, 1].map(|lane| model.room(lane)), "room for each lane of `{}`: {:#?}", model.rules.name, model.jobs);
         if model.rules.partitions {
             model.report_overruns(counts.expired_leases - model.counts.expired_leases, now);
         }

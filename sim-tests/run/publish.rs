@@ -1,12 +1,12 @@
 //! Publishing, and what must come of it.
 
 use super::*;
-use crate::model::{self, At, New};
+use crate::model::{self, At, New, SHARED, Slot};
 use crate::world::Sent;
 
 impl Run {
     /// What a publish must come to; `None` where the queue has a choice.
-    pub(super) fn expected(&self, queue: usize, key: Option<u8>, watched: bool) -> Option<Expected> {
+    pub(super) fn expected(&self, queue: usize, lane: usize, key: Option<u8>, watched: bool) -> Option<Expected> {
         let model = &self.queues[queue].model;
         if self.closed {
             return Some(Expected::Closed);
@@ -14,16 +14,18 @@ impl Run {
         if let Some(expected) = self.asked(queue, key, watched) {
             return Some(expected);
         }
-        if !model.is_full() {
+        if model.room(lane) > 0 {
             return Some(Expected::Taken);
         }
         let no_room = model.letters_full() && model.rules.hold;
         match model.rules.overflow {
             Overflow::CallerRuns if !model.paused => Some(Expected::Ran),
             Overflow::DropNew if !no_room => Some(Expected::Letter),
-            // what others wait for would not help
-            Overflow::DropOldest if !no_room && !model.is_waited_for() => {
-                let victim = |job: &model::Job| job.holds.is_empty() && matches!(job.at, At::Waiting | At::Cancelled | At::Expired);
+            Overflow::DropOldest if !no_room => {
+                // neither what others wait for would help, nor what is of another lane's reserve
+                let helps = |slot: &Slot| model.may_have(lane, *slot) && !model.is_awaited(*slot);
+                let waits = |job: &model::Job| job.holds.is_empty() && matches!(job.at, At::Waiting | At::Cancelled | At::Expired);
+                let victim = |job: &model::Job| waits(job) && job.slots.iter().any(helps);
                 if model.jobs.values().any(victim) { None } else { Some(Expected::Full) }
             }
             _ => Some(Expected::Full),
@@ -64,7 +66,7 @@ impl Run {
         let delay = if partitions && key.is_some() { 0 } else { delay };
         let now = self.now();
         // nobody runs now what is for later, or has no time to live
-        let expected = self.expected(queue, key, watched).map(|expected| match expected {
+        let expected = self.expected(queue, lane, key, watched).map(|expected| match expected {
             Expected::Ran if delay > 0 || ttl == Some(0) => Expected::Full,
             expected => expected,
         });
@@ -86,21 +88,14 @@ impl Run {
             producer.publish(job)
         };
         let at = if delay == 0 { At::Waiting } else { At::Delayed(now + delay) };
-        self.published(queue, result.map_err(refused), expected, number, lane, at, ttl.map_or(u64::MAX, |ttl| now + ttl), key);
+        let slots = self.queues[queue].model.slot_for(lane);
+        let new = New { load: Some(number), lane, slots, expires: ttl.map_or(u64::MAX, |ttl| now + ttl), key };
+        self.published(queue, result.map_err(refused), expected, new, at);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what a job was published with, and what came of it")]
-    pub(super) fn published(
-        &mut self,
-        queue: usize,
-        result: Result<JobId, Refused>,
-        expected: Option<Expected>,
-        load: u32,
-        lane: usize,
-        at: At,
-        expires: u64,
-        key: Option<u8>,
-    ) {
+    /// What a job was published with, and what came of it.
+    pub(super) fn published(&mut self, queue: usize, result: Result<JobId, Refused>, expected: Option<Expected>, new: New, at: At) {
+        let (load, key) = (new.load.expect("its publisher knows it"), new.key);
         let how = (expected == Some(Expected::Ran)).then(|| self.see_caller(load));
         let came_to = match &result {
             Ok(_) if matches!(expected, Some(Expected::Letter | Expected::Replaced | Expected::Ran)) => expected.expect("it is some"),
@@ -113,12 +108,12 @@ impl Run {
         match result {
             Ok(id) if came_to == Expected::Replaced => {
                 assert_eq!(Some(id), model.in_window(key));
-                model.replace(id, load, at, expires, now);
+                model.replace(id, load, at, new.expires, now);
             }
             Ok(id) if came_to == Expected::Ran => model.ran_in_caller(id, how.expect("it ran"), key, now),
             Ok(id) => {
                 self.evictions[queue] += usize::from(expected.is_none());
-                model.take_in(id, Some(load), lane, at, expires, key);
+                model.take_in(id, new, at);
                 if let Some(key) = key {
                     model.open_window(id, key, now);
                 }
@@ -148,12 +143,15 @@ impl Run {
         let model = &self.queues[PULL].model;
         // what has become ready in that act may have had to go
         let due = model.jobs.values().any(|job| job.leaves() <= now);
-        let expected = self.expected(PULL, None, false);
+        let expected = self.expected(PULL, lane, None, false);
         let expected = expected.filter(|_| !(due && model.rules.overflow == Overflow::DropOldest && expected == Some(Expected::Full)));
         let waits = matches!(model.rules.overflow, Overflow::Block(_)) && expected == Some(Expected::Full);
         let expected = if waits { Some(Expected::Deadlock) } else { expected };
         match result {
-            Ok(id) => self.published(PULL, Ok(id), expected, load, lane, At::Waiting, u64::MAX, None),
+            Ok(id) => {
+                let new = New { load: Some(load), lane, slots: model.slot_for(lane), expires: u64::MAX, key: None };
+                self.published(PULL, Ok(id), expected, new, At::Waiting);
+            }
             Err(refusal) => {
                 let came_to = self.count_refusal(PULL, &refusal);
                 assert!(expected.is_none_or(|expected| expected == came_to), "{came_to:?} instead of {expected:?}");
@@ -195,7 +193,7 @@ impl Run {
         if alone {
             return self.batch_one_by_one(queue, lane, jobs, key, plan);
         }
-        let free = model.rules.capacity.saturating_sub(model.occupied());
+        let free = model.room(lane);
         // jobs beyond the free slots that may become letters
         let beyond = match model.rules.overflow {
             Overflow::Reject | Overflow::Block(_) => 0,
@@ -214,7 +212,8 @@ impl Run {
         });
         assert_eq!(refused, numbers.get(batch.accepted).copied());
         let (taken, letters) = numbers[..batch.accepted].split_at(free.min(batch.accepted));
-        let new = taken.iter().map(|&load| New { load: Some(load), lane, expires: u64::MAX, key: None });
+        let slots = self.queues[queue].model.slots_for(lane, taken.len());
+        let new = taken.iter().zip(slots).map(|(&load, slots)| New { load: Some(load), lane, slots, expires: u64::MAX, key: None });
         self.new.entry(queue).or_default().extend(new);
         self.bury_at_once(queue, lane, letters);
     }
@@ -240,9 +239,9 @@ impl Run {
         let mut fresh = states.iter().map(|state| state.job).filter(|job| !model.jobs.contains_key(job)).collect::<Vec<_>>().into_iter();
         assert_eq!(refused.is_some(), accepted < numbers.len());
         let mut refusal = refused.map(self::refused);
-        let blind: Vec<_> = numbers.iter().enumerate().map(|(at, _)| self.expected(queue, key_of(at), false)).collect();
+        let blind: Vec<_> = numbers.iter().enumerate().map(|(at, _)| self.expected(queue, lane, key_of(at), false)).collect();
         for (at, &number) in numbers.iter().enumerate().take(accepted + 1) {
-            let (mut expected, key) = (self.expected(queue, key_of(at), false), key_of(at));
+            let (mut expected, key) = (self.expected(queue, lane, key_of(at), false), key_of(at));
             if self.queues[queue].model.wrong == Some(Wrong::BatchBlind) {
                 expected = blind[at];
             }
@@ -256,7 +255,8 @@ impl Run {
                     _ => JobId::from_number(0),
                 })
             };
-            self.published(queue, result, expected, number, lane, At::Waiting, u64::MAX, key);
+            let slots = self.queues[queue].model.slot_for(lane);
+            self.published(queue, result, expected, New { load: Some(number), lane, slots, expires: u64::MAX, key }, At::Waiting);
         }
         assert_eq!(fresh.next(), None);
     }
@@ -270,7 +270,7 @@ impl Run {
         handle.dead_letters().for_each(|letter| found.push((letter.job_id(), letter.payload().number)));
         for (&load, &(id, number)) in there.iter().zip(&found[found.len() - there.len()..]) {
             assert_eq!(load, number, "the letters in the order in which they came");
-            model.take_in(id, Some(load), lane, At::Waiting, u64::MAX, None);
+            model.take_in(id, New { load: Some(load), lane, slots: SHARED, expires: u64::MAX, key: None }, At::Waiting);
             model.bury(id, DeathReason::OverLength);
         }
         for _ in gone {
@@ -291,7 +291,7 @@ impl Run {
             .filter(|(pattern, ..)| matches(pattern, ROUTES[to]))
             .map(|&(_, queue, lane)| {
                 let key = self.key_in(queue, key);
-                Target { queue, lane, key, expected: self.expected(queue, key, false) }
+                Target { queue, lane, key, expected: self.expected(queue, lane, key, false) }
             })
             .collect();
         let load = Load::new(plan, &self.world);
@@ -308,7 +308,8 @@ impl Run {
                         Err((refusal, error.into_inner().number))
                     }
                 };
-                self.published(queue, result, expected, number, lane, At::Waiting, u64::MAX, key);
+                let slots = self.queues[queue].model.slot_for(lane);
+                self.published(queue, result, expected, New { load: Some(number), lane, slots, expires: u64::MAX, key }, At::Waiting);
             }
             (_, Ok(routed)) => {
                 assert_eq!(routed.copies, targets.len());
@@ -342,7 +343,8 @@ impl Run {
             expected => {
                 assert!(expected.is_none_or(|expected| expected == Expected::Taken), "{expected:?} has a copy");
                 self.evictions[queue] += usize::from(expected.is_none());
-                self.new.entry(queue).or_default().push(New { load: Some(load), lane, expires: u64::MAX, key });
+                let slots = model.slot_for(lane);
+                self.new.entry(queue).or_default().push(New { load: Some(load), lane, slots, expires: u64::MAX, key });
             }
         }
     }

@@ -28,7 +28,7 @@ pub fn config(rules: &Rules, rng: &mut Rng) -> QueueConfig {
     let retry = RetryPolicy::new().max_attempts(rules.attempts).max_expiries(rules.expiries).backoff(Backoff::fixed(ms(rules.backoff)));
     let mut config = QueueConfig::new(rules.name)
         .capacity(rules.capacity as u64)
-        .lanes([LaneConfig::new("high").weight(3), LaneConfig::new("low").weight(1)])
+        .lanes(lanes(rules))
         .overflow(rules.overflow)
         .visibility(ms(rules.visibility))
         .max_lease(ms(rules.max_lease))
@@ -58,6 +58,19 @@ pub fn config(rules: &Rules, rng: &mut Rng) -> QueueConfig {
         config = config.discipline(Discipline::Strict { max_wait: ms(20) });
     }
     config
+}
+
+fn lanes(rules: &Rules) -> [LaneConfig; 2] {
+    let mut lanes = [LaneConfig::new("high").weight(3), LaneConfig::new("low").weight(1)];
+    if let Some((lane, slots)) = rules.reserve {
+        lanes[lane] = lanes[lane].clone().reserve(slots as u32);
+    }
+    lanes
+}
+
+/// A third of the queues that may have a reserve have one, for either of their lanes.
+pub fn reserve(capacity: usize, rng: &mut Rng) -> Option<(usize, usize)> {
+    (rng.up_to(2) == 0).then(|| (rng.up_to(1) as usize, (1 + rng.up_to(1) as usize).min(capacity - 1)))
 }
 
 /// Topic matching, word by word.

@@ -1,7 +1,8 @@
 //! Tasks that publish and wait for a slot. They are polled by hand, and need not look when they are woken.
 
 use super::*;
-use crate::model::At;
+use crate::model::{At, New, Slots};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -61,11 +62,12 @@ impl Run {
         let woken = Arc::default();
         let mut waiter = Waiter { number: self.tasks, queue, load: number, lane, ttl, key, watched, until, woken, future };
         let expected = if self.closed { Some(Expected::Closed) } else { self.asked(queue, key, watched) };
-        let expected = expected.or_else(|| (!self.queues[queue].model.is_full()).then_some(Expected::Taken));
-        if self.looks(&mut waiter, expected) {
+        let expected = expected.or_else(|| (self.queues[queue].model.room(lane) > 0).then_some(Expected::Taken));
+        let slots = self.queues[queue].model.slot_for(lane);
+        if self.looks(&mut waiter, expected, slots) {
             return;
         }
-        self.queues[queue].model.join_line(waiter.number);
+        self.queues[queue].model.join_line(waiter.number, lane);
         self.waiters.push(waiter);
     }
 
@@ -73,17 +75,15 @@ impl Run {
         let mut waiter = self.waiters.remove(at);
         let Waiter { number, queue, key, watched, .. } = waiter;
         let come_to = self.queues[queue].model.has_come_to(number);
-        if come_to.is_some() {
-            self.queues[queue].model.leave_line(number);
-        }
+        let slots = if come_to.is_some() { self.queues[queue].model.leave_line(number) } else { &[] };
         let expected = come_to.map(|slot| if slot { self.asked(queue, key, watched).unwrap_or(Expected::Taken) } else { Expected::Closed });
-        if !self.looks(&mut waiter, expected) {
+        if !self.looks(&mut waiter, expected, slots) {
             self.waiters.insert(at, waiter);
         }
     }
 
-    /// One look of a task; `expected`: what it comes to, if it does. True if it is over.
-    fn looks(&mut self, waiter: &mut Waiter, expected: Option<Expected>) -> bool {
+    /// One look of a task; `expected`: what it comes to, if it does; `slots`: what slot its job has then. True if it is over.
+    fn looks(&mut self, waiter: &mut Waiter, expected: Option<Expected>, slots: Slots) -> bool {
         let waker = Arc::clone(&waiter.woken).into();
         waiter.woken.0.store(false, Relaxed);
         let Poll::Ready(published) = waiter.future.as_mut().poll(&mut TaskContext::from_waker(&waker)) else {
@@ -97,7 +97,8 @@ impl Run {
             id
         });
         let expires = ttl.map_or(u64::MAX, |ttl| self.now() + ttl);
-        self.published(queue, published.map_err(publish::refused), expected, load, lane, At::Waiting, expires, key);
+        let new = New { load: Some(load), lane, slots, expires, key };
+        self.published(queue, published.map_err(publish::refused), expected, new, At::Waiting);
         true
     }
 
@@ -113,6 +114,12 @@ impl Run {
             self.give_up(at);
             self.observe();
         }
+    }
+
+    /// Those who wait in the queue and have been woken.
+    pub(super) fn told(&self, queue: usize) -> BTreeSet<u64> {
+        let told = self.waiters.iter().filter(|waiter| waiter.queue == queue && waiter.woken.0.load(Relaxed));
+        told.map(|waiter| waiter.number).collect()
     }
 
     /// Whoever has been served, and nobody else, has been woken.

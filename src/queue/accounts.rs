@@ -244,6 +244,20 @@ impl Credits {
         self.pools().map(CreditPool::free).sum()
     }
 
+    /// The lane whose reserve slot `index` is of, if it is of one.
+    #[cfg(feature = "test-util")]
+    pub(super) fn lane_of_reserve(&self, index: u32) -> Option<usize> {
+        let reserve = self.reserve_at(index)? as u8;
+        self.reserve_of.iter().position(|own| *own == Some(reserve))
+    }
+
+    /// How many slots are free for jobs of `lane`.
+    #[cfg(feature = "test-util")]
+    pub(super) fn room(&self, lane: usize) -> u32 {
+        let reserve = self.reserve_of[lane].map_or(0, |reserve| self.reserves[usize::from(reserve)].free());
+        reserve + self.shared.free()
+    }
+
     /// How many wait. All of them stand in the shared line.
     pub(super) fn waiting(&self) -> usize {
         self.shared.waiting() as usize

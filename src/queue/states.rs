@@ -13,6 +13,8 @@ pub struct JobState {
     pub job: JobId,
     /// Its lane.
     pub lane: usize,
+    /// The lane whose [reserve](crate::LaneConfig::reserve) its slot is of; `None`: it is a slot that all lanes share.
+    pub reserve_of: Option<usize>,
     /// What it is doing.
     pub phase: JobPhase,
     /// How many deliveries failed.
@@ -51,6 +53,11 @@ impl<T> Queue<T> {
         states
     }
 
+    /// How many slots are free for jobs of `lane`.
+    pub(crate) fn room(&self, lane: usize) -> u32 {
+        self.credits.room(lane)
+    }
+
     fn state_at(&self, index: u32) -> Option<JobState> {
         let (slot, word) = (self.slab.slot(index), self.slab.state(index).load());
         let phase = match word.phase() {
@@ -66,6 +73,7 @@ impl<T> Queue<T> {
         Some(JobState {
             job: slot.job_id(),
             lane: usize::from(word.lane()),
+            reserve_of: self.credits.lane_of_reserve(index),
             phase,
             failures: word.failures(),
             expiries: word.expiries(),

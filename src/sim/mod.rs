@@ -45,6 +45,7 @@
 //! | handlers that take long, or are stuck | [`takes`] |
 //! | what happened | [`Sim::deliveries`], [`Sim::deliveries_of`]; counts, dead letters and records as ever |
 //! | what each job is doing now | [`Sim::jobs`] |
+//! | how many more find room | [`Sim::room`] |
 //! | that nothing was lost | [`Sim::assert_balanced`] |
 //! | handlers that run when a job is published | [`Sim::inline`] |
 //! | a shutdown in virtual time | [`Sim::shutdown`] |

@@ -208,6 +208,29 @@ impl Sim {
         queue.queue.states()
     }
 
+    /// How many slots of the queue are free for jobs of `lane`: those of the lane's [reserve](crate::LaneConfig::reserve), and those that all lanes share.
+    ///
+    /// ```
+    /// use ringmill::sim::Sim;
+    /// use ringmill::{Job, LaneConfig, QueueConfig};
+    ///
+    /// let mut builder = Sim::builder(1);
+    /// let lanes = [LaneConfig::new("critical").reserve(2), LaneConfig::new("default")];
+    /// let jobs = builder.pull_queue::<u32>(QueueConfig::new("jobs").capacity(10).lanes(lanes))?;
+    /// let sim = Sim::start(builder)?;
+    /// jobs.producer()?.publish_batch(&mut (0..20).map(|n| Job::new(n).lane(1)));
+    /// assert_eq!((sim.room(&jobs, 0), sim.room(&jobs, 1)), (2, 0));
+    /// assert!(sim.jobs(&jobs).iter().all(|job| job.reserve_of.is_none()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When the queue has no such lane.
+    pub fn room<T: Payload>(&self, queue: &QueueHandle<T>, lane: usize) -> u32 {
+        assert!(lane < queue.queue.lane_count(), "there is no lane {lane}");
+        queue.queue.room(lane)
+    }
+
     /// The deliveries so far, which are forgotten: for runs that would remember too many.
     pub fn take_deliveries(&self) -> Vec<DeliveryRecord> {
         self.log.take()
