@@ -1,8 +1,8 @@
 //! The whole runtime, simulated: the same code on one thread, in virtual time, by a seed, beside a plain model.
 //!
 //! A seed makes a service (four queues: with workers, by hand, with partitions, for dead letters; an exchange) with capacities, limits and policies of its own, and a list of
-//! [steps](steps): publishes of every kind, by the test, by handlers and by tasks that wait; workers and the timer in an order of the seed's; handlers that fail, panic, take long or are stuck;
-//! consumers that settle late or never; cancellations, pauses, purges, redrives, rebinding, leaps of the clock, a close. After every single act the [model](model) must agree about
+//! [steps](steps): publishes of every kind, by the test, by handlers and by tasks that wait, once or again and again; workers and the timer in an order of the seed's; handlers that fail, panic, take long or are
+//! stuck; consumers that settle late or never; cancellations, pauses, purges, redrives, rebinding, leaps of the clock, a close. After every single act the [model](model) must agree about
 //! every job, every count, every slot and the number of payloads that live. At the end whatever is left comes back by value.
 //!
 //! | | |
@@ -146,6 +146,7 @@ fn a_model_with_a_wrong_rule_is_noticed() {
         CopiesOpenNone,
         ReserveForAll,
         ReserveLast,
+        SkipCatchesUp,
     ];
     assert_noticed(wrong, |wrong| Setting { wrong: Some(wrong), ..Setting::default() }, 100);
 }

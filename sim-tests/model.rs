@@ -7,10 +7,12 @@
 mod follow;
 mod keys;
 mod line;
+mod periods;
 mod slots;
 
 use crate::world::How;
 use line::Line;
+pub use periods::Period;
 use ringmill::{Counts, DeathReason, End, JobId, Overflow};
 pub use slots::{EITHER, RESERVE, SHARED, Slot, Slots};
 use std::collections::{BTreeMap, VecDeque};
@@ -46,6 +48,8 @@ pub enum Wrong {
     ReserveForAll,
     /// A job takes a slot of its lane's reserve when there is no other.
     ReserveLast,
+    /// Periods that went by unseen have a job each, also where they are to be skipped.
+    SkipCatchesUp,
 }
 
 /// What the model knows of a queue's settings. Times are in milliseconds.

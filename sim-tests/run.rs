@@ -2,6 +2,7 @@
 
 mod act;
 mod look;
+mod period;
 mod publish;
 mod service;
 mod wait;
@@ -9,6 +10,7 @@ mod wait;
 use crate::model::{New, Queue, Rules, Wrong};
 use crate::steps::{Act, Step};
 use crate::world::{How, Load, SIMULATED, Seen, World, handle, ms};
+use period::Again;
 use publish::Expected;
 use ringmill::clock::ManualClock;
 use ringmill::queue::{Bend, bend};
@@ -153,6 +155,8 @@ struct Run {
     /// Tasks that wait for a slot, and how many tasks there have been.
     waiters: Vec<Waiter>,
     tasks: u64,
+    /// The job that is published again and again.
+    again: Option<Again>,
     /// Deliveries that the model knows.
     records: usize,
     closed: bool,
@@ -234,6 +238,7 @@ impl Run {
             watched: Vec::new(),
             waiters: Vec::new(),
             tasks: 0,
+            again: None,
             records: 0,
             closed: false,
             evictions: [0; 4],
@@ -269,6 +274,8 @@ impl Run {
             Act::Look(at) if !self.waiters.is_empty() => self.look(at % self.waiters.len()),
             Act::GiveUp(at) if !self.waiters.is_empty() => self.give_up(at % self.waiters.len()),
             Act::Look(_) | Act::GiveUp(_) => {}
+            Act::Every { every, catch_up, lane, plan } => self.every(every, catch_up, lane, plan),
+            Act::Stop => drop(self.again.take()),
             Act::Rebind(set) => self.rebind(set % BINDINGS.len()),
             Act::Work(acts) => {
                 for _ in 0..acts {
@@ -328,6 +335,7 @@ impl Run {
         });
         self.observe();
         let (now, free) = (self.now(), self.free_workers());
+        self.again.iter_mut().for_each(|again| again.is_at_rest(now));
         for Real { model, .. } in &mut self.queues {
             let any = model.wrong == Some(Wrong::AnyPool) && free.contains(&true);
             model.assert_at_rest(now, any || free[model.rules.pool]);

@@ -49,6 +49,14 @@ pub enum Act {
     Look(usize),
     /// One of them is dropped.
     GiveUp(usize),
+    /// From here on a job is published again and again, and no other one; or none is.
+    Every {
+        every: u64,
+        catch_up: bool,
+        lane: usize,
+        plan: u64,
+    },
+    Stop,
     /// One of the sets of bindings.
     Rebind(usize),
     /// So many acts of the scheduler's choice.
@@ -98,7 +106,7 @@ fn act(rng: &mut Rng, calm: u64) -> Act {
         plan: rng.next_u64(),
         watched: rng.up_to(3) == 0,
     };
-    match rng.up_to(108) {
+    match rng.up_to(110) {
         0..=21 => publish(rng),
         22..=24 => Act::Batch { queue: number(rng), lane: rng.up_to(1) as usize, jobs: rng.up_to(8), key: key(rng), plan: rng.next_u64() },
         25..=29 => Act::Route { to: number(rng), key: key(rng), plan: rng.next_u64() },
@@ -133,6 +141,11 @@ fn act(rng: &mut Rng, calm: u64) -> Act {
         },
         104..=107 => Act::Look(number(rng)),
         108 => Act::GiveUp(number(rng)),
+        109 => {
+            let (catch_up, lane) = (rng.up_to(1) == 0, rng.up_to(1) as usize);
+            Act::Every { every: 1 + rng.up_to(40), catch_up, lane, plan: rng.next_u64() }
+        }
+        110 => Act::Stop,
         _ => publish(rng),
     }
 }

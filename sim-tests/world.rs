@@ -21,6 +21,8 @@ pub struct World {
     pub last: AtomicU32,
     /// What handlers have seen, in the order of their calls.
     pub seen: Mutex<VecDeque<Seen>>,
+    /// The numbers of the payloads that were made for another period.
+    pub made: Mutex<Vec<u32>>,
     /// Where handlers publish to.
     pub outlet: Mutex<Option<Producer<Load>>>,
 }

@@ -6,7 +6,11 @@ use crate::model::{self, At, Hold, New, Told};
 impl Run {
     pub(super) fn recv(&mut self, consumer: usize) {
         let (queue, ref consumer) = self.consumers[consumer];
-        match consumer.try_recv() {
+        let received = consumer.try_recv();
+        if queue == PULL {
+            self.see_made();
+        }
+        match received {
             Ok(real) => {
                 let told =
                     Told { load: real.number, lane: real.lane(), attempt: real.attempt(), failures: real.failures(), expiries: None };

@@ -8,6 +8,7 @@ impl Run {
     pub(super) fn observe(&mut self) {
         self.summary.acts += 1;
         let now = self.now();
+        assert!(self.world.made.lock().unwrap().is_empty(), "made by nobody");
         self.see_ends();
         let before = self.records;
         self.see_starts(now);
