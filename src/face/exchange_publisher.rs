@@ -313,7 +313,7 @@ fn deliver<T: Payload, R: Taken<T>>(
     wait: Wait,
     counts: &Block,
 ) -> Result<R, RouteError<T>> {
-    let (queue, lane, watch) = (&producer.handle.queue, usize::from(hop.lane), R::watch());
+    let (queue, lane, asked, watch) = (&producer.handle.queue, usize::from(hop.lane), job.lane, R::watch());
     if watch.is_none()
         && validate_payload(&job.payload).is_ok()
         && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
@@ -326,18 +326,19 @@ fn deliver<T: Payload, R: Taken<T>>(
             }
             Err(error) => {
                 producer.publisher.count_refusal(error.refusal());
-                Err(refused_by(producer, error, counts))
+                Err(refused_by(producer, error, asked, counts))
             }
         };
     }
     let when = watch.as_ref().map_or(When::Now, When::Watched);
-    deliver_or_refuse(producer, to, job.lane(lane), when, wait, counts).map(|id| R::of_one(producer, watch, id))
+    deliver_or_refuse(producer, asked, to, job.lane(lane), when, wait, counts).map(|id| R::of_one(producer, watch, id))
 }
 
 /// To one queue: as its own producer does, which may wait, make room, or say why not.
 #[cold]
 fn deliver_or_refuse<T: Payload>(
     producer: &Producer<T>,
+    asked: usize,
     to: &Address<'_>,
     job: Job<T>,
     when: When<'_>,
@@ -350,14 +351,15 @@ fn deliver_or_refuse<T: Payload>(
         Wait::Never => producer.try_publish_as(job, when),
         Wait::AtMost(timeout) => producer.publish_within(job, when, timeout),
     };
-    counted(result, producer, counts)
+    counted(result, producer, asked, counts)
 }
 
-/// Counts what came of a job for one queue.
+/// Counts what came of a job for one queue. It comes back with the lane that it `asked` for: that of its binding was its copy's.
 #[inline]
 pub(super) fn counted<T: Payload>(
     result: Result<JobId, PublishError<T>>,
     producer: &Producer<T>,
+    asked: usize,
     counts: &Block,
 ) -> Result<JobId, RouteError<T>> {
     match result {
@@ -365,14 +367,14 @@ pub(super) fn counted<T: Payload>(
             counts.add(Count::Routed, 1);
             Ok(id)
         }
-        Err(error) => Err(refused_by(producer, error, counts)),
+        Err(error) => Err(refused_by(producer, error, asked, counts)),
     }
 }
 
 #[cold]
-fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, counts: &Block) -> RouteError<T> {
+fn refused_by<T: Payload>(producer: &Producer<T>, error: PublishError<T>, asked: usize, counts: &Block) -> RouteError<T> {
     let refusal = refusal_of(&producer.handle, error.refusal().clone());
-    refuse(error.into_job(), refusal, counts)
+    refuse(error.into_job().lane(asked), refusal, counts)
 }
 
 /// Counts what came of a job for several queues.

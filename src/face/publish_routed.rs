@@ -200,10 +200,11 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
         if let [hop] = &self.hops[..] {
             note_key(of(hop, producers), to);
             let (producer, watch, first) = (of(hop, producers), R::watch(), !std::mem::replace(&mut self.waits, true));
+            let asked = job.lane;
             let (when, mut job) = (watch.as_ref().map_or(When::Now, When::Watched), Some(job.lane(usize::from(hop.lane))));
             let published = producer.poll_publish(&mut job, when, first, waker);
-            self.job = job;
-            return published.map(|published| counted(published, producer, counts).map(|id| R::of_one(producer, watch, id)));
+            self.job = job.map(|job| job.lane(asked));
+            return published.map(|published| counted(published, producer, asked, counts).map(|id| R::of_one(producer, watch, id)));
         }
         let Some(several) = self.several else {
             return Poll::Ready(Err(refuse(job, RouteRefusal::Several { queues: self.hops.len() }, counts)));

@@ -167,6 +167,22 @@ fn an_unroutable_job_comes_back_whole() {
 }
 
 #[test]
+fn a_job_that_its_queue_refuses_comes_back_in_the_lane_it_had() {
+    let mut hub: Hub<u32> = Hub::new(ExchangeKind::Topic, [two_lanes("a", 1), two_lanes("b", 1), two_lanes("c", 1)]);
+    hub.exchange.bind(Binding::new("k", &hub.queues[0])).unwrap();
+    let route = hub.exchange.route("k").unwrap();
+    let job = || Job::new(7).lane(1).ttl(secs(1));
+    hub.publisher.publish(&route, 1).unwrap();
+    assert_eq!(hub.publisher.publish(&route, job()).unwrap_err().into_job(), job());
+    assert_eq!(hub.publisher.try_publish_one("k", job()).unwrap_err().into_job(), job());
+    let mut waits = hub.publisher.publish_async("k", job());
+    assert!(super::futures::poll(&mut waits, &super::futures::Bell::new()).is_pending());
+    assert_eq!(waits.into_job(), Some(job()));
+    hub.runtime.shutdown(at_once());
+    assert_eq!(hub.publisher.publish("k", job()).unwrap_err().into_job(), job());
+}
+
+#[test]
 fn an_alternate_exchange_takes_what_nobody_wants_by_key_and_by_route() {
     let mut builder = builder();
     let queues = ["a", "b"].map(|name| builder.pull_queue(two_lanes(name, 8)).unwrap());
