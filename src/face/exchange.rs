@@ -283,6 +283,10 @@ impl<T: Payload> Exchange<T> {
     /// # Errors
     /// When dead letters would go in a circle by themselves, by the alternate exchange. Nothing has changed then.
     pub fn unbind(&self, key: &str, queue: &QueueHandle<T>) -> Result<bool, ConfigError> {
+        if queue.runtime != self.inner.runtime {
+            // one of ours may have its name
+            return Ok(false);
+        }
         let edited = self.edit(|table| {
             let mut bindings = table.bindings().to_vec();
             bindings.retain(|bound| bound.key.as_str() != key || bound.target.name() != queue.name());
