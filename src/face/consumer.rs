@@ -296,7 +296,7 @@ impl<T: Payload> Consumer<T> {
 
     /// Nothing will come any more.
     fn is_over(&self) -> bool {
-        let over = self.handle.queue.is_stopped() || self.handle.queue.is_closed() && self.handle.queue.gauges().phases.live() == 0;
+        let over = self.handle.queue.is_over();
         if over {
             // whoever passed the closed door just before may still come in; a shutdown gives that back
             self.block.leave();

@@ -109,13 +109,13 @@ impl<T> Queue<T> {
     /// Slot by slot: the count of free slots has one twice that is moved as it is taken.
     pub fn is_drained(&self, deadline: Timestamp) -> bool {
         let nobody_comes = !self.has_takers();
-        is_bent(Bend::DrainCounts) && self.occupied() == 0
-            || (0..self.capacity()).all(|index| match self.slab.state(index).load().phase() {
-                Phase::Running => false,
-                Phase::Ready | Phase::Doomed => nobody_comes,
-                Phase::Delayed => nobody_comes || self.slab.due(index) > deadline,
-                Phase::Free | Phase::Zombie | Phase::Held => true,
-            })
+        let rests = |index| match self.slab.state(index).load().phase() {
+            Phase::Running => false,
+            Phase::Ready | Phase::Doomed => nobody_comes,
+            Phase::Delayed => nobody_comes || self.slab.due(index) > deadline,
+            Phase::Free | Phase::Zombie | Phase::Held => true,
+        };
+        is_bent(Bend::DrainCounts) && self.occupied() == 0 || self.unless_chaining(|| (0..self.capacity()).all(rests))
     }
 
     /// Every undone job that is not with a handler, by value. Call it after [`stop`](Self::stop), when the timer has stopped too; again at any later time for

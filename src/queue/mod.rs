@@ -16,6 +16,7 @@
 //! | `expire` | the timer's side: leases that ran out, delays that ended, claims that nobody starts |
 //! | `end` | a job is over: its payload goes, its slot is free again |
 //! | `follow` | somebody wants to know how a job ends |
+//! | `follow_up` | a job ends, and its follow-up is on its way into a slot |
 //! | `letters` | dead letters by hand: list, redrive, purge |
 //! | `onward` | dead letters move on to another queue |
 //! | `states` | in simulations: what each job is doing |
@@ -39,6 +40,7 @@ mod evict;
 mod expire;
 mod fan_out;
 mod follow;
+mod follow_up;
 mod hand_back;
 mod keys;
 mod lease;
@@ -202,6 +204,8 @@ pub struct Queue<T> {
     strays: Mutex<Vec<Undone<T>>>,
     /// Follow-ups that found no slot yet.
     deferred: Mutex<Vec<crate::job::Job<T>>>,
+    /// Follow-ups on their way into a slot. Its lock is held for a look.
+    chains: Mutex<follow_up::Chains>,
 }
 
 /// The accounts and the block that belong to the queue itself.
@@ -294,6 +298,7 @@ impl<T> Queue<T> {
             settle_gap: AtomicU64::new(0),
             strays: Mutex::new(Vec::new()),
             deferred: Mutex::new(Vec::new()),
+            chains: Mutex::new(follow_up::Chains::default()),
             slab,
         })
     }

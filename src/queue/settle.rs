@@ -216,6 +216,7 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let parting = queue.parting_from_others(lease.index, lease.running.get());
+        let chaining = queue.chaining();
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         crate::crash_point!("queue.settle.decided");
         let (index, aftermath) = match settled {
@@ -267,6 +268,7 @@ impl<T> Claimer<T> {
         {
             queue.wake_timer((now + ttl).as_nanos());
         }
+        drop(chaining);
         queue.ring_bell(1);
         if queue.is_stopped() {
             queue.recall_all();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeadLetterConfig, JobId, Origin, RecvError, Refusal, ShutdownReport, Undone};
+use crate::{Context, DeadLetterConfig, Job, JobId, LaneConfig, Origin, RecvError, Refusal, ShutdownReport, Undone, Verdict};
 use std::collections::BTreeSet;
 
 fn by_number(mut undone: Vec<Undone<Counted>>) -> Vec<(u32, Origin)> {
@@ -466,4 +466,46 @@ fn periods_that_nobody_serves_are_let_go() {
         let queue = builder.pull_queue::<u32>(q(2)).unwrap();
         assert_eq!(holders_of_a_period(queue, builder, before), 1, "builder gone before: {before}");
     }
+}
+
+/// Follow-ups that change their slots all the time: each is of another lane's reserve.
+#[test]
+fn a_drain_follows_a_job_from_slot_to_slot() {
+    watched(|| {
+        const LAST: u32 = 20_000;
+        let mut builder = Runtime::builder();
+        let lanes = [LaneConfig::new("even").reserve(1), LaneConfig::new("odd").reserve(1)];
+        let handler = |number: &u32, context: &Context<u32>| {
+            let next = number + 1;
+            if next <= LAST { context.complete_with(Job::new(next).lane(next as usize % 2)) } else { Verdict::Ack }
+        };
+        let queue = builder.queue(q(64).lanes(lanes), handler).unwrap();
+        builder.pool(PoolConfig::new("default").workers(1)).unwrap();
+        let runtime = builder.build().unwrap();
+        queue.producer().unwrap().publish(0).unwrap();
+        let report = runtime.shutdown(ShutdownOptions::default());
+        assert!(report.is_clean(), "{:?} after {}", report, report.queue("q").unwrap().counts.acked);
+        assert_eq!(balanced(&report, "q").counts.acked, u64::from(LAST) + 1);
+    });
+}
+
+#[test]
+fn a_drain_and_a_closed_queue_s_consumers_wait_for_a_follow_up_on_its_way() {
+    let pull = Pull::<u32>::new(q(8));
+    pull.producer.publish(1).unwrap();
+    let delivery = pull.get().unwrap();
+    pull.runtime.shutdown_handle().request();
+    let (seen, late) = (Arc::new(AtomicU64::new(0)), pull.queue.consumer().unwrap());
+    let (looked, queue) = (Arc::clone(&seen), pull.queue.clone());
+    crate::sync::chaos::set_hook(Some(Box::new(move |at| {
+        if at == "queue.settle.decided" {
+            assert_eq!(late.recv_timeout(Duration::ZERO).unwrap_err(), RecvError::TimedOut);
+            assert!(!queue.queue.is_drained(crate::clock::Timestamp::MAX));
+            looked.fetch_add(1, SeqCst);
+        }
+    })));
+    delivery.complete_with(2).unwrap();
+    crate::sync::chaos::set_hook(None);
+    assert_eq!(seen.load(SeqCst), 1);
+    assert_eq!(*pull.get().unwrap(), 2);
 }
