@@ -530,6 +530,8 @@ impl<T> Claimer<T> {
                     self.lanes[lane].held[0] = (claim.index(), epoch);
                     (self.lanes[lane].at, self.lanes[lane].end) = (0, 1);
                     self.forget_heads(lane);
+                    // it may start another one first
+                    self.block.set_ahead(1);
                     return true;
                 }
             }

@@ -104,3 +104,19 @@ fn nothing_is_stolen_once_the_queue_has_stopped() {
     bare.queue.stop();
     assert!(!other.steal());
 }
+
+#[test]
+fn what_was_stolen_and_not_started_may_be_stolen_again() {
+    let bare = Bare::<u32>::new(&q(16).prefetch(8));
+    bare.publish(0);
+    bare.publish(1);
+    let mut busy = bare.worker();
+    let _running = busy.next(Look::Strict, bare.clock.now()).unwrap();
+    let mut thief = bare.worker();
+    assert!(thief.steal(), "job 1 waits for a worker that is busy");
+    // before it comes to that it is held up, by a job of another lane or of another queue
+    let mut idle = bare.worker();
+    assert!(idle.steal(), "job 1 waits for a thief that is busy");
+    let lease = idle.next(Look::Strict, bare.clock.now()).unwrap();
+    assert_eq!(*bare.queue.payload(&lease), 1);
+}
