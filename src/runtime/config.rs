@@ -71,7 +71,7 @@ impl PoolConfig {
         self
     }
 
-    /// How many spare workers may stand in for workers whose handler is stuck past its lease: 0..=8.
+    /// How many spare workers may stand in for workers whose handler is stuck past its lease, and for spares that are: 0..=8.
     #[must_use]
     pub fn spares(mut self, spares: usize) -> Self {
         self.spares = spares;

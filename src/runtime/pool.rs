@@ -28,7 +28,7 @@ pub(crate) struct PoolShared {
     returned: Condvar,
     /// Spares that run now: a bit each. Written (RMW) by supervision and by retiring spares.
     spares: AtomicU64,
-    /// Claim blocks of the regular workers, for supervision.
+    /// Claim blocks of the workers, and of the spares that have run, for supervision.
     blocks: Mutex<Vec<Vec<Arc<ClaimBlock>>>>,
 }
 
@@ -62,7 +62,7 @@ impl PoolShared {
         (self.workers as u32 / 2).max(1)
     }
 
-    /// Workers whose handler overran its lease and has not returned.
+    /// Workers whose handler overran its lease and has not returned; a spare may be one of them.
     fn stuck(&self) -> usize {
         self.blocks.lock().iter().filter(|blocks| blocks.iter().any(|block| block.is_stuck())).count()
     }
@@ -94,7 +94,7 @@ pub struct PoolSnapshot {
     pub jobs: Vec<u64>,
     /// How often each worker went to sleep.
     pub parks: Vec<u64>,
-    /// Workers whose handler overran its lease and has not returned.
+    /// Workers, spares among them, whose handler overran its lease and has not returned.
     pub stuck: usize,
     /// Spares that stand in for them.
     pub spares: usize,
@@ -144,7 +144,7 @@ impl Pool {
             alive: Mutex::new(0),
             returned: Condvar::new(),
             spares: AtomicU64::new(0),
-            blocks: Mutex::new(vec![Vec::new(); workers]),
+            blocks: Mutex::new(vec![Vec::new(); seats]),
         });
         // a worker that spins on every CPU takes the publishers' time: it gives its slice away instead
         let idle = IdleState::new(config.idle, topology.is_crowded_by(workers + 1));
@@ -169,9 +169,7 @@ impl Pool {
                 ))
             })?);
         }
-        if index < self.workers {
-            self.shared.blocks.lock()[index] = stations.iter().map(|station| station.block()).collect();
-        }
+        self.shared.blocks.lock()[index] = stations.iter().map(|station| station.block()).collect();
         Ok(Worker::new(index, stations, schedule, Arc::clone(&self.shared), Arc::clone(&self.clock), self.idle.clone()))
     }
 

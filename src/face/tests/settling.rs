@@ -266,6 +266,35 @@ fn when_all_workers_are_stuck_spares_move_the_jobs_and_shutdown_returns() {
 }
 
 #[test]
+fn a_spare_that_is_stuck_has_a_spare_too() {
+    watched(|| {
+        let door = Door::default();
+        let inner = door.clone();
+        let mut builder = Runtime::builder();
+        let queue = builder
+            .queue(q(64).visibility(ms(20)), move |n: &u32, context: &Context<u32>| {
+                // wherever it comes, it hangs
+                if *n == 0 && context.attempt() <= 2 {
+                    inner.pass();
+                }
+            })
+            .unwrap();
+        builder.pool(PoolConfig::new("default").workers(1).spares(2)).unwrap();
+        let runtime = builder.build().unwrap();
+        queue.producer().unwrap().publish_batch(&mut (0..10));
+        eventually("the second spare did it all", || snapshot(&runtime).counts.acked == 10);
+        let pool = &runtime.snapshot().pools[0];
+        assert_eq!((pool.stuck, pool.spares), (2, 2));
+        door.open();
+        eventually("nobody is stuck, and the spares are gone", || {
+            let pool = &runtime.snapshot().pools[0];
+            (pool.stuck, pool.spares) == (0, 0)
+        });
+        assert!(runtime.shutdown(ShutdownOptions::default()).is_clean());
+    });
+}
+
+#[test]
 fn spares_go_when_the_stuck_come_back() {
     watched(|| {
         let door = Door::default();
