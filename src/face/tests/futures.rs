@@ -338,6 +338,24 @@ fn a_forgotten_receive_leaves_its_consumer_usable() {
 }
 
 #[test]
+fn a_task_that_receives_from_a_closed_queue_is_told_when_the_last_job_ends() {
+    let pull = Pull::<u32>::new(q(4));
+    pull.producer.publish(1).unwrap();
+    let delivery = pull.get().unwrap();
+    let mut other = pull.queue.consumer().unwrap();
+    let bell = Bell::new();
+    let mut recv = other.recv_async();
+    assert!(poll(&mut recv, &bell).is_pending());
+    pull.runtime.shutdown_handle().request();
+    assert!(poll(&mut recv, &bell).is_pending(), "the job may come back");
+    let rung = bell.rung();
+    delivery.ack().unwrap();
+    pull.advance(secs(1));
+    assert!(bell.rung() > rung);
+    assert!(matches!(poll(&mut recv, &bell), Poll::Ready(Err(RecvError::Closed))));
+}
+
+#[test]
 fn a_receiving_task_is_told_of_the_end() {
     let mut pull = Pull::<u32>::new(q(4));
     let bell = Bell::new();
