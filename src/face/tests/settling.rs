@@ -230,21 +230,29 @@ fn a_panic_in_a_worker_thread_stops_no_worker() {
     });
 }
 
+/// A service whose handler stands at the door where it `hangs`: of which job, and in which attempt.
+fn with_a_door(
+    config: QueueConfig,
+    (workers, spares): (usize, usize),
+    hangs: impl Fn(u32, u32) -> bool + Send + Sync + 'static,
+) -> (Runtime, QueueHandle<u32>, Door) {
+    let door = Door::default();
+    let inner = door.clone();
+    let mut builder = Runtime::builder();
+    let handler = move |n: &u32, context: &Context<u32>| {
+        if hangs(*n, context.attempt()) {
+            inner.pass();
+        }
+    };
+    let queue = builder.queue(config.visibility(ms(20)), handler).unwrap();
+    builder.pool(PoolConfig::new("default").workers(workers).spares(spares)).unwrap();
+    (builder.build().unwrap(), queue, door)
+}
+
 #[test]
 fn when_all_workers_are_stuck_spares_move_the_jobs_and_shutdown_returns() {
     watched(|| {
-        let door = Door::default();
-        let inner = door.clone();
-        let mut builder = Runtime::builder();
-        let queue = builder
-            .queue(q(64).visibility(ms(20)).prefetch(4), move |n: &u32, context: &Context<u32>| {
-                if *n < 2 && context.attempt() == 1 {
-                    inner.pass();
-                }
-            })
-            .unwrap();
-        builder.pool(PoolConfig::new("default").workers(2).spares(2)).unwrap();
-        let runtime = builder.build().unwrap();
+        let (runtime, queue, door) = with_a_door(q(64).prefetch(4), (2, 2), |n, attempt| n < 2 && attempt == 1);
         let producer = queue.producer().unwrap();
         producer.publish_batch(&mut (0..30));
         eventually("the spares did it all", || snapshot(&runtime).counts.acked == 30);
@@ -268,19 +276,8 @@ fn when_all_workers_are_stuck_spares_move_the_jobs_and_shutdown_returns() {
 #[test]
 fn a_spare_that_is_stuck_has_a_spare_too() {
     watched(|| {
-        let door = Door::default();
-        let inner = door.clone();
-        let mut builder = Runtime::builder();
-        let queue = builder
-            .queue(q(64).visibility(ms(20)), move |n: &u32, context: &Context<u32>| {
-                // wherever it comes, it hangs
-                if *n == 0 && context.attempt() <= 2 {
-                    inner.pass();
-                }
-            })
-            .unwrap();
-        builder.pool(PoolConfig::new("default").workers(1).spares(2)).unwrap();
-        let runtime = builder.build().unwrap();
+        // wherever it comes, it hangs
+        let (runtime, queue, door) = with_a_door(q(64), (1, 2), |n, attempt| n == 0 && attempt <= 2);
         queue.producer().unwrap().publish_batch(&mut (0..10));
         eventually("the second spare did it all", || snapshot(&runtime).counts.acked == 10);
         let pool = &runtime.snapshot().pools[0];
@@ -297,18 +294,7 @@ fn a_spare_that_is_stuck_has_a_spare_too() {
 #[test]
 fn spares_go_when_the_stuck_come_back() {
     watched(|| {
-        let door = Door::default();
-        let inner = door.clone();
-        let mut builder = Runtime::builder();
-        let queue = builder
-            .queue(q(64).visibility(ms(20)), move |n: &u32, context: &Context<u32>| {
-                if *n == 0 && context.attempt() == 1 {
-                    inner.pass();
-                }
-            })
-            .unwrap();
-        builder.pool(PoolConfig::new("default").workers(1).spares(1)).unwrap();
-        let runtime = builder.build().unwrap();
+        let (runtime, queue, door) = with_a_door(q(64), (1, 1), |n, attempt| n == 0 && attempt == 1);
         let producer = queue.producer().unwrap();
         for round in 0..2 {
             producer.publish(round).unwrap();
