@@ -215,13 +215,13 @@ impl<T: Payload + Clone> AtHand<'_, T> {
         let now = clock.stamp();
         let (like, payload) = job.apart();
         for (producer, slot) in &hand.stops[1..count] {
-            producer.handle.queue.lay_copy(*slot, payload.clone());
+            producer.handle.queue.lay_payload(*slot, payload.clone());
             hand.laid += 1;
         }
         // all copies are there: from here on they are their queues'
         hand.taken = 0;
         let (producer, slot) = hand.stops[0];
-        producer.handle.queue.lay_copy(slot, payload);
+        producer.handle.queue.lay_payload(slot, payload);
         for ((producer, slot), hop) in hand.stops[..count].iter().zip(way.hops).rev() {
             crate::crash_point!("fan_out.copy");
             producer.handle.queue.publish_laid(&producer.publisher, *slot, like.lane(usize::from(hop.lane)), When::Now, now);
@@ -364,7 +364,7 @@ impl<T: Payload> Queues<'_, T> {
     fn put(&self, at: usize, slot: u32, like: Job<()>, payload: T, notes: &mut impl Notes<T>) {
         let producer = self.producer(at);
         crate::crash_point!("fan_out.copy");
-        producer.handle.queue.lay_copy(slot, payload);
+        producer.handle.queue.lay_payload(slot, payload);
         let watch = notes.watch();
         let when = watch.as_ref().map_or(When::Now, When::Watched);
         let job = producer.handle.queue.publish_laid(&producer.publisher, slot, like.lane(self.lane(at)), when, self.now.get());

@@ -95,14 +95,7 @@ impl<T: Payload> Queue<T> {
         Ok(id)
     }
 
-    /// Moves a copy's payload into the slot that was taken for it. To be followed by [`publish_laid`](Self::publish_laid), or by
-    /// [`take_out`](Self::take_out).
-    #[inline(always)]
-    pub fn lay_copy(&self, slot: u32, payload: T) {
-        self.lay(slot, Job::new(payload));
-    }
-
-    /// As [`publish_into`](Self::publish_into), for a copy whose payload was [laid](Self::lay_copy) into its slot and whose siblings are on their way: one that
+    /// As [`publish_into`](Self::publish_into), for a copy whose payload was [laid](Self::lay_payload) into its slot and whose siblings are on their way: one that
     /// meets the stop becomes undone, like them. Its key, if it has one, was [claimed](Self::claim_copy).
     #[inline(always)]
     pub fn publish_laid(&self, publisher: &Publisher, slot: u32, job: Job<()>, when: When<'_>, now: Timestamp) -> JobId {

@@ -520,9 +520,15 @@ impl<T> Queue<T> {
     #[inline(always)]
     pub(super) fn lay(&self, index: u32, job: Job<T>) -> Job<()> {
         let (job, payload) = job.apart();
+        self.lay_payload(index, payload);
+        job
+    }
+
+    /// As [`lay`](Self::lay), for a payload alone: of a copy, to be followed by [`publish_laid`](Self::publish_laid), or by [`take_out`](Self::take_out).
+    #[inline(always)]
+    pub fn lay_payload(&self, index: u32, payload: T) {
         // SAFETY: `index` is a credit in hand, or a slot whose job its caller has just ended: it is empty and nobody else may touch it
         unsafe { self.slab.write(index, payload) };
-        job
     }
 
     /// A copy that was laid into its slot, and that does not go in after all. The slot is as before.

@@ -10,7 +10,7 @@ fn a_copy_that_meets_the_stop_is_handed_back_like_its_siblings() {
     bare.queue.close();
     bare.queue.stop();
     assert!(bare.queue.hand_back().is_empty());
-    bare.queue.lay_copy(slot, 7);
+    bare.queue.lay_payload(slot, 7);
     bare.queue.publish_laid(&bare.publisher, slot, Job::new(()), When::Now, bare.clock.now());
     let undone: Vec<u32> = bare.queue.hand_back().into_iter().map(|undone| undone.payload).collect();
     assert_eq!((undone, bare.queue.free()), (vec![7], 4));
