@@ -21,6 +21,7 @@
 //! assert!(RoutingKey::new(&vec!["x"; KEY_WORDS_MAX].join(".")).is_ok() && RoutingKey::new(&vec!["x"; KEY_WORDS_MAX + 1].join(".")).is_err());
 //! assert!(CAPACITY_DEFAULT <= CAPACITY_MAX && CHAIN_MAX <= PREFETCH_MAX && LANES_MAX <= SOURCES_MAX);
 //! assert_eq!((SLEEPERS_MAX, ACCOUNTS_MAX, JOB_KEY_BYTES_MAX, KIND_BYTES_MAX, BINDINGS_MAX), (56, 1024, 1024, 255, 1 << 20));
+//! assert_eq!((CACHED_KEYS, CACHED_KEY_BYTES_MAX), (1024, 54));
 //! ```
 
 /// The most slots a queue can have: 2^24 - 1, so that an index and "none" fit 24 bits.
@@ -76,6 +77,10 @@ pub const JOB_KEY_BYTES_MAX: usize = 1024;
 pub const PARTITIONS_MAX: u32 = 4096;
 /// The most words a routing key or binding key can have.
 pub const KEY_WORDS_MAX: usize = 32;
+/// The most routing keys that an exchange's publisher remembers: of those that lead every job to one queue. A publish by one of them does not search the bindings.
+pub const CACHED_KEYS: usize = 1024;
+/// The most bytes of a routing key that is remembered.
+pub const CACHED_KEY_BYTES_MAX: usize = 54;
 /// The most bytes a name or prefix in a mux can have.
 pub const KIND_BYTES_MAX: usize = 255;
 /// The most bindings an exchange can have.

@@ -17,7 +17,8 @@
 //! 1. The version word changes only under the lock of `latest`, together with what is under it. Whoever read a version finds a table at least as new there: its
 //!    lock comes after the swap's, because a read cannot come before the write it reads.
 //! 2. So a publish that begins after `bind` returned goes by the new table: it cannot read an older version.
-//! 3. Targets are sorted by name and each is in a table once. That is the order in which a fan-out takes slots.
+//! 3. What a publisher remembers of keys ([`KeyCache`]) belongs to the table it goes by, and is forgotten with it.
+//! 4. Targets are sorted by name and each is in a table once. That is the order in which a fan-out takes slots.
 //!
 //! # A fan-out takes all its slots or none
 //! [`Held::take_all`] takes a slot of each queue, **in the order of the queues' names**, and only when it has all of them is a copy made. Without waiting, the first
@@ -37,6 +38,7 @@
 //! | [`Current::edit`] | waits for other edits; compiles; the lock of `load` for one store |
 //! | [`Held::take_all`] | as a publish to each queue |
 
+mod cache;
 mod counts;
 mod current;
 mod kind;
@@ -45,6 +47,7 @@ pub mod rules;
 mod slots;
 mod table;
 
+pub use cache::KeyCache;
 pub use counts::{Block, Count, ExchangeCounts, ExchangeLedger};
 pub use current::Current;
 pub use kind::ExchangeKind;

@@ -1,6 +1,6 @@
 //! Publishing through an exchange.
 
-use super::destination::{Address, Destination};
+use super::destination::{Address, Destination, Stated};
 use super::exchange::Exchange;
 use super::fan_out::{Fan, Several, Wait, to_all};
 use super::producer::Producer;
@@ -12,7 +12,7 @@ use crate::exchange::{Block, Count, Row};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::queue::{Watch, When};
-use crate::routing::{Hop, KeyError};
+use crate::routing::{Hop, RoutingKey};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,8 @@ use std::time::Duration;
 /// As a [`Producer`]'s. The first publish after the bindings changed takes a lock, which is held while an `Arc` is copied.
 ///
 /// # Allocation
-/// None per job, once every queue was published to, every [`Route`](crate::Route) used, and the widest fan-out made.
+/// None per job, once every queue was published to, every [`Route`](crate::Route) used, and the widest fan-out made. The first publish by key takes 68 KiB, for the
+/// [keys that come again](crate::limits::CACHED_KEYS).
 ///
 /// ```
 /// use ringmill::{Binding, ExchangeConfig, QueueConfig, Runtime};
@@ -117,7 +118,7 @@ impl<T: Payload> ExchangePublisher<T> {
     /// As [`Producer::publish`].
     #[inline]
     pub fn publish_one<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_none)
+        self.send(to, job.into(), Wait::AsTheQueueSays, Fan::publish_none)
     }
 
     /// As [`publish_one`](Self::publish_one), without waiting.
@@ -126,7 +127,7 @@ impl<T: Payload> ExchangePublisher<T> {
     /// As [`publish_one`](Self::publish_one).
     #[inline]
     pub fn try_publish_one<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::Never, Fan::publish_none)
+        self.send(to, job.into(), Wait::Never, Fan::publish_none)
     }
 }
 
@@ -146,7 +147,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     #[doc(alias = "basic_publish")]
     #[inline]
     pub fn publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::AsTheQueueSays, to_all())
+        self.send(to, job.into(), Wait::AsTheQueueSays, to_all())
     }
 
     /// As [`publish`](Self::publish), without waiting.
@@ -155,7 +156,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// As [`publish`](Self::publish).
     #[inline]
     pub fn try_publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::Never, to_all())
+        self.send(to, job.into(), Wait::Never, to_all())
     }
 
     /// As [`publish`](Self::publish), waiting for room for at most `timeout`, whatever the queues' policies. `Duration::MAX` waits for ever.
@@ -185,7 +186,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
         job: impl Into<Job<T>>,
         timeout: Duration,
     ) -> Result<Routed, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::AtMost(timeout), to_all())
+        self.send(to, job.into(), Wait::AtMost(timeout), to_all())
     }
 
     /// Publishes to those queues that take the job at once, and says which did not. Does not wait.
@@ -196,7 +197,7 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// # Allocation
     /// For the list of queues that refused, if there are any.
     pub fn publish_best_effort<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Partial, RouteError<T>> {
-        self.send(to.address(), job.into(), Wait::Never, Fan::publish_some)
+        self.send(to, job.into(), Wait::Never, Fan::publish_some)
     }
 }
 
@@ -206,20 +207,21 @@ impl<T: Payload> ExchangePublisher<T> {
     /// Finds the way and takes it; `several` is the way to more than one queue.
     // always: this is little more than a look into an array, and to pass a job on costs more than that
     #[inline(always)]
-    pub(super) fn send<R: Taken<T>>(
+    pub(super) fn send<'k, R: Taken<T>>(
         &mut self,
-        to: Result<Address<'_>, KeyError>,
+        to: impl Destination<'k>,
         job: Job<T>,
         wait: Wait,
         several: impl Several<T, R>,
     ) -> Result<R, RouteError<T>> {
-        if let Ok(Address::Route(route)) = &to
+        if let Stated::Checked(Address::Route(route)) = to.stated()
             && let Some((row, producers)) = self.ways.straight(route, &self.exchange.inner)
         {
-            let to = Address::Route(route);
             match row {
-                Row::One(hop) => return deliver(of(hop, producers), *hop, &to, job, wait, &self.counts),
-                Row::Several(hops) => return all_counted(several(&mut self.fan, Way { hops, producers, to }, job, wait), &self.counts),
+                Row::One(hop) => return deliver(of(hop, producers), *hop, to, job, wait, &self.counts),
+                Row::Several(hops) => {
+                    return all_counted(several(&mut self.fan, Way { hops, producers, to: Address::Route(route) }, job, wait), &self.counts);
+                }
                 Row::Nowhere | Row::Guarded(_) => {}
             }
         }
@@ -228,32 +230,38 @@ impl<T: Payload> ExchangePublisher<T> {
 
     /// As [`send`](Self::send), whatever there is to do first.
     #[inline(never)]
-    fn send_far<R: Taken<T>>(
+    fn send_far<'k, R: Taken<T>>(
         &mut self,
-        to: Result<Address<'_>, KeyError>,
+        to: impl Destination<'k>,
         job: Job<T>,
         wait: Wait,
         several: impl Several<T, R>,
     ) -> Result<R, RouteError<T>> {
-        let to = match &to {
+        let to = to.stated();
+        if !matches!(to, Stated::Checked(Address::Route(_)))
+            && let Some((hop, producer)) = self.ways.known(to.text(), &self.exchange.inner)
+        {
+            return deliver(producer, hop, Address::Key(RoutingKey::checked(to.text())), job, wait, &self.counts);
+        }
+        let to = match to.check() {
             Ok(to) => to,
-            Err(error) => return Err(refuse(job, RouteRefusal::BadKey(error.clone()), &self.counts)),
+            Err(error) => return Err(refuse(job, RouteRefusal::BadKey(error), &self.counts)),
         };
-        match self.ways.find(to, &job.payload, &self.exchange.inner) {
+        match self.ways.find(&to, &job.payload, &self.exchange.inner) {
             Ok(([], _)) => self.send_on(to, job, wait, several),
             Ok(([hop], producers)) => deliver(of(hop, producers), *hop, to, job, wait, &self.counts),
-            Ok((hops, producers)) => all_counted(several(&mut self.fan, Way { hops, producers, to: *to }, job, wait), &self.counts),
+            Ok((hops, producers)) => all_counted(several(&mut self.fan, Way { hops, producers, to }, job, wait), &self.counts),
             Err(refusal) => Err(refuse(job, refusal, &self.counts)),
         }
     }
 
     /// No binding wants it, but the alternate exchange may.
     #[cold]
-    fn send_on<R: Taken<T>>(&mut self, to: &Address<'_>, job: Job<T>, wait: Wait, several: impl Several<T, R>) -> Result<R, RouteError<T>> {
+    fn send_on<R: Taken<T>>(&mut self, to: Address<'_>, job: Job<T>, wait: Wait, several: impl Several<T, R>) -> Result<R, RouteError<T>> {
         match &mut self.alternate {
             Some(alternate) => {
                 self.counts.add(Count::ToAlternate, 1);
-                alternate.send_far(Ok(*to), job, wait, several)
+                alternate.send_far(to, job, wait, several)
             }
             None => Err(refuse(job, self.exchange.unroutable(), &self.counts)),
         }
@@ -305,10 +313,10 @@ impl<T: Payload> Taken<T> for Partial {
 
 /// To one queue: straight into a slot, if there is one at hand and nobody waits for the job's end.
 #[inline(always)]
-fn deliver<T: Payload, R: Taken<T>>(
+fn deliver<'k, T: Payload, R: Taken<T>>(
     producer: &Producer<T>,
     hop: Hop,
-    to: &Address<'_>,
+    to: impl Destination<'k>,
     job: Job<T>,
     wait: Wait,
     counts: &Block,
@@ -336,10 +344,10 @@ fn deliver<T: Payload, R: Taken<T>>(
 
 /// To one queue: as its own producer does, which may wait, make room, or say why not.
 #[cold]
-fn deliver_or_refuse<T: Payload>(
+fn deliver_or_refuse<'k, T: Payload>(
     producer: &Producer<T>,
     asked: usize,
-    to: &Address<'_>,
+    to: impl Destination<'k>,
     job: Job<T>,
     when: When<'_>,
     wait: Wait,

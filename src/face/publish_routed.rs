@@ -154,7 +154,7 @@ impl<'a, 'k, T: Payload, R> PublishRouted<'a, 'k, T, R> {
     ) -> Self {
         PublishRouted {
             publisher,
-            to: to.address(),
+            to: to.stated().check(),
             job: Some(job.into()),
             several,
             hops: Vec::new(),
@@ -198,7 +198,7 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
         };
         let producers = &ways.producers;
         if let [hop] = &self.hops[..] {
-            note_key(of(hop, producers), to);
+            note_key(of(hop, producers), *to);
             let (producer, watch, first) = (of(hop, producers), R::watch(), !std::mem::replace(&mut self.waits, true));
             let asked = job.lane;
             let (when, mut job) = (watch.as_ref().map_or(When::Now, When::Watched), Some(job.lane(usize::from(hop.lane))));

@@ -90,7 +90,7 @@ impl<T: Request> WatchedExchange<'_, T> {
     /// # Errors
     /// As there.
     pub fn publish_one<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<Completion<T::Answer>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_none)
+        self.publisher.send(to, job.into(), Wait::AsTheQueueSays, Fan::publish_none)
     }
 
     /// As [`ExchangePublisher::try_publish_one`].
@@ -102,7 +102,7 @@ impl<T: Request> WatchedExchange<'_, T> {
         to: impl Destination<'k>,
         job: impl Into<Job<T>>,
     ) -> Result<Completion<T::Answer>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::Never, Fan::publish_none)
+        self.publisher.send(to, job.into(), Wait::Never, Fan::publish_none)
     }
 }
 
@@ -112,7 +112,7 @@ impl<T: Request + Clone> WatchedExchange<'_, T> {
     /// # Errors
     /// As there.
     pub fn publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<WatchedCopies<T>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::AsTheQueueSays, Fan::publish_all_watched)
+        self.publisher.send(to, job.into(), Wait::AsTheQueueSays, Fan::publish_all_watched)
     }
 
     /// As [`ExchangePublisher::try_publish`].
@@ -120,7 +120,7 @@ impl<T: Request + Clone> WatchedExchange<'_, T> {
     /// # Errors
     /// As there.
     pub fn try_publish<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<WatchedCopies<T>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::Never, Fan::publish_all_watched)
+        self.publisher.send(to, job.into(), Wait::Never, Fan::publish_all_watched)
     }
 
     /// As [`ExchangePublisher::publish_timeout`].
@@ -133,7 +133,7 @@ impl<T: Request + Clone> WatchedExchange<'_, T> {
         job: impl Into<Job<T>>,
         timeout: Duration,
     ) -> Result<WatchedCopies<T>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::AtMost(timeout), Fan::publish_all_watched)
+        self.publisher.send(to, job.into(), Wait::AtMost(timeout), Fan::publish_all_watched)
     }
 
     /// As [`ExchangePublisher::publish_best_effort`].
@@ -161,7 +161,7 @@ impl<T: Request + Clone> WatchedExchange<'_, T> {
     /// # Errors
     /// As there.
     pub fn publish_best_effort<'k>(&mut self, to: impl Destination<'k>, job: impl Into<Job<T>>) -> Result<WatchedCopies<T>, RouteError<T>> {
-        self.publisher.send(to.address(), job.into(), Wait::Never, Fan::publish_some_watched)
+        self.publisher.send(to, job.into(), Wait::Never, Fan::publish_some_watched)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Where a publisher's jobs go: the bindings it saw last, what its routes lead to by them, and its producers.
 
-use super::destination::Address;
+use super::destination::{Address, Destination};
 use super::exchange::{ExchangeInner, Guard, QueueTable};
 use super::handle::QueueHandle;
 use super::producer::Producer;
 use super::route::Route;
 use super::routed::RouteRefusal;
 use crate::error::Refusal;
-use crate::exchange::{Finder, Row};
+use crate::exchange::{Finder, KeyCache, Row};
 use crate::job::Payload;
 use crate::routing::{Hop, RoutingKey};
 use crate::sync::contain;
@@ -25,6 +25,8 @@ pub(super) struct Ways<T: Payload> {
     /// Per route: what it leads to by this table.
     rows: Vec<RouteRow>,
     finder: Finder,
+    /// Keys that lead to one target, whose producer is open.
+    known: KeyCache,
 }
 
 /// None, one or several hops, and the producers that they count in.
@@ -55,15 +57,15 @@ impl<'a, T: Payload> Way<'a, T> {
 
     /// Tells the producers by which key the next job comes, where queues keep that.
     pub(super) fn note_key(&self) {
-        (0..self.hops.len()).for_each(|at| note_key(self.producer(at), &self.to));
+        (0..self.hops.len()).for_each(|at| note_key(self.producer(at), self.to));
     }
 }
 
 /// Tells a producer by which key the next job comes, if its queue keeps that.
 #[inline]
-pub(super) fn note_key<T: Payload>(producer: &Producer<T>, to: &Address<'_>) {
+pub(super) fn note_key<'k, T: Payload>(producer: &Producer<T>, to: impl Destination<'k>) {
     if producer.handle.queue.keeps_routing_keys() {
-        producer.publisher.set_routing_key(to.key().as_str());
+        producer.publisher.set_routing_key(to.stated().text());
     }
 }
 
@@ -94,7 +96,7 @@ impl<T: Payload> Ways<T> {
     pub(super) fn new(exchange: &ExchangeInner<T>) -> Self {
         let (version, table) = exchange.current.load();
         let (producers, missing) = (table.targets().iter().map(|_| None).collect(), table.targets().len());
-        Ways { version, table, producers, missing, rows: Vec::new(), finder: Finder::new() }
+        Ways { version, table, producers, missing, rows: Vec::new(), finder: Finder::new(), known: KeyCache::new() }
     }
 
     /// True when the bindings have not changed since.
@@ -109,6 +111,7 @@ impl<T: Payload> Ways<T> {
         let (version, table) = exchange.current.load();
         self.version = version;
         self.rows.clear();
+        self.known.clear();
         let before = std::mem::replace(&mut self.table, table);
         let mut kept = |queue: &QueueHandle<T>| before.target(queue.name()).and_then(|at| self.producers[at].take());
         let producers: Vec<_> = self.table.targets().iter().map(&mut kept).collect();
@@ -129,6 +132,15 @@ impl<T: Payload> Ways<T> {
         }
     }
 
+    /// Where a key leads that was found before and that every job goes to one queue by.
+    #[inline]
+    pub(super) fn known(&self, key: &str, exchange: &ExchangeInner<T>) -> Option<(Hop, &Producer<T>)> {
+        if !self.are_current(exchange) {
+            return None;
+        }
+        self.known.find(key).map(|hop| (hop, of(&hop, &self.producers)))
+    }
+
     /// Where a job goes by the bindings that there are now, and the producers, those of all these queues among them.
     ///
     /// # Errors
@@ -142,8 +154,11 @@ impl<T: Payload> Ways<T> {
             Address::Key(key) => (*key, None),
             Address::Route(route) => (route.key(), route.is_of(&exchange.routes).then(|| route.place())),
         };
-        let mut panicked = None;
-        let admits = |guard: &Guard<T>| admits(guard, key, payload, &mut panicked);
+        let (mut panicked, mut guarded) = (None, false);
+        let admits = |guard: &Guard<T>| {
+            guarded = true;
+            admits(guard, key, payload, &mut panicked)
+        };
         let row = match place {
             Some((place, id)) => self.look_up(key, place, id, admits)?,
             None => {
@@ -157,6 +172,9 @@ impl<T: Payload> Ways<T> {
         let hops = row.map_or(self.finder.hops(), |place| self.rows[place].hops());
         if self.missing > 0 {
             open(hops, &self.table, &mut self.producers, &mut self.missing)?;
+        }
+        if let (None, false, [hop]) = (row, guarded, hops) {
+            self.known.keep(key.as_str(), *hop);
         }
         Ok((hops, &self.producers))
     }

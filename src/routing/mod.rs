@@ -38,3 +38,4 @@ mod words;
 pub use key::{BindingKey, KeyError, KeyFault, Pattern, RoutingKey};
 pub use targets::{Hop, TargetSet};
 pub use topics::{TopicTable, Walk};
+pub(crate) use words::hash;

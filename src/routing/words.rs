@@ -74,9 +74,9 @@ impl Words {
     }
 }
 
-/// A multiplicative hash, good in its upper bits. The words in the table are the program's own, so nobody can make them collide.
+/// A multiplicative hash, good in its upper bits, for what may collide: the words in a table are the program's own, and a cache only misses.
 #[inline]
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let four = |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
     let eight = |at: usize| four(at) | four(at + 4) << 32;
     let len = bytes.len();

@@ -152,6 +152,39 @@ fn a_predicate_that_panics_refuses_the_job() {
     assert_eq!((error.into_inner(), hub.depths()), (5, [0, 0, 0]));
 }
 
+/// What a publisher remembers of a key is the target that all its jobs go to, for as long as the bindings stay.
+#[test]
+fn a_key_that_comes_again_goes_by_the_bindings_that_there_are() {
+    let mut hub = Hub::topic();
+    let [a, b, c] = &hub.queues;
+    let long = format!("long.{}", "x".repeat(200));
+    let keys = ["one", "RoutingKey", &long];
+    let to = |queue: &QueueHandle<u32>| hub.exchange.rebind(keys.map(|key| Binding::new(key, queue))).unwrap();
+    let mut jobs = 0;
+    for (bound, depths) in [(a, [6, 0, 0]), (b, [6, 6, 0]), (a, [12, 6, 0])] {
+        to(bound);
+        for _ in 0..2 {
+            jobs += 1;
+            hub.publisher.publish("one", jobs).unwrap();
+            hub.publisher.publish(RoutingKey::new("RoutingKey").unwrap(), jobs).unwrap();
+            hub.publisher.publish(&long, jobs).unwrap();
+        }
+        assert_eq!([a, b, c].map(|queue| queue.counts().accepted), depths);
+        assert_eq!(hub.payloads(0).len() + hub.payloads(1).len(), 6);
+    }
+    // a second binding: two copies; a predicate: job by job; none: nowhere
+    hub.exchange.bind(Binding::new("#", c)).unwrap();
+    assert_eq!(hub.publisher.publish("one", 1).unwrap().copies, 2);
+    hub.exchange.rebind([Binding::new("one", a).when(|_, &job: &u32| job > 10)]).unwrap();
+    for _ in 0..2 {
+        assert!(hub.publisher.publish("one", 1).unwrap_err().is_unroutable());
+        assert_eq!(hub.publisher.publish("one", 11).unwrap().copies, 1);
+    }
+    hub.exchange.rebind([]).unwrap();
+    assert!(hub.publisher.publish("one", 11).unwrap_err().is_unroutable());
+    adds_up(&hub.runtime);
+}
+
 // ---- nobody wants it ----
 
 #[test]
