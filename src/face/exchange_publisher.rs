@@ -220,7 +220,8 @@ impl<T: Payload> ExchangePublisher<T> {
             match row {
                 Row::One(hop) => return deliver(of(hop, producers), *hop, to, job, wait, &self.counts),
                 Row::Several(hops) => {
-                    return all_counted(several(&mut self.fan, Way { hops, producers, to: Address::Route(route) }, job, wait), &self.counts);
+                    let way = Way { hops, producers, to: Address::Route(route) };
+                    return all_counted(several(&mut self.fan, way, job, wait), &self.counts);
                 }
                 Row::Nowhere | Row::Guarded(_) => {}
             }
