@@ -288,7 +288,9 @@ impl<T> Claimer<T> {
 
     /// A stale holder leaves; the last one reclaims the slot.
     fn leave(&self, lease: &Lease, now: Timestamp, in_place: bool) -> Aftermath<T> {
-        match self.queue.slab.state(lease.index).leave() {
+        let left = self.queue.slab.state(lease.index).leave();
+        crate::crash_point!("queue.settle.left");
+        match left {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
                 if super::end::ends_at_once(word.fate()) {
