@@ -118,6 +118,7 @@ fn call() -> impl Strategy<Value = Call> {
         behind().prop_map(|behind| Call::Steal { behind }),
         behind().prop_map(|behind| Call::Dispose { behind }),
         behind().prop_map(|behind| Call::EndClaimed { behind }),
+        Just(Call::TakeOver),
         Just(Call::Cancel),
         Just(Call::Fire),
         Just(Call::Hold),

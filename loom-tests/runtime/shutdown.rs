@@ -321,7 +321,7 @@ fn the_books_balance_after_a_shutdown_twin() {
     twin("shut_down_in_full_swing, late", Bend::NoSecondLook, DEEP1, shut_down_in_full_swing::<true>);
 }
 
-/// A consumer asks for another attempt as everything is handed back: the job is in neither hand.
+/// A consumer asks for another attempt as everything is handed back: the job is in neither hand, and is neither handed back nor named.
 fn retried_into_the_hand_back<const DELAY: u32>() {
     let world = World::new(&config(1));
     let publisher = world.publisher();
@@ -337,8 +337,11 @@ fn retried_into_the_hand_back<const DELAY: u32>() {
     world.queue.close();
     world.queue.stop();
     let mut undone = world.queue.hand_back();
-    consuming.join().unwrap();
+    let named = world.queue.running();
     // what has come back since
+    undone.extend(world.queue.hand_back());
+    assert!(!undone.is_empty() || !named.is_empty(), "the job is in no list");
+    consuming.join().unwrap();
     undone.extend(world.queue.hand_back());
     assert_eq!(jobs_of(&undone), [0], "the job was lost, or handed back twice");
     drop(undone);
@@ -351,8 +354,18 @@ fn a_late_retry_is_handed_back() {
 }
 
 #[test]
+fn a_late_retry_is_handed_back_twin() {
+    twin("retried_into_the_hand_back", Bend::HandsKeep, B3, retried_into_the_hand_back::<0>);
+}
+
+#[test]
 fn a_late_delay_is_handed_back() {
     model("put_off_into_the_hand_back", B3, retried_into_the_hand_back::<3>);
+}
+
+#[test]
+fn a_late_delay_is_handed_back_twin() {
+    twin("put_off_into_the_hand_back", Bend::HandsKeep, B3, retried_into_the_hand_back::<3>);
 }
 
 /// (M22) A publisher closes and a claimer goes, with jobs claimed and not started, while a colleague steals: a job is dropped with its claimer, or twice.

@@ -3,7 +3,7 @@
 use ringmill::slab::{CancelStep, Dispose, Epoch, Expire, Fate, Fire, Leave, Next, Phase, Settled, SlotState, Start, Word};
 
 pub const PHASES: [Phase; 7] = [Phase::Free, Phase::Ready, Phase::Running, Phase::Delayed, Phase::Doomed, Phase::Zombie, Phase::Held];
-pub const FATES: [Fate; 12] = [
+pub const FATES: [Fate; 13] = [
     Fate::None,
     Fate::Acked,
     Fate::Discarded,
@@ -16,6 +16,7 @@ pub const FATES: [Fate; 12] = [
     Fate::OverLength,
     Fate::HandedBack,
     Fate::Purged,
+    Fate::TakenOut,
 ];
 pub const EPOCH_LAST: u64 = (1 << 36) - 1;
 
@@ -89,6 +90,7 @@ pub enum Call {
     Steal { behind: u64 },
     Dispose { behind: u64 },
     EndClaimed { behind: u64 },
+    TakeOver,
     Cancel,
     Fire,
     Hold,
@@ -223,6 +225,17 @@ pub fn make(slot: &SlotState, before: Plain, call: Call) -> Plain {
             let fate = if before.phase == Phase::Doomed { before.fate } else { Fate::Expired };
             ended(slot.end_claimed(epoch(behind), Fate::Expired), before, mine, fate)
         }
+        Call::TakeOver => match slot.take_over() {
+            Some(word) => {
+                assert_eq!((Plain::read(word), before.holders), (before, 0));
+                assert!(matches!(before.phase, Phase::Ready | Phase::Delayed));
+                Plain { phase: Phase::Doomed, fate: Fate::TakenOut, holders: 1, ..before }
+            }
+            None => {
+                assert!(before.holders > 0 || !matches!(before.phase, Phase::Ready | Phase::Delayed));
+                before
+            }
+        },
         Call::Cancel => match (slot.cancel(slot.load(), Fate::Cancelled), before.phase) {
             (CancelStep::Doomed, Phase::Ready) | (CancelStep::DoomedDelayed, Phase::Delayed) => {
                 Plain { phase: Phase::Doomed, fate: Fate::Cancelled, ..before }

@@ -508,8 +508,9 @@ impl<T: Payload> Delivery<T> {
         match settled {
             Ok((aftermath, deferred)) => {
                 aftermath.run(queue);
-                if let Some(next) = deferred {
-                    queue.defer(next);
+                match deferred {
+                    Some(next) => queue.defer(next),
+                    None => queue.look_again(),
                 }
                 Ok(())
             }

@@ -42,6 +42,8 @@ pub enum Bend {
     RedriveLooksEarly,
     /// A drain believes the count of free slots.
     DrainCounts,
+    /// The hand-back looks only where indices lie.
+    HandsKeep,
 }
 
 #[cfg(any(loom, feature = "test-util"))]

@@ -99,14 +99,16 @@ pub(super) fn death_of(fate: Fate) -> Option<DeathReason> {
         Fate::Expiries => Some(DeathReason::TooManyExpiries),
         Fate::Expired => Some(DeathReason::Expired),
         Fate::OverLength => Some(DeathReason::OverLength),
-        Fate::None | Fate::Acked | Fate::Discarded | Fate::Cancelled | Fate::Chained | Fate::HandedBack | Fate::Purged => None,
+        Fate::None | Fate::Acked | Fate::Discarded | Fate::Cancelled | Fate::Chained | Fate::HandedBack | Fate::Purged | Fate::TakenOut => {
+            None
+        }
     }
 }
 
 /// True for fates that end a job at once, even if a stale holder still reads it: it lingers then. The others need its payload, so the job ends, and is
 /// counted, when the last holder has left.
 pub(super) fn ends_at_once(fate: Fate) -> bool {
-    death_of(fate).is_none() && fate != Fate::HandedBack
+    death_of(fate).is_none() && !matches!(fate, Fate::HandedBack | Fate::TakenOut)
 }
 
 impl<T> Queue<T> {
@@ -147,6 +149,12 @@ impl<T> Queue<T> {
         now: Timestamp,
     ) -> Option<Aftermath<T>> {
         match disposed {
+            // handed back out of somebody's hand: there is nothing but the slot
+            Dispose::Owner(word) if word.fate() == Fate::TakenOut => {
+                self.credits.release(&self.slab, accounts, index);
+                None
+            }
+            Dispose::Left(word) if word.fate() == Fate::TakenOut => None,
             Dispose::Owner(word) => Some(self.finish(accounts, ledger, index, word, now, false)),
             Dispose::Left(word) => Some(self.count_left(ledger, parting, word, now)),
             Dispose::Moved => None,

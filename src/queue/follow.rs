@@ -53,7 +53,7 @@ impl End {
             Fate::Discarded => End::Discarded,
             Fate::Cancelled => End::Cancelled,
             Fate::Purged => End::Purged,
-            Fate::HandedBack => End::HandedBack,
+            Fate::HandedBack | Fate::TakenOut => End::HandedBack,
             dead => death_of(dead).map_or(End::Lost, End::DeadLettered),
         }
     }

@@ -1,8 +1,20 @@
-//! Shutdown: every undone job comes out by value.
+//! Shutdown: every undone job comes out by value, unless somebody reads it.
+//!
+//! Jobs are taken by their *index* first, in order, from where indices lie: lanes, partitions, claims, inbox, wheel. What is left then is in the hands of threads between two of
+//! these: one has changed the word (a retry: Ready, or Delayed) and not pushed yet, or it has popped and not claimed, or it publishes. Such a job is taken by its *word*, and its
+//! index stays where it is:
+//!
+//! 1. One CAS makes the word Doomed, with the fate `TakenOut`, and us a holder. From then on nobody can start, cancel or end the job, so the payload is ours.
+//! 2. We take it, and leave. As ever, the last of two frees the slot: whoever comes upon the index disposes of it, as of any doomed job, and if that is while we are still at
+//!    the payload, it finds a holder and leaves the slot to us.
+//!
+//! So the thread that was stopped goes on as if nothing had happened: it pushes an index that somebody will find doomed, or finds so itself when it starts the job. What
+//! cannot be taken is [named](Queue::running): a job that somebody reads; and one that was ended to be handed back (a retry, when nothing is started any more) by a thread that has its
+//! payload in hand. Its slot is Free and says `HandedBack` until the job is among the strays.
 
 use super::bent::{Bend, is_bent};
 use super::end::ends_at_once;
-use super::{Aftermath, Queue};
+use super::{Aftermath, Queue, TimerSide};
 use crate::clock::Timestamp;
 use crate::dead_letter::Death;
 use crate::error::{PublishError, Refusal};
@@ -12,7 +24,7 @@ use crate::key::{Key, OrderKey};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::{Pop, PopResult, Popped};
-use crate::slab::{Dispose, Fate, Phase, Word};
+use crate::slab::{Dispose, Fate, Leave, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
 use std::fmt;
 use std::time::Duration;
@@ -88,7 +100,7 @@ impl<T> Queue<T> {
     }
 
     /// The jobs that are with a handler or consumer now and have not ended, with the number of their latest delivery. A job whose lease ran out is among
-    /// them once it cannot be delivered again: it is over when its last holder has left.
+    /// them once it cannot be delivered again: it is over when its last holder has left, and among the strays.
     pub fn running(&self) -> Vec<(JobId, u32)> {
         (0..self.capacity())
             .filter_map(|index| {
@@ -97,6 +109,8 @@ impl<T> Queue<T> {
                 let attempt = match word.phase() {
                     Phase::Running => failed + 1,
                     Phase::Zombie if word.holders() > 0 && !ends_at_once(word.fate()) => failed,
+                    Phase::Ready | Phase::Delayed if word.holders() > 0 => failed,
+                    Phase::Free | Phase::Zombie if word.fate() == Fate::HandedBack => failed,
                     _ => return None,
                 };
                 Some((self.slab.slot(index).job_id(), attempt))
@@ -125,17 +139,20 @@ impl<T> Queue<T> {
         std::mem::take(&mut *self.strays.lock())
     }
 
-    /// Moves everything that lies in lanes, claims, inbox, wheel and the held list to the strays.
+    /// Moves everything that lies in lanes, claims, inbox, wheel and the held list, or is in the hand of a thread between them, to the strays.
     pub fn recall_all(&self) {
         let mut left = Vec::new();
         {
             let mut strays = self.strays.lock();
+            // whoever replaces the payload of a job that waits has this lock
+            let mut side = self.timer.lock();
             // as the timer saw it last
-            let now = self.timer.lock().last();
+            let now = side.last();
             self.recall_claimed();
             self.recall_lanes(&mut strays, &mut left, now);
-            self.recall_delayed(&mut strays, &mut left, now);
+            self.recall_delayed(&mut side, &mut strays, &mut left, now);
             self.recall_held(&mut strays, &mut left, now);
+            self.recall_from_hands(&mut strays, &mut left, now);
             self.recall_deferred(&mut strays);
         }
         // user code, which may come back here
@@ -152,6 +169,7 @@ impl<T> Queue<T> {
     pub(super) fn hand_back_one(&self, index: u32, word: Word, origin: Origin, now: Timestamp) -> Aftermath<T> {
         let undone = self.undone(index, word, origin);
         self.strays.lock().push(undone);
+        self.slab.state(index).has_arrived();
         self.count_house(Count::HandedBack);
         Aftermath::Nothing.and_tell(self.news_of(index, word, None, now))
     }
@@ -193,6 +211,7 @@ impl<T> Queue<T> {
         match state.end_claimed(state.load().epoch(), Fate::HandedBack) {
             Dispose::Owner(word) if word.fate() == Fate::HandedBack => {
                 strays.push(self.undone(index, word, origin));
+                state.has_arrived();
                 let house = self.house.lock();
                 house.block.bump(Count::HandedBack);
                 left.push(Aftermath::Nothing.and_tell(self.news_of(index, word, None, now)));
@@ -202,6 +221,25 @@ impl<T> Queue<T> {
             disposed => {
                 let house = self.house.lock();
                 left.extend(self.dispose(&house.accounts, &house.block, index, parting, disposed, now));
+            }
+        }
+    }
+
+    /// What nobody reads and was not found anywhere: it is in somebody's hand, who keeps the index.
+    fn recall_from_hands(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
+        if is_bent(Bend::HandsKeep) {
+            return;
+        }
+        for index in 0..self.capacity() {
+            let state = self.slab.state(index);
+            let Some(before) = state.take_over() else { continue };
+            let origin = if before.phase() == Phase::Delayed { Origin::Delayed } else { Origin::Waiting };
+            strays.push(self.undone(index, before, origin));
+            let house = self.house.lock();
+            house.block.bump(Count::HandedBack);
+            left.push(Aftermath::Nothing.and_tell(self.news_of(index, before.with_fate(Fate::HandedBack), None, now)));
+            if let Leave::Owner(_) = state.leave() {
+                self.credits.release(&self.slab, &house.accounts, index);
             }
         }
     }
@@ -228,8 +266,7 @@ impl<T> Queue<T> {
     }
 
     /// What is in the timer's hands: fired ahead of time, into the lanes.
-    fn recall_delayed(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
-        let mut side = self.timer.lock();
+    fn recall_delayed(&self, side: &mut TimerSide, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let mut owned = Vec::new();
         self.inbox.drain(|index, flags| {
             if flags.handover() {

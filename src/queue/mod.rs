@@ -84,7 +84,7 @@ use crate::inbox::Inbox;
 use crate::lanes::Schedule;
 use crate::ledger::{Count, Ledger, Totals};
 use crate::ring::IndexRing;
-use crate::slab::{Phase, Slab};
+use crate::slab::{Fate, Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{CachePadded, EventCount, Mutex};
 use accounts::Credits;
@@ -404,6 +404,8 @@ impl<T> Queue<T> {
             let word = self.slab.state(index).load();
             match word.phase() {
                 Phase::Free => {}
+                // empty, and about to be free
+                Phase::Doomed if word.fate() == Fate::TakenOut => {}
                 Phase::Ready | Phase::Doomed => phases.ready += 1,
                 Phase::Running => phases.running += 1,
                 Phase::Delayed => phases.delayed += 1,

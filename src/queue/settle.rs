@@ -201,6 +201,8 @@ impl<T> Claimer<T> {
     /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there. `fits`: it is
     /// [well-formed](Queue::is_well_formed).
     ///
+    /// The caller [looks again](Queue::look_again) afterwards, outside of its locks.
+    ///
     /// # Errors
     /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be [deferred](Queue::defer), since no other slot was
     /// free, or a publish would refuse it.
@@ -270,9 +272,6 @@ impl<T> Claimer<T> {
         }
         drop(chaining);
         queue.ring_bell(1);
-        if queue.is_stopped() {
-            queue.recall_all();
-        }
         Ok((aftermath, None))
     }
 
@@ -288,7 +287,9 @@ impl<T> Claimer<T> {
 
     /// A stale holder leaves; the last one reclaims the slot.
     fn leave(&self, lease: &Lease, now: Timestamp, in_place: bool) -> Aftermath<T> {
-        match self.queue.slab.state(lease.index).leave() {
+        let left = self.queue.slab.state(lease.index).leave();
+        crate::crash_point!("queue.settle.left");
+        match left {
             Leave::NotLast => Aftermath::Nothing,
             Leave::Owner(word) => {
                 if super::end::ends_at_once(word.fate()) {

@@ -3,7 +3,7 @@
 use super::Queue;
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::slab::Phase;
+use crate::slab::{Fate, Phase};
 
 /// What a job is doing now, as a simulation sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ impl<T> Queue<T> {
         let phase = match word.phase() {
             Phase::Free => return None,
             Phase::Ready => JobPhase::Waiting,
+            Phase::Doomed if word.fate() == Fate::TakenOut => return None,
             Phase::Doomed => JobPhase::Doomed,
             Phase::Delayed => JobPhase::Delayed(self.slab.due(index)),
             Phase::Running => JobPhase::Running,

@@ -210,7 +210,7 @@ impl<T: Payload> Queue<T> {
         Ok((id, None))
     }
 
-    /// A copy went in under locks, which are free again. One that meets the stop becomes undone, like its siblings.
+    /// A copy, or a follow-up, went in under locks, which are free again. One that meets the stop becomes undone. Drops payloads: user code.
     #[cold]
     pub fn look_again(&self) {
         if self.met_the_stop() {

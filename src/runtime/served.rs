@@ -272,8 +272,9 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         match self.claimer.settle_chained(lease, next, fits, now, true) {
             Ok((aftermath, deferred)) => {
                 self.after(aftermath, answer);
-                if let Some(next) = deferred {
-                    self.claimer.queue().defer(next);
+                match deferred {
+                    Some(next) => self.claimer.queue().defer(next),
+                    None => self.claimer.queue().look_again(),
                 }
             }
             Err((_, unwanted, aftermath)) => {

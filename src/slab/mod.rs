@@ -47,8 +47,8 @@
 //!
 //! | state | who owns the index |
 //! |---|---|
-//! | Free, or Zombie without holders | the free list, a credit account, or the producer that is filling it |
-//! | Ready or Doomed | the lane; or the hand that is about to push or has just popped; or the one live claim: (this index, *the same* epoch) |
+//! | Free, or Zombie without holders | the free list, a credit account, or the producer that is filling it; with the fate `HandedBack`: who is putting the job among the undone |
+//! | Ready or Doomed (empty already, if the fate is `TakenOut`) | the lane; or the hand that is about to push or has just popped; or the one live claim: (this index, *the same* epoch) |
 //! | Running | the lease: whoever knows the current epoch |
 //! | Delayed | the hand that is about to raise the handover flag, then the inbox, then the timer |
 //! | Zombie with holders | the last holder to leave |
@@ -76,17 +76,20 @@
 //!    timer an index that is still in the nacker's hand.
 //! 7. *The canceller looks at the word, then at the id, then makes its CAS from that word.* The CAS proves that the id belonged to it.
 //!
+//! 8. *Payload and index can have two owners* only as they have with a stale holder: [`take_over`](SlotState::take_over) makes the hand-back a holder of a job that somebody has
+//!    in hand, and the slot is free when both have let go. The last of the two RMWs reclaims it, as in 1.
+//!
 //! Not recoverable when a thread stops *for ever*: between pop and claim; between the CAS of a settlement and the push or the mail that follows;
-//! inside a user's `Drop`. These windows contain no user code and cannot panic.
+//! inside a user's `Drop`. (The job of the first two is, at shutdown.) These windows contain no user code and cannot panic.
 //!
 //! # Edges
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `slot.fill` | fill, restore, hold, unhold | load, start, steal, take-back, a failed cancel | payload, job id |
+//! | `slot.fill` | fill, restore, hold, unhold, has_arrived | load, start, steal, take-back, take-over, a failed cancel | payload, job id; that an undone job is in its list |
 //! | `slot.start` | start | expire | the link, read by the popper, written by the timer; the claim |
-//! | `slot.settle` | settle, dispose, end | start, leave | what the delivery wrote into the record; its last read of the payload |
-//! | `slot.leave` | leave | settle, dispose, end, leave | a stale holder's last read of the payload |
+//! | `slot.settle` | settle, dispose, end | start, take-over, leave | what the delivery wrote into the record; its last read of the payload |
+//! | `slot.leave` | leave | settle, dispose, end, take-over, leave | a stale holder's last read of the payload |
 //!
 //! Every step but the owner's stores is an RMW, so each release heads a release sequence that the later steps continue, whatever their own
 //! ordering: an acquire sees all releases since the last fill. Steps that take nothing and give nothing (extend, fire, cancel) are Relaxed.

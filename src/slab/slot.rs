@@ -1,7 +1,7 @@
 //! The slots: where a job lies from its admission to its end.
 
 use super::state::SlotState;
-use super::word::Phase;
+use super::word::{Fate, Phase};
 use crate::chain::{Hints, Links};
 use crate::clock::Timestamp;
 use crate::id::JobId;
@@ -318,6 +318,7 @@ impl<T> Drop for Slab<T> {
         for index in 0..self.capacity() {
             let word = self.state(index).load();
             let occupied = match word.phase() {
+                Phase::Doomed if word.fate() == Fate::TakenOut => false,
                 Phase::Ready | Phase::Running | Phase::Delayed | Phase::Doomed | Phase::Held => true,
                 // the delivery was forgotten, so its payload was never taken
                 Phase::Zombie => word.holders() > 0,

@@ -173,7 +173,7 @@ impl SlotState {
 
     #[inline]
     fn publish(&self, word: Word) {
-        // edge slot.fill, release: payload and job id
+        // edge slot.fill, release: payload and job id; that an undone job is in its list
         store_exclusive(&self.word, word.raw(), Release);
     }
 
@@ -240,6 +240,13 @@ impl SlotState {
         self.publish(before.with_phase(Phase::Free));
     }
 
+    /// Forgets the fate of a job that ended as handed back: it is among the undone, and no longer on its way there. The caller owns the slot.
+    pub fn has_arrived(&self) {
+        let before = self.owned();
+        debug_assert!(before.is_vacant() && before.fate() == Fate::HandedBack, "arrived while {before:?}");
+        self.publish(before.with_fate(Fate::None));
+    }
+
     /// Ready(e) -> Running(e+1), for the worker whose claim (this index, e) is published already.
     ///
     /// Fails for good when the epoch is another one. The new epoch must not be claimed in its place: it belongs to whoever made it.
@@ -288,6 +295,26 @@ impl SlotState {
             match self.word.compare_exchange_weak(word.raw(), next.raw(), AcqRel, Relaxed) {
                 Ok(_) if next.holders() == 0 => return Dispose::Owner(next),
                 Ok(_) => return Dispose::Left(next),
+                // relaxed: CAS re-checks
+                Err(now) => word = Word::from_raw(now),
+            }
+        }
+    }
+
+    /// Ready or Delayed(e), read by nobody -> Doomed(e) with the fate `TakenOut`, and the caller a holder: the payload is the caller's, who takes it and then
+    /// [leaves](Self::leave). The index is not: whoever has it disposes of the slot. Carries the word *before* the step.
+    pub fn take_over(&self) -> Option<Word> {
+        let mut word = self.peek();
+        loop {
+            if !matches!(word.phase(), Phase::Ready | Phase::Delayed) || word.holders() > 0 {
+                return None;
+            }
+            let next = word.with_phase(Phase::Doomed).with_fate(Fate::TakenOut).with_holders(1);
+            // edge slot.fill, acquire: payload and job id
+            // edge slot.settle, acquire: what earlier deliveries wrote into the record
+            // edge slot.leave, acquire: stale holders have read the payload for the last time
+            match self.word.compare_exchange_weak(word.raw(), next.raw(), Acquire, Relaxed) {
+                Ok(_) => return Some(word),
                 // relaxed: CAS re-checks
                 Err(now) => word = Word::from_raw(now),
             }

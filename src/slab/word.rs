@@ -104,10 +104,12 @@ pub enum Fate {
     Chained = 8,
     /// It was dropped to make room.
     OverLength = 9,
-    /// It was handed back undone at shutdown.
+    /// It is being handed back undone at shutdown. A free slot says so until the job is among the undone.
     HandedBack = 10,
     /// It was purged.
     Purged = 11,
+    /// It was handed back undone at shutdown, out of somebody's hand: the slot is empty.
+    TakenOut = 12,
 }
 
 impl Fate {
@@ -125,6 +127,7 @@ impl Fate {
             9 => Fate::OverLength,
             10 => Fate::HandedBack,
             11 => Fate::Purged,
+            12 => Fate::TakenOut,
             _ => unreachable!(),
         }
     }

@@ -102,3 +102,32 @@ fn follow_ups_of_jobs_that_their_callers_ran_do_not_pile_up() {
     assert!(matches!(producer.publish(4).unwrap_err().refusal(), Refusal::Full { .. }));
     adds_up(&runtime);
 }
+
+/// Settles a delivery when it is dropped.
+struct Settles(Arc<Mutex<Option<Delivery<Settles>>>>);
+
+impl Payload for Settles {}
+
+impl Drop for Settles {
+    fn drop(&mut self) {
+        let delivery = self.0.lock().unwrap().take();
+        delivery.into_iter().for_each(|delivery| delivery.ack().unwrap());
+    }
+}
+
+#[test]
+fn a_follow_up_that_meets_the_stop_drops_what_others_left_outside_of_its_consumers_lock() {
+    watched(|| {
+        let pull = Pull::<Settles>::new(q(4));
+        let last = Arc::default();
+        let publish = |settles| pull.producer.publish(Settles(settles)).unwrap_or_else(|_| panic!("there is room"));
+        let [_, _, cancelled] = [Arc::default(), Arc::default(), Arc::clone(&last)].map(publish);
+        let (first, second) = (pull.get().unwrap(), pull.get().unwrap());
+        *last.lock().unwrap() = Some(second);
+        assert!(pull.queue.cancel(cancelled));
+        pull.queue.queue.stop();
+        assert!(first.complete_with(Settles(Arc::default())).is_ok());
+        let counts = pull.counts();
+        assert_eq!((counts.acked, counts.dropped_cancelled, counts.handed_back), (2, 1, 1));
+    });
+}

@@ -21,6 +21,7 @@ mod routed_futures;
 mod settling;
 mod shutdown;
 mod stopped;
+mod stopped_at_shutdown;
 mod timing;
 mod together;
 mod wakers;

@@ -148,12 +148,12 @@ fn plain() -> QueueConfig {
 
 /// Stops a thread at the `nth` crash point on its way through `act`, has `others` do what they do, and lets it go on. The step it stopped at; `None`: it has
 /// fewer.
-fn stopped_at<A: Send>(
+pub(super) fn stopped_at<W: Sync, A: Send>(
     nth: usize,
-    world: &World,
+    world: &W,
     prepared: A,
-    act: impl FnOnce(&World, A) + Send,
-    others: impl FnOnce(&World) + Send,
+    act: impl FnOnce(&W, A) + Send,
+    others: impl FnOnce(&W) + Send,
 ) -> Option<&'static str> {
     let (stop, stopped) = channel();
     let (go, told) = channel::<()>();
