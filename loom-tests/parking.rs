@@ -270,17 +270,23 @@ fn one_publisher_two_workers<R: Rules + Send + Sync + 'static>() -> impl Fn() + 
 
 #[test]
 fn no_job_is_left_while_a_second_worker_sleeps() {
-    check("parking.m15", Bound::preemptions(3), one_publisher_two_workers::<AsWritten>());
+    check("parking.m15", Bound::preemptions(2), one_publisher_two_workers::<AsWritten>());
+}
+
+#[test]
+#[ignore = "tier 2: minutes"]
+fn no_job_is_left_while_a_second_worker_sleeps_deeper() {
+    check("parking.m15", Bound { preemptions: Some(3), seconds: 900 }, one_publisher_two_workers::<AsWritten>());
 }
 
 #[test]
 fn a_last_searcher_that_tells_nobody_is_caught() {
-    must_die("parking.m15.no_last_searcher", "deadlock", Bound::preemptions(3), one_publisher_two_workers::<NoLastSearcher>());
+    must_die("parking.m15.no_last_searcher", "deadlock", Bound::preemptions(2), one_publisher_two_workers::<NoLastSearcher>());
 }
 
 #[test]
 fn a_last_searcher_without_fence_is_caught() {
-    must_die("parking.m15.no_searcher_fence", "deadlock", Bound::preemptions(3), one_publisher_two_workers::<NoSearcherFence>());
+    must_die("parking.m15.no_searcher_fence", "deadlock", Bound::preemptions(2), one_publisher_two_workers::<NoSearcherFence>());
 }
 
 /// Bad interleaving: publisher A stalls before it publishes place 0; B publishes place 1 and wakes a worker, who cannot reach it and sleeps

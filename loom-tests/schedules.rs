@@ -15,12 +15,14 @@
 //! | `leases` | leases that run out, against acks, extensions and stale holders, as a thread moves the clock |
 //! | `keys` | jobs with partition keys, on workers that steal |
 //! | `told` | fan-outs, and publishers that wait for the ends of their jobs |
+//! | `chains` | follow-ups, against a shutdown that drains, and on consumers of a closed queue |
 //! | `drawn` | the two kinds of schedules |
 //! | `run` | runs a scenario, or a twin, and says how to see a failure again |
 //!
 //! A twin is a scenario with a fault: a step of the protocol is [bent](ringmill::queue::Bend), or the scenario's own service is wrong. Both kinds of schedules must find it.
 //! A failure prints its seed, and the command that runs that schedule alone.
 
+mod chains;
 mod drawn;
 mod keys;
 mod lanes;

@@ -181,6 +181,17 @@ impl World {
         (job, current)
     }
 
+    /// Reads the payload and acks, with `next` as the follow-up, in `lane`. The lease has not run out, and nobody else holds the slot.
+    pub fn chain(&self, claimer: &mut Claimer<Probe>, lease: Lease, next: usize, lane: usize) {
+        let job = self.read(&lease);
+        let next = self.job(next).lane(lane);
+        let Ok((aftermath, None)) = claimer.settle_chained(lease, next, true, self.now(), true) else {
+            panic!("the follow-up found no slot")
+        };
+        assert_eq!(self.board.acked[job].fetch_add(1, Relaxed), 0, "acked twice");
+        claimer.after(aftermath);
+    }
+
     pub fn read(&self, lease: &Lease) -> usize {
         let payload = self.queue.payload(lease);
         payload.read();

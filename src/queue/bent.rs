@@ -44,6 +44,12 @@ pub enum Bend {
     DrainCounts,
     /// The hand-back looks only where indices lie.
     HandsKeep,
+    /// A follow-up on its way is not counted.
+    ChainUncounted,
+    /// A follow-up is counted as arrived before it is in.
+    ChainArrivesEarly,
+    /// Whoever looks at the slots one by one does not ask again whether a follow-up has set out since.
+    ChainsCountedOnce,
 }
 
 #[cfg(any(loom, feature = "test-util"))]

@@ -2,6 +2,7 @@
 //! anything is left may find it in none of them. So it is counted from before that end until it is in.
 
 use super::Queue;
+use super::bent::{Bend, is_bent};
 use crate::sync::Mutex;
 
 /// Follow-ups on their way.
@@ -40,7 +41,7 @@ impl<T> Queue<T> {
     /// has set out.
     pub(super) fn unless_chaining(&self, look: impl FnOnce() -> bool) -> bool {
         let before = *self.chains.lock();
-        before.open == 0 && look() && *self.chains.lock() == before
+        before.open == 0 && look() && (is_bent(Bend::ChainsCountedOnce) || *self.chains.lock() == before)
     }
 
     /// True when nothing will come any more: the queue is closed, and has no job that runs or is yet to run.

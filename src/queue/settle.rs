@@ -218,7 +218,7 @@ impl<T> Claimer<T> {
         let queue = &self.queue;
         let state = queue.slab.state(lease.index);
         let parting = queue.parting_from_others(lease.index, lease.running.get());
-        let chaining = queue.chaining();
+        let mut chaining = (!is_bent(Bend::ChainUncounted)).then(|| queue.chaining());
         let settled = state.settle(lease.epoch(), |_| Next::End { fate: Fate::Chained, spend_failure: false });
         crate::crash_point!("queue.settle.decided");
         let (index, aftermath) = match settled {
@@ -259,6 +259,9 @@ impl<T> Claimer<T> {
         if !goes_in {
             queue.credits.release(&queue.slab, &self.accounts, index);
             return Ok((aftermath, Some(next)));
+        }
+        if is_bent(Bend::ChainArrivesEarly) {
+            chaining = None;
         }
         let ttl = next.ttl;
         queue.write_job(index, id, next, now, now);
