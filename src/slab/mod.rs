@@ -75,7 +75,6 @@
 //! 6. *Handover and poke are two flags* (see [`inbox`](crate::inbox)): a canceller's poke that overtakes the nacker's handover must not give the
 //!    timer an index that is still in the nacker's hand.
 //! 7. *The canceller looks at the word, then at the id, then makes its CAS from that word.* The CAS proves that the id belonged to it.
-//!
 //! 8. *Payload and index can have two owners* only as they have with a stale holder: [`take_over`](SlotState::take_over) makes the hand-back a holder of a job that somebody has
 //!    in hand, and the slot is free when both have let go. The last of the two RMWs reclaims it, as in 1.
 //!
