@@ -508,10 +508,7 @@ impl<T: Payload> Delivery<T> {
         match settled {
             Ok((aftermath, deferred)) => {
                 aftermath.run(queue);
-                match deferred {
-                    Some(next) => queue.defer(next),
-                    None => queue.look_again(),
-                }
+                queue.follow_through(deferred);
                 Ok(())
             }
             Err((stale, next, aftermath)) => {

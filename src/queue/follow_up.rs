@@ -3,6 +3,7 @@
 
 use super::Queue;
 use super::bent::{Bend, is_bent};
+use crate::job::{Job, Payload};
 use crate::sync::Mutex;
 
 /// Follow-ups on their way.
@@ -47,5 +48,17 @@ impl<T> Queue<T> {
     /// True when nothing will come any more: the queue is closed, and has no job that runs or is yet to run.
     pub fn is_over(&self) -> bool {
         self.is_stopped() || self.is_closed() && self.unless_chaining(|| self.gauges().phases.live() == 0)
+    }
+}
+
+impl<T: Payload> Queue<T> {
+    /// The rest of a [settlement with a follow-up](super::Claimer::settle_chained), when no lock is held: keeps the follow-up if it found no slot; one that is in may have met
+    /// the stop.
+    #[cold]
+    pub fn follow_through(&self, deferred: Option<Job<T>>) {
+        match deferred {
+            Some(next) => self.defer(next),
+            None => self.look_again(),
+        }
     }
 }

@@ -201,10 +201,10 @@ impl<T> Claimer<T> {
     /// follow-up through a slot of its own. So does one whose follow-up goes to a lane that may not occupy the slot, if there is one: if not, it stays there. `fits`: it is
     /// [well-formed](Queue::is_well_formed).
     ///
-    /// The caller [looks again](Queue::look_again) afterwards, outside of its locks.
+    /// The caller [follows through](Queue::follow_through) afterwards, outside of its locks.
     ///
     /// # Errors
-    /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be [deferred](Queue::defer), since no other slot was
+    /// [`Stale`] when the lease had run out, with the follow-up back. `Ok` with the follow-up: acked, but it is to be deferred, since no other slot was
     /// free, or a publish would refuse it.
     #[allow(clippy::type_complexity, clippy::result_large_err, reason = "two ways to get the follow-up back, both spelled out above")]
     pub fn settle_chained(

@@ -272,10 +272,7 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
         match self.claimer.settle_chained(lease, next, fits, now, true) {
             Ok((aftermath, deferred)) => {
                 self.after(aftermath, answer);
-                match deferred {
-                    Some(next) => self.claimer.queue().defer(next),
-                    None => self.claimer.queue().look_again(),
-                }
+                self.claimer.queue().follow_through(deferred);
             }
             Err((_, unwanted, aftermath)) => {
                 self.claimer.after(aftermath);
