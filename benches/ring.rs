@@ -16,7 +16,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_queue::ArrayQueue;
 use ringmill::chain::{Chain, LinkArray, Links};
-use ringmill::ring::{IndexRing, Pop, PopResult, Popped};
+use ringmill::ring::{IndexRing, Popped};
 use ringmill::sync::{CachePadded, pause};
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -78,19 +78,6 @@ impl Misses {
     }
 }
 
-/// Polls a ring weakly, and strictly on every fourth miss in a row, as a worker does: a strict poll reads the line that producers write.
-#[derive(Default)]
-struct Polls(u32);
-
-impl Polls {
-    fn pop(&mut self, ring: &IndexRing, max: u32, out: &mut Popped) -> bool {
-        let mode = if self.0 % 4 == 3 { Pop::Strict } else { Pop::Weak };
-        let taken = ring.pop(max, mode, out) == PopResult::Taken;
-        self.0 = if taken { 0 } else { self.0 + 1 };
-        taken
-    }
-}
-
 // ---- one thread ----
 
 fn solo_array_queue(queue: &ArrayQueue<u64>, items: u32) -> u64 {
@@ -109,7 +96,7 @@ fn solo_ring(slab: &Slab, out: &mut Popped, shape: Shape, items: u32) -> u64 {
         slab.lane.push(Chain::new(first, shape.push_len));
     }
     let (mut sum, mut left) = (0, items);
-    while left > 0 && slab.lane.pop(shape.pop_max, Pop::Weak, out) == PopResult::Taken {
+    while left > 0 && slab.lane.pop(shape.pop_max, out) {
         for chain in out.chains() {
             sum += chain.iter(&slab.links).map(|index| slab.payload[index as usize].load(Relaxed)).sum::<u64>();
         }
@@ -227,16 +214,15 @@ struct RingConsumer<'a> {
     spent: Vec<u32>,
     /// The last pop came up short: hold off before the next.
     short: bool,
-    polls: Polls,
 }
 
 impl Consume for RingConsumer<'_> {
     fn take(&mut self) -> (u64, u64) {
-        let Self { slab, shape, out, spent, short, polls } = self;
+        let Self { slab, shape, out, spent, short } = self;
         if std::mem::take(short) {
             pause(20);
         }
-        if !polls.pop(&slab.lane, shape.pop_max, out) {
+        if !slab.lane.pop(shape.pop_max, out) {
             return (0, 0);
         }
         *short = out.indices() < shape.pop_max;
@@ -263,9 +249,9 @@ impl Consume for RingConsumer<'_> {
 fn run_ring(pairs: u64, items: u64, shape: Shape) -> Duration {
     let slab = Slab::new();
     let produce = |from: u64, to: u64| {
-        let (mut out, mut polls, mut misses, mut next) = (Popped::new(), Polls::default(), Misses::default(), from);
+        let (mut out, mut misses, mut next) = (Popped::new(), Misses::default(), from);
         while next < to {
-            if !polls.pop(&slab.free, BATCH, &mut out) {
+            if !slab.free.pop(BATCH, &mut out) {
                 misses.wait();
                 continue;
             }
@@ -289,7 +275,6 @@ fn run_ring(pairs: u64, items: u64, shape: Shape) -> Duration {
         out: Popped::new(),
         spent: Vec::with_capacity(BATCH as usize),
         short: false,
-        polls: Polls::default(),
     };
     run(pairs, items, produce, consumer)
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringmill::chain::Chain;
 use ringmill::limits::CHAIN_MAX;
-use ringmill::ring::{IndexRing, POPPED_MAX, Pop, PopResult, Popped, Seen, SlotLayout};
+use ringmill::ring::{IndexRing, POPPED_MAX, Popped, Seen, SlotLayout};
 use std::collections::VecDeque;
 
 /// The laps of a word wrap here.
@@ -28,7 +28,6 @@ enum Step {
     },
     Pop {
         max: u32,
-        strict: bool,
     },
 }
 
@@ -36,7 +35,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let lens = prop::collection::vec(prop_oneof![3 => Just(1u32), 1 => 1u32..=CHAIN_MAX], 0..40);
     let step = prop_oneof![
         (lens, any::<bool>()).prop_map(|(lens, batch)| Step::Push { lens, batch }),
-        (0u32..70, any::<bool>()).prop_map(|(max, strict)| Step::Pop { max, strict }),
+        (0u32..70).prop_map(|max| Step::Pop { max }),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -88,12 +87,10 @@ proptest! {
                     }
                     model.extend(chains);
                 }
-                Step::Pop { max, strict } => {
+                Step::Pop { max } => {
                     let mut fronts: VecDeque<Chain> = model.iter().map(|chain| chain.0).collect();
                     let expected = model_pop(&mut fronts, max);
-                    let result = ring.pop(max, if strict { Pop::Strict } else { Pop::Weak }, &mut out);
-                    let empty = if strict { PopResult::Empty } else { PopResult::NotReady };
-                    prop_assert_eq!(result, if expected.is_empty() { empty } else { PopResult::Taken });
+                    prop_assert_eq!(ring.pop(max, &mut out), !expected.is_empty());
                     prop_assert_eq!(out.chains(), &expected[..]);
                     prop_assert_eq!(out.indices(), expected.iter().map(Chain::len).sum::<u32>());
                     for _ in expected {
@@ -113,7 +110,7 @@ proptest! {
         // the largest ring has one slot more than indices
         let chain = Chain::new((first & ((1 << lg) - 1)).min((1 << 24) - 2), len);
         prop_assert_eq!(layout.decode(layout.filled(ticket, chain), ticket), Seen::Filled(chain));
-        prop_assert_eq!(layout.decode(layout.tombstone(ticket), ticket), Seen::Tombstone);
+        prop_assert_eq!(layout.written(layout.filled(ticket, chain), ticket), ticket);
         prop_assert_eq!(layout.decode(layout.vacant(ticket), ticket), Seen::Older);
         prop_assert_eq!(layout.position(ticket) as u64, ticket % layout.slots());
     }
@@ -125,11 +122,8 @@ proptest! {
         let laps = laps.min((WORD_WRAP >> lg) / 2 - 1);
         let later = ticket.wrapping_add(laps * layout.slots());
         let chain = Chain::new((first & ((1 << lg) - 1)).min((1 << 24) - 2), len);
-        for word in [layout.filled(ticket, chain), layout.tombstone(ticket)] {
-            prop_assert_eq!(layout.decode(word, later), Seen::Older);
-        }
-        for word in [layout.filled(later, chain), layout.tombstone(later)] {
-            prop_assert_eq!(layout.decode(word, ticket), Seen::Newer);
-        }
+        prop_assert_eq!(layout.decode(layout.filled(ticket, chain), later), Seen::Older);
+        prop_assert_eq!(layout.decode(layout.filled(later, chain), ticket), Seen::Newer);
+        prop_assert_eq!(layout.written(layout.filled(later, chain), ticket), later);
     }
 }

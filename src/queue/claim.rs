@@ -15,7 +15,7 @@ use crate::inbox::Flag;
 use crate::lanes::{Cursor, StrictPicker};
 use crate::ledger::{Block, Count};
 use crate::limits::PREFETCH_MAX;
-use crate::ring::{Pop, PopResult, Popped};
+use crate::ring::Popped;
 use crate::rng::Rng;
 use crate::slab::{Claim, Dispose, Epoch, Fate, Phase, Start};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -256,13 +256,9 @@ impl<T> Claimer<T> {
     }
 
     fn refill_from_lane(&mut self, lane: usize, look: Look) -> bool {
-        let mode = match look {
-            Look::Weak => Pop::Weak,
-            Look::Strict => Pop::Strict,
-        };
         self.learn();
         let queue = &*self.queue;
-        if queue.lanes[lane].pop(self.prefetch, mode, &mut self.popped) != PopResult::Taken {
+        if !queue.lanes[lane].pop(self.prefetch, &mut self.popped) {
             self.tell_thieves(0);
             return false;
         }

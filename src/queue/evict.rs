@@ -5,7 +5,7 @@ use super::{Accounts, Aftermath, Queue};
 use crate::clock::Timestamp;
 use crate::ledger::Block;
 use crate::limits::LANES_MAX;
-use crate::ring::{IndexRing, Pop, PopResult, Popped};
+use crate::ring::{IndexRing, Popped};
 use crate::slab::Fate;
 
 impl<T> Queue<T> {
@@ -29,7 +29,7 @@ impl<T> Queue<T> {
         let mut popped = Popped::new();
         let mut pop = |ring: &IndexRing| {
             // (chains have one index in a queue that evicts, see `chain_limit`: more could only be taken together)
-            let taken = ring.pop_if(Pop::Strict, &mut popped, |chain| chain.len() == 1 && helps(chain.first())) == PopResult::Taken;
+            let taken = ring.pop_if(&mut popped, |chain| chain.len() == 1 && helps(chain.first()));
             taken.then(|| popped.chains()[0].first())
         };
         let Some(order) = &self.order else { return self.lanes.iter().rev().find_map(pop) };

@@ -23,7 +23,7 @@ use crate::job::Job;
 use crate::key::{Key, OrderKey};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
-use crate::ring::{Pop, PopResult, Popped};
+use crate::ring::Popped;
 use crate::slab::{Dispose, Fate, Leave, Phase, Word};
 use crate::sync::atomic::Ordering::Relaxed;
 use std::fmt;
@@ -195,7 +195,7 @@ impl<T> Queue<T> {
     fn recall_lanes(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
         let mut popped = Popped::new();
         for ring in &self.lanes {
-            while ring.pop(PREFETCH_MAX, Pop::Strict, &mut popped) == PopResult::Taken {
+            while ring.pop(PREFETCH_MAX, &mut popped) {
                 for index in popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)) {
                     self.recall_waiting(index, Origin::Waiting, strays, left, now);
                 }

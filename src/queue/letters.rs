@@ -12,7 +12,7 @@ use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
-use crate::ring::{Pop, PopResult, Popped};
+use crate::ring::Popped;
 use crate::slab::{Dispose, Fate};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::contain;
@@ -101,7 +101,7 @@ impl<T> Queue<T> {
         for ring in &self.lanes {
             // so many chains: what is published from now on lies behind them, and there may be no end of it
             let mut left = ring.len_hint();
-            while left > 0 && ring.pop(left.min(PREFETCH_MAX.into()) as u32, Pop::Strict, &mut popped) == PopResult::Taken {
+            while left > 0 && ring.pop(left.min(PREFETCH_MAX.into()) as u32, &mut popped) {
                 left -= popped.chains().len() as u64;
                 purged +=
                     popped.chains().iter().flat_map(|chain| chain.iter(&self.slab)).filter(|&index| self.purge_one(index, now)).count();

@@ -123,7 +123,7 @@ mod slot;
 mod tests;
 
 pub use popped::{POPPED_MAX, Popped};
-pub use ring::{IndexRing, Pop, PopResult};
+pub use ring::IndexRing;
 #[doc(hidden)]
 pub use rules::{Rules, Sound};
 #[doc(hidden)]

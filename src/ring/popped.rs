@@ -46,10 +46,15 @@ impl Popped {
         u64::from(self.len)
     }
 
+    /// Forgets what it holds.
+    pub(super) fn clear(&mut self) {
+        (self.len, self.indices) = (0, 0);
+    }
+
     /// Forgets what it holds, and takes up to `max` indices.
     #[inline]
     pub(super) fn refill(&mut self, max: u32) -> Refill<'_> {
-        (self.len, self.indices) = (0, 0);
+        self.clear();
         Refill { popped: self, len: 0, indices: 0, max }
     }
 }

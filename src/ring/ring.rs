@@ -6,76 +6,44 @@ use super::slot::{Seen, SlotLayout};
 use crate::chain::Chain;
 use crate::crash_point;
 use crate::limits::CAPACITY_MAX;
+use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::sync::{CachePadded, pause};
 use std::fmt;
 use std::marker::PhantomData;
 
 /// A bounded FIFO of index chains for any number of producers and consumers; see the [module](super) for the idea and the argument.
 ///
 /// # Guarantees
-/// Linearizable. A push never fails and never waits for room: the ring holds every index of its queue at once. A strict pop never says
-/// [`Empty`](PopResult::Empty) while a chain whose push has returned is in the ring.
+/// Linearizable. A push never fails and never waits for room: the ring holds every index of its queue at once. A pop never says that there is nothing
+/// while a chain whose push has returned is in the ring.
 ///
 /// # Progress
-/// Lock-free: a thread stopped at any instruction of push or pop delays the others by at most one run of patience (a few microseconds).
+/// Lock-free: a thread stopped at any instruction of push or pop holds nobody up. Others may have to look for the end of the ring, at a number of
+/// slots that grows with the logarithm of its size.
 ///
 /// # What the caller keeps
 /// Every index is below the capacity and in one place at a time: a chain is pushed by the owner of its indices, who owns them no longer. The
 /// bound of the ring, and with it the whole argument, rests on that.
 pub struct IndexRing<R: Rules = Sound> {
-    /// The next ticket to be claimed. Producers add to it; consumers read it, only before they say Empty. Never behind `head`.
+    /// A ticket below which all are filled: where a producer begins to look for the first that is not. It may lag, and even go back; it never says too
+    /// much. Consumers never look at it.
     tail: CachePadded<AtomicU64>,
-    /// The oldest ticket not yet taken or passed over. Consumers move it by CAS; producers never read it.
+    /// The oldest ticket not yet taken. Consumers move it by CAS; producers never read it.
     head: CachePadded<AtomicU64>,
-    /// One [`SlotLayout`] word per position. Producers fill by CAS; a consumer writes only tombstones, by CAS, only at head.
+    /// One [`SlotLayout`] word per position. Producers fill by CAS; consumers only read.
     slots: Box<[AtomicU64]>,
     layout: SlotLayout,
     rules: PhantomData<fn() -> R>,
-}
-
-/// How sure a pop must be before it comes back with nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pop {
-    /// Says `Empty` only when the ring was empty at an instant during the call; gives up the ticket of a late producer when something
-    /// complete waits behind it.
-    Strict,
-    /// Says `NotReady` when nothing is ready at head. Never looks at tail, never writes a tombstone: a cheap poll. Nobody may go to sleep on it.
-    Weak,
-}
-
-/// What a pop came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum PopResult {
-    /// At least one chain was taken.
-    Taken,
-    /// Nothing ready at head, or nothing that is wanted. Never from a strict [`pop`](IndexRing::pop).
-    NotReady,
-    /// The ring was empty at an instant during the call. Only from a strict pop.
-    Empty,
 }
 
 /// What a consumer finds at head.
 enum AtHead {
     /// Ready chains, collected into the caller's `Popped`.
     Ready,
-    /// A tombstone.
-    Spent,
-    /// The slot belongs to a later lap: either the caller's head is stale, or the ticket is spent and its tombstone overwritten.
+    /// Nobody has filled this ticket.
+    Unfilled,
+    /// The slot belongs to a later lap: head has moved.
     Later,
-    /// A ticket without its chain; the word in its slot.
-    Unfilled(u64),
-}
-
-/// What a consumer finds behind an unfilled head.
-enum Behind {
-    /// Nothing filled, and head stood still: the ring was empty.
-    Nothing,
-    /// A completed push: the head ticket is a hole.
-    Completed,
-    /// Head has moved here meanwhile.
-    Moved(u64),
 }
 
 impl IndexRing {
@@ -122,89 +90,73 @@ impl<R: Rules> IndexRing<R> {
         self.layout.slots()
     }
 
-    /// Adds `chain` at the tail. Never fails.
+    /// Adds `chain` behind all that are in. Never fails.
     ///
-    /// One fetch_add and one CAS; again only if a consumer lost its patience in between.
+    /// One CAS; again only if another push has succeeded in between.
     ///
     /// # Panics
-    /// When the first index is outside the ring; nothing has been claimed then.
-    // always: it is little more than its two shared operations
+    /// When the first index is outside the ring; nothing has changed then.
+    // always: it is little more than its shared operations
     #[inline(always)]
     pub fn push(&self, chain: Chain) {
         self.assert_inside(chain);
-        loop {
-            let ticket = self.claim_tickets(1);
-            if self.fill(ticket, chain) {
-                return;
-            }
+        let from = self.read_tail();
+        if R::TAIL_FIRST {
+            // a model's mutation
+            self.move_tail(from.wrapping_add(1));
         }
+        let ticket = self.fill(from, chain);
+        self.move_tail(ticket.wrapping_add(1));
     }
 
-    /// Adds `chains` in this order, each as a push of its own; others may come in between. One fetch_add for all of them.
-    ///
-    /// A producer stopped in here leaves a hole for every chain not yet in place, where a single longer chain leaves one at most.
+    /// Adds `chains` in this order, each as a push of its own; others may come in between.
     ///
     /// # Panics
     /// As [`push`](Self::push).
     pub fn push_batch(&self, chains: &[Chain]) {
         chains.iter().for_each(|&chain| self.assert_inside(chain));
-        let mut left = chains;
-        while !left.is_empty() {
-            let first = self.claim_tickets(left.len() as u64);
-            for offset in 0..left.len() as u64 {
-                // a lost ticket is skipped: the same chain takes the next one, so the order stays
-                if self.fill(first.wrapping_add(offset), left[0]) {
-                    left = &left[1..];
-                }
-            }
+        let mut ticket = self.read_tail();
+        for &chain in chains {
+            ticket = self.fill(ticket, chain).wrapping_add(1);
         }
+        self.move_tail(ticket);
     }
 
-    /// Takes ready chains from the head, oldest first, while they hold at most `max_indices` together; the first whatever its length.
+    /// Takes ready chains from the head, oldest first, while they hold at most `max_indices` together; the first whatever its length. False, with nothing
+    /// in `out`, when the ring was empty at an instant during the call.
     ///
-    /// One CAS on head for all of them. `out` is cleared first. After an answer other than `Taken` (and after a short batch) the caller does well to
-    /// hold off for some 20 [`pause`]s before it looks again: an eager consumer keeps snatching the line that the producer is about to
-    /// write, at half the throughput. The ring does not hold off by itself, for the caller may have other lanes to look at.
+    /// One CAS on head for all of them. After a miss (and after a short batch) the caller does well to hold off for some 20
+    /// [`pause`](crate::sync::pause)s before it looks again: an eager consumer keeps snatching the line that the producer is about to write, at half
+    /// the throughput. The ring does not hold off by itself, for the caller may have other lanes to look at.
     #[inline]
-    pub fn pop(&self, max_indices: u32, mode: Pop, out: &mut Popped) -> PopResult {
-        self.pop_when(max_indices, mode, out, |_| true)
+    #[must_use]
+    pub fn pop(&self, max_indices: u32, out: &mut Popped) -> bool {
+        self.pop_when(max_indices, out, |_| true)
     }
 
-    /// As [`pop`](Self::pop), for the chain at head alone, and only if it is `wanted`: otherwise `NotReady`.
+    /// As [`pop`](Self::pop), for the chain at head alone, and only if it is `wanted`: otherwise false as well.
     ///
     /// What `wanted` says is kept to: the chain that is taken is the one it was asked about. Until then the chain is others' to take as well.
-    pub fn pop_if(&self, mode: Pop, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> PopResult {
-        self.pop_when(1, mode, out, wanted)
+    #[must_use]
+    pub fn pop_if(&self, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> bool {
+        self.pop_when(1, out, wanted)
     }
 
     #[inline]
-    fn pop_when(&self, max_indices: u32, mode: Pop, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> PopResult {
+    fn pop_when(&self, max_indices: u32, out: &mut Popped, wanted: impl Fn(Chain) -> bool) -> bool {
         let mut head = self.read_head();
-        crash_point!("ring.pop.head_read");
-        let mut patience = R::PATIENCE;
         loop {
             match self.collect(head, max_indices, out) {
-                AtHead::Ready if !wanted(out.chains()[0]) => return PopResult::NotReady,
+                AtHead::Ready if !wanted(out.chains()[0]) => {
+                    out.clear();
+                    return false;
+                }
                 AtHead::Ready => match self.move_head(head, out.tickets()) {
-                    Ok(()) => return PopResult::Taken,
+                    Ok(()) => return true,
                     Err(now) => head = now,
                 },
-                AtHead::Spent => head = self.pass(head),
-                // the helping rule: with as many slots as indices, the producer that lost this ticket may have filled the same slot a lap
-                // later while the consumer that gave it up sleeps before its head CAS; whoever comes here moves head in its place
-                AtHead::Later if R::HELP => head = self.pass(head),
-                // a model's mutation
+                AtHead::Unfilled => return false,
                 AtHead::Later => head = self.read_head(),
-                AtHead::Unfilled(_) if mode == Pop::Weak => return PopResult::NotReady,
-                AtHead::Unfilled(word) => match self.look_behind(head) {
-                    Behind::Nothing => return PopResult::Empty,
-                    Behind::Moved(now) => head = now,
-                    Behind::Completed => {
-                        if self.outwait(head, word, &mut patience) {
-                            head = self.give_up(head, word);
-                        }
-                    }
-                },
             }
         }
     }
@@ -221,64 +173,108 @@ impl<R: Rules> IndexRing<R> {
         }
     }
 
-    /// How many chains (not indices) are in the ring, pushes under way and holes included. Racy, and never to be used to decide
-    /// that the ring is empty.
-    #[inline]
+    /// How many chains (not indices) are in the ring. Racy while others push and pop, and never to be used to decide that the ring is empty.
     pub fn len_hint(&self) -> u64 {
-        // relaxed: statistics, both
+        // relaxed: statistics
         let head = self.head.load(Relaxed);
-        let tail = self.tail.load(Relaxed);
-        (tail.wrapping_sub(head) as i64).max(0) as u64
+        let tail = self.read_tail();
+        // tail may lag, even behind head
+        let known = if tail.wrapping_sub(head) as i64 > 0 { tail } else { head };
+        self.first_unfilled(known).0.wrapping_sub(head)
     }
 
     // ---- push ----
 
-    /// Before any ticket is claimed: a claim without an index would break the bound.
+    /// Before anything is changed: an index from elsewhere would break the bound.
     #[inline]
     fn assert_inside(&self, chain: Chain) {
         assert!(u64::from(chain.first()) < self.layout.slots(), "index {} is outside the ring", chain.first());
     }
 
     #[inline]
-    fn claim_tickets(&self, count: u64) -> u64 {
-        // edge ring.ticket, release: the pops that brought these indices here; acquire: those of all earlier tickets
-        let first = self.tail.fetch_add(count, R::TICKET);
-        crash_point!("ring.push.claimed");
-        first
+    fn read_tail(&self) -> u64 {
+        // edge ring.tail, acquire: all below is filled
+        let tail = self.tail.load(R::TAIL_READ);
+        crash_point!("ring.push.tail_read");
+        tail
     }
 
-    /// Publishes `chain` with `ticket`. False if the ticket was given up.
+    /// Publishes `chain` with the first ticket that is not filled, and says which. All tickets below `from` are.
     #[inline]
-    fn fill(&self, ticket: u64, chain: Chain) -> bool {
+    fn fill(&self, from: u64, chain: Chain) -> u64 {
         // in hand: what the ring says of itself would be read again after every acquire
         let layout = self.layout;
-        let slot = self.slot(ticket);
-        let filled = layout.filled(ticket, chain);
-        // edge ring.give_up, acquire: what the consumer knew that gave the ticket up
-        let mut word = slot.load(R::SLOT_READ);
+        let mut ticket = from;
+        // edge ring.publish, acquire: whoever has filled it knew that all below are filled
+        let mut word = self.slot(ticket).load(R::SLOT_READ);
         crash_point!("ring.push.slot_read");
-        while layout.is_older(word, ticket) {
-            // edge ring.publish, release: the links of the chain and everything written about its indices
-            // edge ring.give_up, acquire: as above
-            match slot.compare_exchange(word, filled, R::PUBLISH, R::PUBLISH_LOST) {
+        loop {
+            if !layout.is_older(word, ticket) {
+                (ticket, word) = self.first_unfilled(layout.written(word, ticket).wrapping_add(1));
+            }
+            // edge ring.publish, release: the links of the chain, everything written about its indices, and that all tickets below are filled
+            match self.slot(ticket).compare_exchange(word, layout.filled(ticket, chain), R::PUBLISH, R::PUBLISH_LOST) {
                 Ok(_) => {
                     crash_point!("ring.push.filled");
-                    return true;
+                    return ticket;
                 }
+                // edge ring.publish, acquire: as above
                 Err(now) => word = now,
             }
             crash_point!("ring.push.refused");
         }
-        crash_point!("ring.push.ticket_lost");
-        false
+    }
+
+    /// The first ticket that is not filled, with the word in its slot. All tickets below `from` are filled.
+    ///
+    /// Filled tickets are a run, so its end can be searched for: a few steps one by one, since it is rarely far, then in strides that double, then in
+    /// strides that halve.
+    #[inline(never)]
+    fn first_unfilled(&self, from: u64) -> (u64, u64) {
+        let layout = self.layout;
+        let (mut next, mut stride, mut steps, mut narrowing) = (from, 1, 0, false);
+        loop {
+            let ticket = next.wrapping_add(stride - 1);
+            // edge ring.publish, acquire: whoever has filled it knew that all below are filled
+            let word = self.slot(ticket).load(R::SLOT_READ);
+            crash_point!("ring.push.searched");
+            if !layout.is_older(word, ticket) {
+                next = layout.written(word, ticket).wrapping_add(1);
+                steps += 1;
+                if !narrowing && steps > R::STEPS {
+                    // not past a lap: further out a slot that is not filled says nothing of those before it
+                    stride = (stride * 2).min(layout.slots() / 2);
+                } else if narrowing {
+                    stride = (stride / 2).max(1);
+                }
+            } else if stride == 1 {
+                return (ticket, word);
+            } else {
+                (stride, narrowing) = (stride / 2, true);
+            }
+        }
+    }
+
+    /// Tells producers to come that all tickets below `to` are filled, unless they know of more.
+    #[inline]
+    fn move_tail(&self, to: u64) {
+        // relaxed: only compared. Whoever stands still between here and the store takes tail back; the next one searches further
+        if to.wrapping_sub(self.tail.load(Relaxed)) as i64 > 0 {
+            crash_point!("ring.push.tail_compared");
+            // edge ring.tail, release: all below is filled
+            self.tail.store(to, R::TAIL_MOVE);
+        }
+        crash_point!("ring.push.tail_moved");
     }
 
     // ---- pop ----
 
     #[inline]
     fn read_head(&self) -> u64 {
-        // edge ring.advance, acquire: everything before head is settled
-        self.head.load(R::HEAD_READ)
+        // edge ring.advance, acquire: everything before head is taken
+        let head = self.head.load(R::HEAD_READ);
+        crash_point!("ring.pop.head_read");
+        head
     }
 
     /// Reads the slots from `head` on into `out` as long as they are filled and fit.
@@ -289,8 +285,7 @@ impl<R: Rules> IndexRing<R> {
         let mut refill = out.refill(max_indices);
         let found = loop {
             let ticket = head.wrapping_add(refill.tickets());
-            // edge ring.publish, acquire: the links of the chain and everything written about its indices
-            // edge ring.give_up, acquire: what the consumer knew that gave the ticket up
+            // edge ring.publish, acquire: the links of the chain and everything written about its indices; of a later lap, that head has moved
             let word = slots[layout.position(ticket)].load(R::SLOT_READ);
             crash_point!("ring.pop.slot_read");
             match layout.decode(word, ticket) {
@@ -300,9 +295,8 @@ impl<R: Rules> IndexRing<R> {
                     }
                 }
                 _ if !refill.is_empty() => break AtHead::Ready,
-                Seen::Older => break AtHead::Unfilled(word),
                 Seen::Newer => break AtHead::Later,
-                _ => break AtHead::Spent,
+                _ => break AtHead::Unfilled,
             }
         };
         refill.finish();
@@ -312,7 +306,7 @@ impl<R: Rules> IndexRing<R> {
     /// Moves head from `head` over `tickets` tickets, or says where it is.
     #[inline]
     fn move_head(&self, head: u64, tickets: u64) -> Result<(), u64> {
-        // edge ring.advance, release: these tickets are settled; acquire: so are all before them
+        // edge ring.advance, release: these tickets are taken; acquire: so are all before them
         match self.head.compare_exchange(head, head.wrapping_add(tickets), R::HEAD_MOVE, R::HEAD_MOVED) {
             Ok(_) => {
                 crash_point!("ring.pop.head_moved");
@@ -325,84 +319,11 @@ impl<R: Rules> IndexRing<R> {
         }
     }
 
-    /// Moves head past a spent ticket, unless somebody has. Says where head is.
-    fn pass(&self, head: u64) -> u64 {
-        match self.move_head(head, 1) {
-            Ok(()) => head.wrapping_add(1),
-            Err(now) => now,
-        }
-    }
-
-    /// Looks for a completed push behind the unfilled ticket `head`.
-    #[inline(never)]
-    fn look_behind(&self, head: u64) -> Behind {
-        // edge ring.ticket, acquire: every push that returned before this call has its ticket below
-        let tail = self.tail.load(R::TAIL_READ);
-        crash_point!("ring.pop.tail_read");
-        let claimed = tail.wrapping_sub(head);
-        if claimed as i64 <= 0 {
-            return Behind::Nothing;
-        }
-        let completed = (1..claimed.min(self.layout.slots())).any(|offset| {
-            let ticket = head.wrapping_add(offset);
-            // edge ring.publish, acquire: the push is complete, not just begun
-            let word = self.slot(ticket).load(R::SLOT_READ);
-            crash_point!("ring.pop.scanned");
-            matches!(self.layout.decode(word, ticket), Seen::Filled(_))
-        });
-        // edge ring.advance, acquire: if head moved, what was seen behind it may have been taken, and says nothing
-        let now = self.head.load(R::HEAD_READ);
-        crash_point!("ring.pop.head_confirmed");
-        match (now == head, completed) {
-            (false, _) => Behind::Moved(now),
-            (true, true) => Behind::Completed,
-            (true, false) => Behind::Nothing,
-        }
-    }
-
-    /// Waits a moment for the late producer of `head`, once per call. True if the slot still has that `word`.
-    #[inline(never)]
-    fn outwait(&self, head: u64, word: u64, patience: &mut u32) -> bool {
-        while *patience > 0 {
-            *patience -= 1;
-            pause(PAUSES_PER_LOOK);
-            // relaxed: only compared; whoever acts on a change reads it again
-            if self.slot(head).load(Relaxed) != word {
-                return false;
-            }
-        }
-        crash_point!("ring.pop.outwaited");
-        true
-    }
-
-    /// Gives the ticket `head` up: a tombstone in place of `word`, and head past it. Says where head is.
-    #[inline(never)]
-    fn give_up(&self, head: u64, word: u64) -> u64 {
-        // edge ring.give_up, release: head had come this far, which the producer must know before it claims another ticket
-        // edge ring.publish, acquire: the push of the lap before, or of the producer that came (redundant: both are read anew before use)
-        match self.slot(head).compare_exchange(word, self.layout.tombstone(head), R::TOMBSTONE, R::TOMBSTONE_LOST) {
-            Ok(_) => {
-                crash_point!("ring.pop.gave_up");
-                self.pass(head)
-            }
-            Err(_) => {
-                crash_point!("ring.pop.producer_came");
-                // edge ring.advance, acquire: as at the beginning of the call
-                let now = self.head.load(R::HEAD_READ);
-                crash_point!("ring.pop.head_read");
-                now
-            }
-        }
-    }
-
     #[inline]
     fn slot(&self, ticket: u64) -> &AtomicU64 {
         &self.slots[self.layout.position(ticket)]
     }
 }
-
-/// Pause hints between two looks at a late producer's slot.
-const PAUSES_PER_LOOK: u32 = 4;
 
 impl<R: Rules> fmt::Debug for IndexRing<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,37 +1,35 @@
 //! The slot word: which ticket wrote it, and what it carries.
 //!
 //! ```text
-//!   63                    lg+6 lg+5      lg+1   lg  lg-1            0
-//!  +--------------------------+--------------+------+----------------+
-//!  |  lap = ticket >> lg      |   len - 1    | tomb |  first index   |
-//!  +--------------------------+--------------+------+----------------+
-//!        58 - lg bits              5 bits      1 bit      lg bits
+//!   63                    lg+5 lg+4          lg lg-1            0
+//!  +--------------------------+----------------+----------------+
+//!  |  lap = ticket >> lg      |    len - 1     |  first index   |
+//!  +--------------------------+----------------+----------------+
+//!        59 - lg bits               5 bits           lg bits
 //! ```
 //!
-//! The lap is the ticket with its position cut off, so `word - tag(ticket)` (wrapping) answers every question at once: below 2^(lg+6) the word
-//! belongs to this very ticket, negative it is from an earlier lap, otherwise from a later one. Laps wrap after 2^58 tickets; a thread would
-//! have to sleep through 2^57 of them (four years at a billion a second) inside one operation to take an old word for a new one.
+//! The lap is the ticket with its position cut off, so `word - tag(ticket)` (wrapping) answers every question at once: below 2^(lg+5) the word
+//! belongs to this very ticket, negative it is from an earlier lap, otherwise from a later one. Laps wrap after 2^59 tickets; a thread would
+//! have to sleep through 2^58 of them (nine years at a billion a second) inside one operation to take an old word for a new one.
 
 use crate::chain::Chain;
 use crate::limits::CHAIN_MAX;
 
 /// Bits of `len - 1`.
 const LEN_BITS: u32 = 5;
-/// How far the lap is shifted above its place in the ticket: room for the length and the tombstone bit.
-const LAP_SHIFT: u32 = LEN_BITS + 1;
+/// How far the lap is shifted above its place in the ticket: room for the length.
+const LAP_SHIFT: u32 = LEN_BITS;
 
 const _: () = assert!(CHAIN_MAX == 1 << LEN_BITS, "len - 1 fills its field exactly");
 
 /// What a slot word means to the holder of a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// The ticket's producer has published this chain.
+    /// This chain was published with the ticket.
     Filled(Chain),
-    /// The ticket was given up: a consumer that could not wait for its producer has closed the slot.
-    Tombstone,
-    /// From an earlier lap: the ticket's producer has not been here yet, or there is none.
+    /// From an earlier lap: the ticket is not filled.
     Older,
-    /// From a later lap: whoever holds this ticket is late.
+    /// From a later lap: the ticket was filled, and taken.
     Newer,
 }
 
@@ -63,23 +61,17 @@ impl SlotLayout {
         (ticket & (self.slots() - 1)) as usize
     }
 
-    /// The word by which the producer of `ticket` publishes `chain`. The index must be below [`slots`](Self::slots).
+    /// The word that publishes `chain` with `ticket`. The index must be below [`slots`](Self::slots).
     #[inline]
     pub const fn filled(self, ticket: u64, chain: Chain) -> u64 {
         debug_assert!((chain.first() as u64) < self.slots());
-        self.tag(ticket) | ((chain.len() - 1) as u64) << (self.lg + 1) | chain.first() as u64
+        self.tag(ticket) | ((chain.len() - 1) as u64) << self.lg | chain.first() as u64
     }
 
-    /// The word that gives `ticket` up.
-    #[inline]
-    pub const fn tombstone(self, ticket: u64) -> u64 {
-        self.tag(ticket) | self.slots()
-    }
-
-    /// The word of a slot whose first ticket will be `ticket`: a tombstone of the lap before.
+    /// The word of a slot whose first ticket will be `ticket`: one of the lap before.
     #[inline]
     pub const fn vacant(self, ticket: u64) -> u64 {
-        self.tombstone(ticket.wrapping_sub(self.slots()))
+        self.tag(ticket.wrapping_sub(self.slots()))
     }
 
     /// What `word`, read from the slot of `ticket`, means to it.
@@ -87,10 +79,7 @@ impl SlotLayout {
     pub const fn decode(self, word: u64, ticket: u64) -> Seen {
         let distance = word.wrapping_sub(self.tag(ticket));
         if distance < self.slots() << LAP_SHIFT {
-            if distance & self.slots() != 0 {
-                return Seen::Tombstone;
-            }
-            let len = (distance >> (self.lg + 1)) as u32 + 1;
+            let len = (distance >> self.lg) as u32 + 1;
             Seen::Filled(Chain::new((distance & (self.slots() - 1)) as u32, len))
         } else if self.is_older(word, ticket) {
             Seen::Older
@@ -105,6 +94,13 @@ impl SlotLayout {
         (word.wrapping_sub(self.tag(ticket)) as i64) < 0
     }
 
+    /// The ticket with which `word` was published. It was read from the slot of `ticket`, and is not older.
+    #[inline]
+    pub const fn written(self, word: u64, ticket: u64) -> u64 {
+        let laps = word.wrapping_sub(self.tag(ticket)) >> (self.lg + LAP_SHIFT);
+        ticket.wrapping_add(laps << self.lg)
+    }
+
     /// The lap of `ticket`, where words carry it.
     #[inline]
     const fn tag(self, ticket: u64) -> u64 {
@@ -117,7 +113,7 @@ mod tests {
     use super::*;
     use crate::limits::CAPACITY_MAX;
 
-    const WRAP: u64 = 1 << 58;
+    const WRAP: u64 = 1 << 59;
 
     fn origins(layout: SlotLayout) -> impl Iterator<Item = u64> {
         let lap = layout.slots();
@@ -147,7 +143,6 @@ mod tests {
                         assert!(!layout.is_older(layout.filled(ticket, chain), ticket));
                     }
                 }
-                assert_eq!(layout.decode(layout.tombstone(ticket), ticket), Seen::Tombstone);
                 assert_eq!(layout.decode(layout.vacant(ticket), ticket), Seen::Older);
             }
         }
@@ -170,12 +165,10 @@ mod tests {
         for origin in origins(layout) {
             for laps in [1, 2, 3, 1 << 31, 1 << 32, (1 << 55) - 1] {
                 let later = origin.wrapping_add(laps * 4);
-                for (mine, theirs) in
-                    [(layout.filled(origin, chain), layout.filled(later, chain)), (layout.tombstone(origin), layout.tombstone(later))]
-                {
-                    assert_eq!(layout.decode(mine, later), Seen::Older, "{laps} laps");
-                    assert_eq!(layout.decode(theirs, origin), Seen::Newer, "{laps} laps");
-                }
+                let (mine, theirs) = (layout.filled(origin, chain), layout.filled(later, chain));
+                assert_eq!(layout.decode(mine, later), Seen::Older, "{laps} laps");
+                assert_eq!(layout.decode(theirs, origin), Seen::Newer, "{laps} laps");
+                assert_eq!((layout.written(mine, origin), layout.written(theirs, origin)), (origin, later), "{laps} laps");
             }
         }
     }
@@ -187,7 +180,7 @@ mod tests {
             .flat_map(|ticket| {
                 let chains = (0..2).flat_map(|first| (1..=CHAIN_MAX).map(move |len| Chain::new(first, len)));
                 let position_is_fixed = ticket % 2 == 0;
-                chains.map(move |chain| layout.filled(ticket, chain)).chain([layout.tombstone(ticket)]).filter(move |_| position_is_fixed)
+                chains.map(move |chain| layout.filled(ticket, chain)).filter(move |_| position_is_fixed)
             })
             .collect();
         let count = words.len();

@@ -23,18 +23,18 @@ fn firsts(out: &Popped) -> Vec<u32> {
 fn drain(ring: &IndexRing) -> Vec<u32> {
     let mut out = Popped::new();
     let mut seen = vec![];
-    while ring.pop(u32::MAX, Pop::Strict, &mut out) == PopResult::Taken {
+    while ring.pop(u32::MAX, &mut out) {
         seen.extend(firsts(&out));
     }
     seen
 }
 
 #[test]
-fn an_empty_ring_says_so_in_two_ways() {
+fn an_empty_ring_says_so() {
     let ring = IndexRing::new(4);
     let mut out = Popped::new();
-    assert_eq!(ring.pop(1, Pop::Strict, &mut out), PopResult::Empty);
-    assert_eq!(ring.pop(1, Pop::Weak, &mut out), PopResult::NotReady);
+    assert!(!ring.pop(1, &mut out));
+    assert!(out.is_empty());
     assert_eq!((ring.peek(), ring.len_hint()), (None, 0));
 }
 
@@ -63,9 +63,9 @@ fn a_pop_stops_before_the_chain_that_would_be_too_much() {
     let ring = IndexRing::new(64);
     let mut out = Popped::new();
     ring.push_batch(&[Chain::new(0, 4), Chain::new(4, 3), Chain::new(7, 2)]);
-    assert_eq!(ring.pop(8, Pop::Strict, &mut out), PopResult::Taken);
+    assert!(ring.pop(8, &mut out));
     assert_eq!((firsts(&out), out.indices()), (vec![0, 4], 7));
-    assert_eq!(ring.pop(8, Pop::Strict, &mut out), PopResult::Taken);
+    assert!(ring.pop(8, &mut out));
     assert_eq!((firsts(&out), out.indices()), (vec![7], 2));
 }
 
@@ -75,7 +75,7 @@ fn the_first_chain_comes_whatever_its_length() {
     let mut out = Popped::new();
     for max in [0, 1, 31] {
         ring.push_batch(&[Chain::new(0, 32), Chain::one(32)]);
-        assert_eq!(ring.pop(max, Pop::Weak, &mut out), PopResult::Taken);
+        assert!(ring.pop(max, &mut out));
         assert_eq!((firsts(&out), out.indices()), (vec![0], 32), "max {max}");
         assert_eq!(drain(&ring), [32]);
     }
@@ -86,7 +86,7 @@ fn a_pop_takes_no_more_chains_than_popped_holds() {
     let ring = IndexRing::new(64);
     let mut out = Popped::new();
     push_each(&ring, 0..40);
-    assert_eq!(ring.pop(u32::MAX, Pop::Strict, &mut out), PopResult::Taken);
+    assert!(ring.pop(u32::MAX, &mut out));
     assert_eq!(firsts(&out), (0..POPPED_MAX as u32).collect::<Vec<_>>());
     assert_eq!(drain(&ring), (POPPED_MAX as u32..40).collect::<Vec<_>>());
 }
@@ -146,7 +146,7 @@ fn a_crowd_loses_and_reorders_nothing() {
                 let mut out = Popped::new();
                 let mut count = 0;
                 while count < ROUNDS {
-                    if free.pop(1 + (count % 5) as u32, Pop::Strict, &mut out) != PopResult::Taken {
+                    if !free.pop(1 + (count % 5) as u32, &mut out) {
                         thread::yield_now();
                         continue;
                     }
@@ -166,7 +166,7 @@ fn a_crowd_loses_and_reorders_nothing() {
                 let mut last = [0u64; 2];
                 let mut idle = 0;
                 while idle < 2_000 {
-                    if lane.pop(3, Pop::Strict, &mut out) != PopResult::Taken {
+                    if !lane.pop(3, &mut out) {
                         idle += u32::from(consumed.load(Ordering::Relaxed) >= 2 * ROUNDS);
                         thread::yield_now();
                         continue;
@@ -196,11 +196,12 @@ fn a_crowd_loses_and_reorders_nothing() {
 fn only_what_is_wanted_is_taken() {
     let ring = IndexRing::new(8);
     let mut popped = Popped::new();
-    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |_| true), PopResult::Empty);
+    assert!(!ring.pop_if(&mut popped, |_| true));
     (0..3).for_each(|index| ring.push(Chain::one(index)));
-    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |chain| chain.first() != 0), PopResult::NotReady);
-    assert_eq!(ring.pop_if(Pop::Strict, &mut popped, |chain| chain.first() == 0), PopResult::Taken);
+    assert!(!ring.pop_if(&mut popped, |chain| chain.first() != 0));
+    assert!(popped.is_empty(), "what is not taken is not shown");
+    assert!(ring.pop_if(&mut popped, |chain| chain.first() == 0));
     assert_eq!(popped.chains(), [Chain::one(0)], "the head alone");
-    assert_eq!(ring.pop(8, Pop::Strict, &mut popped), PopResult::Taken);
+    assert!(ring.pop(8, &mut popped));
     assert_eq!(popped.chains(), [Chain::one(1), Chain::one(2)], "in their order");
 }

@@ -7,7 +7,7 @@ use super::queue::{Consumer, Producer, Queue, Taken};
 use super::{CAPACITY, CHUNK};
 use ringmill::chain::{Chain, LinkArray, Links};
 use ringmill::credit::{AccountId, CreditPool};
-use ringmill::ring::{IndexRing, Pop, PopResult, Popped};
+use ringmill::ring::{IndexRing, Popped};
 use ringmill::sync::pause;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -193,17 +193,15 @@ impl<F: FreeList, const MOST: u32> Drop for Taker<F, MOST> {
     }
 }
 
-/// Polls a ring as a worker does: weakly, strictly on every fourth miss in a row (a strict poll reads the line that producers write), and not at once after
-/// a pop that came up short.
+/// Polls a ring as a worker does: not at once after a pop that came up short.
 struct Polls {
     out: Popped,
-    misses: u32,
     short: bool,
 }
 
 impl Default for Polls {
     fn default() -> Self {
-        Polls { out: Popped::new(), misses: 0, short: false }
+        Polls { out: Popped::new(), short: false }
     }
 }
 
@@ -213,12 +211,9 @@ impl Polls {
         if std::mem::take(&mut self.short) {
             pause(HOLD_OFF);
         }
-        let mode = if self.misses % 4 == 3 { Pop::Strict } else { Pop::Weak };
-        if ring.pop(most, mode, &mut self.out) != PopResult::Taken {
-            self.misses += 1;
+        if !ring.pop(most, &mut self.out) {
             return None;
         }
-        self.misses = 0;
         self.short = self.out.indices() < most;
         Some(&self.out)
     }
@@ -332,7 +327,7 @@ impl FreeList for RingList {
 
     fn count(&self) -> usize {
         let (mut out, mut count) = (Popped::new(), 0);
-        while self.0.pop(CHAIN, Pop::Strict, &mut out) == PopResult::Taken {
+        while self.0.pop(CHAIN, &mut out) {
             count += out.indices() as usize;
         }
         count
