@@ -5,7 +5,7 @@
 use ringmill::chain::{Chain, LinkArray, Links};
 use ringmill::clock::{Clock, ManualClock, Timestamp};
 use ringmill::credit::CreditPool;
-use ringmill::queue::{Claimer, Lease, Look, Publisher, Queue, When};
+use ringmill::queue::{Claimer, Lease, Publisher, Queue, When};
 use ringmill::ring::{IndexRing, Popped};
 use ringmill::rng::Rng;
 use ringmill::sync::{EventCount, atomic::AtomicU64};
@@ -257,7 +257,7 @@ impl Bench {
     fn start(&mut self, jobs: u32) {
         let now = self.clock.now();
         for place in &mut self.places[..jobs as usize] {
-            assert!(self.claimer.next_into(Look::Weak, now, place));
+            assert!(self.claimer.next_into(now, place));
         }
     }
 
@@ -322,7 +322,7 @@ fn retry_whole() -> Run {
         assert_eq!(due, bench.clock.now() + RETRY_DELAY);
         bench.clock.advance(RETRY_DELAY);
         // the wheel is empty
-        assert!(bench.turn() > due + RETRY_DELAY && bench.claimer.look(Look::Strict));
+        assert!(bench.turn() > due + RETRY_DELAY && bench.claimer.look());
     })
 }
 

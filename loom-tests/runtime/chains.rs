@@ -3,7 +3,7 @@
 use super::world::{B3, World, config, model, twin};
 use crate::support::Bound;
 use ringmill::LaneConfig;
-use ringmill::queue::{Bend, Look, When};
+use ringmill::queue::{Bend, When};
 use ringmill::sync::thread;
 
 /// A worker ends its job, which has a follow-up, as the last one there is, and `finds_nothing` looks meanwhile. Bad: it sees the slot between the two; or the follow-up's while that is
@@ -11,7 +11,7 @@ use ringmill::sync::thread;
 fn chained(world: &World, finds_nothing: impl FnOnce(&World) -> bool) {
     let (publisher, mut worker) = (world.publisher(), world.claimer());
     world.publish_to(&publisher, 0, 1, When::Now).unwrap();
-    let lease = worker.next(Look::Strict, world.now()).unwrap();
+    let lease = worker.next(world.now()).unwrap();
     world.queue.close();
     let working = thread::spawn({
         let world = world.clone();

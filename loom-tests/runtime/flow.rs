@@ -1,7 +1,7 @@
 //! Jobs on their way: in, through, and out again.
 
 use super::world::{B2, B3, DEEP3, TICK, World, config, hangs, hangs_unbent, model, twin};
-use ringmill::queue::{Bend, Look, Plan, When};
+use ringmill::queue::{Bend, Plan, When};
 use ringmill::sync::{Parker, thread};
 use ringmill::{JobError, LaneConfig, Overflow, Refusal};
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn retried_under_a_pop() {
     let failing = thread::spawn({
         let world = world.clone();
         move || {
-            if let Some(lease) = failing.next(Look::Strict, world.now()) {
+            if let Some(lease) = failing.next(world.now()) {
                 assert!(world.settle(&mut failing, lease, retry_now()), "nobody took the lease away");
             }
             failing
@@ -106,7 +106,7 @@ fn asleep_beside_a_job() {
         }
         world.bell.announce(&seat, searching);
         searching = true;
-        if claimer.look(Look::Strict) {
+        if claimer.look() {
             world.bell.retract(&seat);
         } else {
             world.bell.sleep(&seat, &parker, None);
@@ -179,8 +179,8 @@ fn published_by_its_own_handler() {
         let (mut claimer, mut colleague) = (world.claimer(), world.claimer());
         world.publish(&publisher, 0).unwrap();
         world.publish(&publisher, 1).unwrap();
-        let lease = claimer.next(Look::Strict, world.now()).unwrap();
-        let other = colleague.next(Look::Strict, world.now()).unwrap();
+        let lease = claimer.next(world.now()).unwrap();
+        let other = colleague.next(world.now()).unwrap();
         let putting_back = thread::spawn({
             let world = world.clone();
             move || {
@@ -214,7 +214,7 @@ fn published_with_patience_by_its_own_handler<const KNOWN: bool>() {
     let handling = thread::spawn({
         let world = world.clone();
         move || {
-            let lease = claimer.next(Look::Strict, world.now()).unwrap();
+            let lease = claimer.next(world.now()).unwrap();
             let published = world.queue.publish_within(&publisher, world.job(1), When::Now, &*world.clock, Duration::MAX, || KNOWN);
             assert!(matches!(published.unwrap_err().refusal(), Refusal::WouldDeadlock));
             world.ack(&mut claimer, lease);
@@ -242,7 +242,7 @@ fn waiting_for_the_only_slot() {
     let (first, second) = (world.publisher(), world.publisher());
     let mut claimer = world.claimer();
     world.publish(&first, 0).unwrap();
-    let lease = claimer.next(Look::Strict, world.now()).unwrap();
+    let lease = claimer.next(world.now()).unwrap();
     let waiting = thread::spawn({
         let world = world.clone();
         move || {
@@ -272,7 +272,7 @@ fn closed_while_waiting() {
     let (first, second) = (world.publisher(), world.publisher());
     let mut claimer = world.claimer();
     world.publish(&first, 0).unwrap();
-    let lease = claimer.next(Look::Strict, world.now()).unwrap();
+    let lease = claimer.next(world.now()).unwrap();
     let waiting = thread::spawn({
         let world = world.clone();
         move || {

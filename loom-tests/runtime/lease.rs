@@ -1,7 +1,7 @@
 //! Who has a job, and who has lost it.
 
 use super::world::{B2, B3, TICK, VISIBILITY, World, config, model, twin};
-use ringmill::queue::{Bend, Claimer, Lease, Look, Plan, When};
+use ringmill::queue::{Bend, Claimer, Lease, Plan, When};
 use ringmill::slab::Fate;
 use ringmill::sync::thread;
 use ringmill::{JobError, JobId};
@@ -15,7 +15,7 @@ fn delivered(world: &World, claimer: &mut Claimer<Probe>) -> Lease {
     let mut publisher = world.publisher();
     world.publish(&publisher, 0).unwrap();
     world.queue.close_publisher(&mut publisher);
-    let lease = claimer.next(Look::Strict, world.now()).expect("a job was published");
+    let lease = claimer.next(world.now()).expect("a job was published");
     world.turn(TICK);
     lease
 }
@@ -140,7 +140,7 @@ fn claimed_stolen_taken_back() {
     let publisher = world.publisher();
     let (mut claimer, mut thief) = (world.claimer(), world.claimer());
     world.publish(&publisher, 0).unwrap();
-    assert!(claimer.look(Look::Strict));
+    assert!(claimer.look());
     world.turn(TICK);
     let claiming = thread::spawn({
         let world = world.clone();
@@ -183,7 +183,7 @@ fn stolen_behind_a_running_job() {
     let (mut claimer, mut thief) = (world.claimer(), world.claimer());
     world.publish(&publisher, 0).unwrap();
     world.publish(&publisher, 1).unwrap();
-    let lease = claimer.next(Look::Strict, world.now()).unwrap();
+    let lease = claimer.next(world.now()).unwrap();
     assert!(claimer.has_claims());
     let stealing = thread::spawn({
         let world = world.clone();

@@ -1,7 +1,7 @@
 //! Dead letters that move on: a letter moves once, or stays, whoever else wants it. See ADR 0017.
 
 use super::world::{B2, B3, Probe, World, config, jobs_of, model, twin};
-use ringmill::queue::{Bend, Claimer, Look, Onward, Plan, Queue, Way};
+use ringmill::queue::{Bend, Claimer, Onward, Plan, Queue, Way};
 use ringmill::slab::Fate;
 use ringmill::sync::thread;
 use ringmill::{DeadLetter, DeadLetterConfig};
@@ -33,7 +33,7 @@ fn connect(source: &World, target: &World) {
 
 /// Starts the next job, which then dies.
 fn kill(world: &World, claimer: &mut Claimer<Probe>) {
-    let lease = claimer.next(Look::Strict, world.now()).expect("a job waits");
+    let lease = claimer.next(world.now()).expect("a job waits");
     assert!(world.settle(claimer, lease, Plan::End(Fate::Rejected, None)));
 }
 
@@ -120,7 +120,7 @@ fn put_back_as_another_dies() {
     connect(&source, &target);
     target.publish(&others, 1).unwrap();
     source.publish(&publisher, 2).unwrap();
-    let lease = claimer.next(Look::Strict, source.now()).unwrap();
+    let lease = claimer.next(source.now()).unwrap();
     let moving = thread::spawn({
         let source = source.clone();
         move || move_letters(&source)
@@ -157,7 +157,7 @@ fn two_die() {
     source.publish(&publisher, 0).unwrap();
     source.publish(&publisher, 1).unwrap();
     connect(&source, &target);
-    let lease = claimer.next(Look::Strict, source.now()).unwrap();
+    let lease = claimer.next(source.now()).unwrap();
     let dying = thread::spawn({
         let source = source.clone();
         move || kill(&source, &mut other)

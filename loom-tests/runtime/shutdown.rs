@@ -2,7 +2,7 @@
 
 use super::world::{B1, B2, B3, DEEP1, DEEP2, Probe, TICK, VISIBILITY, World, config, jobs_of, model, twin};
 use ringmill::clock::Timestamp;
-use ringmill::queue::{Bend, Claimer, Look, Plan, Queue, When};
+use ringmill::queue::{Bend, Claimer, Plan, Queue, When};
 use ringmill::sync::atomic::AtomicU64;
 use ringmill::sync::{EventCount, thread};
 use ringmill::{Job, JobError, Payload, Refusal, Undone};
@@ -139,7 +139,7 @@ fn keyed_into_the_hand_back() {
     let world = World::new(&config(2).partitions(1));
     let (publisher, mut claimer) = (world.publisher(), world.claimer());
     world.publish_in_order(&publisher, 0).unwrap();
-    let lease = claimer.next(Look::Strict, world.now()).unwrap();
+    let lease = claimer.next(world.now()).unwrap();
     let producing = thread::spawn({
         let world = world.clone();
         move || world.publish_in_order(&publisher, 1)
@@ -275,7 +275,7 @@ fn shut_down_in_full_swing<const LATE: bool>() {
     let publisher = world.publisher();
     let (claimer, mut worker) = (world.claimer(), world.claimer());
     world.publish(&publisher, 0).unwrap();
-    let lease = worker.next(Look::Strict, world.now()).unwrap();
+    let lease = worker.next(world.now()).unwrap();
     world.turn(TICK);
     let publish = {
         let world = world.clone();
@@ -327,7 +327,7 @@ fn retried_into_the_hand_back<const DELAY: u32>() {
     let publisher = world.publisher();
     let (claimer, mut consumer) = (world.claimer(), world.detached());
     world.publish(&publisher, 0).unwrap();
-    let lease = consumer.next(Look::Strict, world.now()).unwrap();
+    let lease = consumer.next(world.now()).unwrap();
     let consuming = thread::spawn({
         let world = world.clone();
         move || {
@@ -383,7 +383,7 @@ fn handles_go_with_jobs_inside() {
     });
     let leaving = thread::spawn({
         move || {
-            claimer.look(Look::Strict);
+            claimer.look();
             drop(claimer);
         }
     });
@@ -398,7 +398,7 @@ fn handles_go_with_jobs_inside() {
     // one waits and one is claimed, and nobody is left to run them: they go with the queue
     world.publish(&publisher, 2).unwrap();
     world.publish(&publisher, 3).unwrap();
-    assert!(other.look(Look::Strict));
+    assert!(other.look());
     drop(other);
     world.assert_dropped_with_the_queue();
 }

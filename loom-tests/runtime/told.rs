@@ -3,7 +3,7 @@
 use super::world::{B2, B3, VISIBILITY, World, config, jobs_of, model, twin};
 use ringmill::End;
 use ringmill::completion::{Look as Told, Promise};
-use ringmill::queue::{Bend, Look, Plan, Watch, When};
+use ringmill::queue::{Bend, Plan, Watch, When};
 use ringmill::slab::Fate;
 use ringmill::sync::thread;
 use std::sync::Arc;
@@ -88,10 +88,10 @@ fn settled_twice() {
     let watch = Watch::new(None);
     let promise = Arc::clone(&watch.promise);
     world.publish_to(&publisher, 0, 0, When::Watched(&watch)).unwrap();
-    let lease = late.next(Look::Strict, world.now()).unwrap();
+    let lease = late.next(world.now()).unwrap();
     world.turn(Duration::ZERO);
     world.turn(VISIBILITY);
-    let again = current.next(Look::Strict, world.now()).expect("its lease ran out");
+    let again = current.next(world.now()).expect("its lease ran out");
     let settling = thread::spawn({
         let world = world.clone();
         move || world.settle(&mut late, lease, Plan::End(Fate::Discarded, None))

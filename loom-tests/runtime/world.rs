@@ -2,7 +2,7 @@
 
 use crate::support::{Bound, check, must_die, must_fail};
 use ringmill::clock::{Clock, ManualClock, Timestamp};
-use ringmill::queue::{Bend, Claimer, Lease, Look, Plan, Publisher, Queue, When, bend};
+use ringmill::queue::{Bend, Claimer, Lease, Plan, Publisher, Queue, When, bend};
 use ringmill::slab::Fate;
 use ringmill::sync::atomic::AtomicU64;
 use ringmill::sync::{EventCount, UnsafeCell};
@@ -167,7 +167,7 @@ impl World {
 
     /// Takes the next job, reads it, and acks it. The job, and whether the ack was current.
     pub fn work(&self, claimer: &mut Claimer<Probe>) -> Option<(usize, bool)> {
-        let lease = claimer.next(Look::Strict, self.now())?;
+        let lease = claimer.next(self.now())?;
         Some(self.ack(claimer, lease))
     }
 
@@ -234,7 +234,7 @@ impl World {
         assert!(gauges.phases.is_empty(), "occupied at the end: {gauges:?}");
         assert_eq!(gauges.free, gauges.capacity, "a credit was lost");
         if !self.queue.is_stopped() {
-            assert!(!claimer.look(Look::Strict), "an index was in two places");
+            assert!(!claimer.look(), "an index was in two places");
         }
         drop(claimer);
         let counts = self.queue.totals().counts;

@@ -7,7 +7,7 @@ use crate::error::{ExtendError, HandleError, RecvError, Stale};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Aftermath, CancelCause, ClaimBlock, Claimer, Lease, Look, Plan, Publisher};
+use crate::queue::{Aftermath, CancelCause, ClaimBlock, Claimer, Lease, Plan, Publisher};
 use crate::request::Request;
 use crate::rng::Rng;
 use crate::slab::Fate;
@@ -103,7 +103,7 @@ impl<T: Payload> Consumer<T> {
     pub fn try_recv(&self) -> Result<Delivery<T>, RecvError> {
         // of a future that was forgotten
         self.rouse();
-        self.look(Look::Strict).ok_or_else(|| if self.is_over() { RecvError::Closed } else { RecvError::Empty })
+        self.look(true).ok_or_else(|| if self.is_over() { RecvError::Closed } else { RecvError::Empty })
     }
 
     /// The next job, waiting for it.
@@ -163,7 +163,7 @@ impl<T: Payload> Consumer<T> {
     /// # Errors
     /// [`RecvError::TimedOut`], and as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery<T>, RecvError> {
-        if let Some(delivery) = self.look(Look::Weak) {
+        if let Some(delivery) = self.look(false) {
             return Ok(delivery);
         }
         if self.handle.runtime.is_inside() {
@@ -174,7 +174,7 @@ impl<T: Payload> Consumer<T> {
         let mut spin = SpinWait::new();
         while !spin.is_yielding() {
             spin.spin();
-            if let Some(delivery) = self.look(Look::Weak) {
+            if let Some(delivery) = self.look(false) {
                 return Ok(delivery);
             }
         }
@@ -197,11 +197,11 @@ impl<T: Payload> Consumer<T> {
     pub(super) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Delivery<T>, RecvError>> {
         if self.handle.runtime.is_inside() {
             self.rouse();
-            return Poll::Ready(self.look(Look::Weak).ok_or(RecvError::WouldDeadlock));
+            return Poll::Ready(self.look(false).ok_or(RecvError::WouldDeadlock));
         }
         if self.dozes.replace(false) {
             self.bell.retract(self.seat());
-        } else if let Some(delivery) = self.look(Look::Weak) {
+        } else if let Some(delivery) = self.look(false) {
             return Poll::Ready(Ok(delivery));
         }
         // before the announcement, and that before the look: whoever publishes after the look wakes this task, and not the one that polled last
@@ -231,7 +231,7 @@ impl<T: Payload> Consumer<T> {
     fn lie_down(&self, late: impl Fn() -> bool) -> Option<Result<Delivery<T>, RecvError>> {
         loop {
             self.bell.announce(self.seat(), false);
-            let (found, left) = self.take(Look::Strict);
+            let (found, left) = self.take(true);
             let (over, late) = (self.is_over(), late());
             if found.is_none() && !over && !late && left.is_empty() && !self.handle.queue.has_chores() {
                 return None;
@@ -255,13 +255,13 @@ impl<T: Payload> Consumer<T> {
         self.seat.as_ref().expect("a live consumer has its seat")
     }
 
-    /// One look; runs user code that is due on the way.
-    fn look(&self, look: Look) -> Option<Delivery<T>> {
+    /// One look, at what colleagues have claimed too if it `steals`; runs user code that is due on the way.
+    fn look(&self, steals: bool) -> Option<Delivery<T>> {
         if self.handle.queue.has_chores() {
             // one of them may publish what this look is for
             self.run_errands(Vec::new());
         }
-        let (found, left) = self.take(look);
+        let (found, left) = self.take(steals);
         self.run_errands(left);
         found
     }
@@ -276,13 +276,13 @@ impl<T: Payload> Consumer<T> {
         }
     }
 
-    /// Starts a job that is ready, or that another consumer has claimed and not started. Gives also the user code that is left to run.
-    fn take(&self, look: Look) -> (Option<Delivery<T>>, Vec<Aftermath<T>>) {
+    /// Starts a job that is ready or, if it `steals`, that another consumer has claimed and not started. Gives also the user code that is left to run.
+    fn take(&self, steals: bool) -> (Option<Delivery<T>>, Vec<Aftermath<T>>) {
         let mut claimer = self.shared.lock();
         let mut lease = None;
         // what it has found may have been taken back, have expired or be cancelled, which shows when it is started: there may be another one all the same
-        while lease.is_none() && (claimer.look(look) || look == Look::Strict && claimer.steal()) {
-            lease = claimer.next(look, self.handle.clock.now());
+        while lease.is_none() && (claimer.look() || steals && claimer.steal()) {
+            lease = claimer.next(self.handle.clock.now());
         }
         let left = claimer.take_left();
         drop(claimer);

@@ -23,15 +23,6 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How hard to look for a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// A cheap poll, for spinning. May miss what a stalled publisher is about to make visible.
-    Weak,
-    /// Misses nothing that was published: the look before sleeping.
-    Strict,
-}
-
 /// Prefetched jobs of one lane, in order.
 #[derive(Debug)]
 struct LaneClaims {
@@ -157,11 +148,11 @@ impl<T> Claimer<T> {
     /// Starts the first job of `lane` that can be started.
     // always: into the one place where most jobs start
     #[inline(always)]
-    fn start_from(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+    fn start_from(&mut self, lane: usize, now: Timestamp, started: &mut Option<Lease>) -> bool {
         loop {
             let claims = &mut self.lanes[lane];
             if claims.at == claims.end {
-                if !self.refill(lane, look) {
+                if !self.refill(lane) {
                     return false;
                 }
                 continue;
@@ -176,20 +167,20 @@ impl<T> Claimer<T> {
 
     /// Takes jobs out of a lane, or out of the partitions, and publishes the claims.
     #[inline]
-    fn refill(&mut self, lane: usize, look: Look) -> bool {
-        if self.order.is_some() { self.refill_in_turn(lane, look) } else { self.refill_from_lane(lane, look) }
+    fn refill(&mut self, lane: usize) -> bool {
+        if self.order.is_some() { self.refill_in_turn(lane) } else { self.refill_from_lane(lane) }
     }
 
     /// Lane and partitions take turns: neither starves for a flood in the other.
     #[inline(never)]
-    fn refill_in_turn(&mut self, lane: usize, look: Look) -> bool {
+    fn refill_in_turn(&mut self, lane: usize) -> bool {
         let Some(order) = &mut self.order else { return false };
         let partitions_first = order.partitions_first;
         order.partitions_first = !partitions_first;
         if partitions_first && self.refill_from_partitions(lane) {
             return true;
         }
-        self.refill_from_lane_in_turn(lane, look) || !partitions_first && self.refill_from_partitions(lane)
+        self.refill_from_lane_in_turn(lane) || !partitions_first && self.refill_from_partitions(lane)
     }
 
     /// Takes heads of partitions, each with its token.
@@ -243,9 +234,9 @@ impl<T> Claimer<T> {
         }
     }
 
-    fn refill_from_lane_in_turn(&mut self, lane: usize, look: Look) -> bool {
+    fn refill_from_lane_in_turn(&mut self, lane: usize) -> bool {
         self.forget_heads(lane);
-        self.refill_from_lane(lane, look)
+        self.refill_from_lane(lane)
     }
 
     /// The claims of `lane` are no heads that were taken from partitions here.
@@ -255,7 +246,7 @@ impl<T> Claimer<T> {
         }
     }
 
-    fn refill_from_lane(&mut self, lane: usize, look: Look) -> bool {
+    fn refill_from_lane(&mut self, lane: usize) -> bool {
         self.learn();
         let queue = &*self.queue;
         if !queue.lanes[lane].pop(self.prefetch, &mut self.popped) {
@@ -398,9 +389,9 @@ impl<T> Claimer<T> {
 
     /// Claims and starts the next job.
     #[inline]
-    pub fn next(&mut self, look: Look, now: Timestamp) -> Option<Lease> {
+    pub fn next(&mut self, now: Timestamp) -> Option<Lease> {
         let mut started = None;
-        self.next_into(look, now, &mut started);
+        self.next_into(now, &mut started);
         started
     }
 
@@ -408,24 +399,24 @@ impl<T> Claimer<T> {
     /// written, when there is none.
     // always: into the worker's loop, and into `next`
     #[inline(always)]
-    pub fn next_into(&mut self, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+    pub fn next_into(&mut self, now: Timestamp, started: &mut Option<Lease>) -> bool {
         if self.queue.is_paused() {
             return false;
         }
-        let Picker::Weighted(cursor) = &mut self.picker else { return self.next_strict(look, now, started) };
+        let Picker::Weighted(cursor) = &mut self.picker else { return self.next_strict(now, started) };
         let mut order = cursor.order(&self.queue.settings.schedule);
-        order.next().is_some_and(|turn| self.start_from(turn, look, now, started))
-            || order.any(|lane| self.start_from_another(lane, look, now, started))
+        order.next().is_some_and(|turn| self.start_from(turn, now, started))
+            || order.any(|lane| self.start_from_another(lane, now, started))
     }
 
     /// As [`start_from`](Self::start_from), from a lane whose turn it is not, or by the strict discipline: one copy of it.
     #[inline(never)]
-    fn start_from_another(&mut self, lane: usize, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
-        self.start_from(lane, look, now, started)
+    fn start_from_another(&mut self, lane: usize, now: Timestamp, started: &mut Option<Lease>) -> bool {
+        self.start_from(lane, now, started)
     }
 
     #[inline(never)]
-    fn next_strict(&mut self, look: Look, now: Timestamp, started: &mut Option<Lease>) -> bool {
+    fn next_strict(&mut self, now: Timestamp, started: &mut Option<Lease>) -> bool {
         let Picker::Strict(strict) = &mut self.picker else { return false };
         let Some(mut strict) = strict.take() else { return false };
         // both look at the claims
@@ -439,7 +430,7 @@ impl<T> Claimer<T> {
             }
             claimer.queue.lanes[lane].peek().map(waited).max(claimer.peek_in_order(lane).map(waited))
         };
-        let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from_another(lane, look, now, started).then_some(()));
+        let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from_another(lane, now, started).then_some(()));
         self.picker = Picker::Strict(Some(strict));
         picked.is_some()
     }
@@ -466,14 +457,14 @@ impl<T> Claimer<T> {
         !self.queue.is_paused() && !self.queue.is_stopped()
     }
 
-    /// Claims what is there without starting it. A strict look is the last one before sleeping.
+    /// Claims what is there without starting it. It misses nothing that was published before.
     #[inline]
-    pub fn look(&mut self, look: Look) -> bool {
+    pub fn look(&mut self) -> bool {
         if !self.may_start() {
             return false;
         }
         let lanes = self.lanes.len();
-        self.has_claims() || (0..lanes).any(|lane| self.refill(lane, look))
+        self.has_claims() || (0..lanes).any(|lane| self.refill(lane))
     }
 
     /// The delivery is settled: nobody watches it any more. Its entry may have gone to another delivery since its lease ran out.

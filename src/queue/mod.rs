@@ -63,7 +63,7 @@ pub use batch::Keeps;
 #[doc(hidden)]
 pub use bent::{Bend, bend};
 pub use chores::{Chore, Period};
-pub use claim::{Claimer, Look};
+pub use claim::Claimer;
 pub use claim_block::ClaimBlock;
 pub use end::Aftermath;
 pub use expire::TimerSide;

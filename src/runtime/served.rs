@@ -7,7 +7,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::completion::Answer;
 use crate::job::Payload;
 use crate::ledger::{Count, Totals};
-use crate::queue::{Aftermath, ClaimBlock, Claimer, Gauges, Lease, Look, Pressure, Publisher, Queue};
+use crate::queue::{Aftermath, ClaimBlock, Claimer, Gauges, Lease, Pressure, Publisher, Queue};
 use crate::verdict::{JobError, Verdict};
 use std::any::Any;
 use std::fmt;
@@ -46,7 +46,7 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
 /// A worker's seat at one queue.
 pub(crate) trait Station: Send + fmt::Debug {
     /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, and is moved on. Says how many ran.
-    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32;
+    fn work(&mut self, budget: u32, now: &mut Timestamp, clock: &dyn Clock) -> u32;
     /// When the delivery ends that takes its time, if there is one: in simulations.
     fn busy_until(&self) -> Option<Timestamp>;
     /// Settles that delivery. False when there is none.
@@ -54,7 +54,7 @@ pub(crate) trait Station: Send + fmt::Debug {
     /// How long the job had waited that is started next.
     fn head_waited(&self, now: Timestamp) -> Option<Duration>;
     /// Claims what is there without starting it. True if there is something to run.
-    fn look(&mut self, look: Look) -> bool;
+    fn look(&mut self) -> bool;
     /// Takes a job that a colleague has claimed and not started.
     fn steal(&mut self) -> bool;
     /// A hint that more work waits.
@@ -210,8 +210,8 @@ struct Seat<T: Payload, H> {
 impl<T: Payload, H: Handler<T>> Seat<T, H> {
     /// Starts a delivery, runs the handler on it and settles it. False when there is none.
     #[inline]
-    fn run(&mut self, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> bool {
-        let started = self.claimer.next_into(look, *now, self.context.place());
+    fn run(&mut self, now: &mut Timestamp, clock: &dyn Clock) -> bool {
+        let started = self.claimer.next_into(*now, self.context.place());
         self.claimer.run_left();
         if !started {
             return false;
@@ -298,11 +298,11 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
 }
 
 impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
-    fn work(&mut self, budget: u32, look: Look, now: &mut Timestamp, clock: &dyn Clock) -> u32 {
+    fn work(&mut self, budget: u32, now: &mut Timestamp, clock: &dyn Clock) -> u32 {
         let _inside = inside::enter(self.runtime);
         let mut ran = 0;
         while ran < budget && !self.watcher.is_busy() && !self.claimer.queue().is_stopped() {
-            if !self.run(look, now, clock) {
+            if !self.run(now, clock) {
                 break;
             }
             ran += 1;
@@ -325,8 +325,8 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
         self.claimer.head_waited(now)
     }
 
-    fn look(&mut self, look: Look) -> bool {
-        self.claimer.look(look)
+    fn look(&mut self) -> bool {
+        self.claimer.look()
     }
 
     fn steal(&mut self) -> bool {

@@ -5,7 +5,6 @@ use super::pool::PoolShared;
 use super::served::Station;
 use crate::clock::{Clock, Timestamp};
 use crate::lanes::{Cursor, Schedule};
-use crate::queue::Look;
 use crate::sync::{Parker, Seat, Woken, pause, thread};
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +78,7 @@ impl Worker {
     /// Works until the pool stops, or until `retire` says that this worker is not needed any more.
     pub(crate) fn run(mut self, retire: impl Fn() -> bool) {
         while !self.shared.is_stopping() && !retire() {
-            if !(self.end_search() && self.round(Look::Weak, BUDGET)) {
+            if !(self.end_search() && self.round(BUDGET)) {
                 self.wait();
             }
         }
@@ -92,7 +91,7 @@ impl Worker {
         if !self.searching {
             return true;
         }
-        if !self.stations.iter_mut().any(|station| station.look(Look::Weak) || station.has_chores()) {
+        if !self.stations.iter_mut().any(|station| station.look() || station.has_chores()) {
             return false;
         }
         self.searching = false;
@@ -109,17 +108,17 @@ impl Worker {
         if let Some(until) = self.busy_until() {
             return until <= self.clock.now() && self.stations.iter_mut().any(|station| station.finish(&*self.clock));
         }
-        let mut acted = self.round(Look::Strict, budget);
+        let mut acted = self.round(budget);
         // what it found may have expired or been cancelled: there may be another one all the same, perhaps because that one has left
         while !acted && self.finds_work() {
-            acted = self.round(Look::Strict, budget);
+            acted = self.round(budget);
         }
         acted
     }
 
     /// There is something to start, or a colleague has claimed it.
     fn finds_work(&mut self) -> bool {
-        self.stations.iter_mut().any(|station| station.look(Look::Strict)) || self.stations.iter_mut().any(|station| station.steal())
+        self.stations.iter_mut().any(|station| station.look()) || self.stations.iter_mut().any(|station| station.steal())
     }
 
     /// When the delivery ends that takes its time, if there is one: in simulations.
@@ -128,14 +127,14 @@ impl Worker {
     }
 
     /// One look at every queue. True if a job ran or a chore was done.
-    pub(crate) fn round(&mut self, look: Look, budget: u32) -> bool {
-        let ran = if self.stale && !self.end_pause(look) { 0 } else { self.work(look, budget) };
+    pub(crate) fn round(&mut self, budget: u32) -> bool {
+        let ran = if self.stale && !self.end_pause() { 0 } else { self.work(budget) };
         let mut busy = ran > 0;
         self.stale = !busy;
         if busy {
             self.shared.count_jobs(self.index, u64::from(ran));
             self.idle.ran(ran, self.now.since(std::mem::replace(&mut self.ended, self.now)));
-            if ran <= SHORT && look == Look::Weak && self.stations.len() == 1 {
+            if ran <= SHORT && self.stations.len() == 1 {
                 pause(self.idle.hold_off());
             }
         }
@@ -153,8 +152,8 @@ impl Worker {
     }
 
     /// Reads the clock anew if there is something to run, and learns from the pause that this ends. False if there is nothing.
-    fn end_pause(&mut self, look: Look) -> bool {
-        let Some(station) = self.stations.iter_mut().find_map(|station| station.look(look).then_some(station)) else { return false };
+    fn end_pause(&mut self) -> bool {
+        let Some(station) = self.stations.iter_mut().find_map(|station| station.look().then_some(station)) else { return false };
         let began = self.now;
         self.now = self.clock.stamp().max(began);
         if std::mem::take(&mut self.woken)
@@ -168,13 +167,13 @@ impl Worker {
 
     /// Runs jobs. Says how many.
     #[inline]
-    fn work(&mut self, look: Look, budget: u32) -> u32 {
+    fn work(&mut self, budget: u32) -> u32 {
         let (now, clock) = (&mut self.now, &*self.clock);
         match self.stations.as_mut_slice() {
-            [only] => only.work(budget, look, now, clock),
+            [only] => only.work(budget, now, clock),
             stations => {
                 let picked = self.cursor.pick(&self.schedule, |queue| {
-                    let ran = stations[queue].work(1, look, now, clock);
+                    let ran = stations[queue].work(1, now, clock);
                     (ran > 0).then_some(ran)
                 });
                 picked.map_or(0, |(_, ran)| ran)
@@ -205,7 +204,7 @@ impl Worker {
         self.shared.bell.announce(seat, self.searching);
         self.searching = true;
         let more =
-            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look(Look::Strict) || station.has_chores());
+            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look() || station.has_chores());
         if self.shared.is_stopping() || more(&mut self.stations) {
             self.shared.bell.retract(seat);
             return;

@@ -450,7 +450,7 @@ fn a_queue_that_goes_with_its_jobs_tells_that_they_are_lost() {
     let queue = Arc::downgrade(&pull.queue.queue);
     let stuck = pull.queue.queue.open_claimer(0, true, 1).unwrap();
     let mut stuck = stuck;
-    let lease = stuck.next(crate::queue::Look::Strict, pull.runtime.now()).unwrap();
+    let lease = stuck.next(pull.runtime.now()).unwrap();
     drop(stuck);
     let Pull { runtime, queue: handles, producer, consumer, .. } = pull;
     runtime.shutdown(at_once());

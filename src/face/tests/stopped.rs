@@ -219,7 +219,7 @@ fn nobody_waits_for<A: Send>(
     }
 }
 
-const PUSH: [&str; 4] = ["ring.push.claimed", "ring.push.slot_read", "ring.push.filled", "park.publisher.fenced"];
+const PUSH: [&str; 4] = ["ring.push.tail_read", "ring.push.slot_read", "ring.push.filled", "park.publisher.fenced"];
 
 #[test]
 fn a_publisher_stopped_anywhere_holds_up_nobody_else() {
@@ -336,11 +336,11 @@ fn a_settlement_stopped_anywhere_holds_up_nobody_else() {
     type Settle = fn(Delivery<u32>);
     let settlements: [(Settle, &[&str]); 7] = [
         (|delivery| delivery.ack().unwrap(), &["queue.settle.decided"]),
-        (|delivery| delivery.retry("again").unwrap(), &["queue.settle.decided", "ring.push.claimed", "park.publisher.fenced"]),
+        (|delivery| delivery.retry("again").unwrap(), &["queue.settle.decided", "ring.push.slot_read", "park.publisher.fenced"]),
         (|delivery| delivery.settle(Verdict::RetryAfter(JobError::transient("later"), secs(1))).unwrap(), &["inbox.flagged"]),
         (|delivery| delivery.reject("no").unwrap(), &["queue.settle.decided"]),
         (|delivery| delivery.snooze(secs(1)).unwrap(), &["queue.settle.decided", "inbox.flagged", "park.publisher.fenced"]),
-        (|delivery| delivery.complete_with(2).unwrap(), &["queue.settle.decided", "ring.push.claimed"]),
+        (|delivery| delivery.complete_with(2).unwrap(), &["queue.settle.decided", "ring.push.slot_read"]),
         (drop, &["queue.settle.decided"]),
     ];
     for (settle, steps) in settlements {
@@ -470,7 +470,7 @@ fn a_waker_stopped_before_it_wakes_delays_nobody_for_long() {
 fn a_worker_stopped_anywhere_holds_up_its_own_jobs_only() {
     let steps = [
         "ring.pop.head_read",
-        "ring.pop.tail_read",
+        "ring.pop.slot_read",
         "ring.pop.head_moved",
         "queue.claim.popped",
         "queue.claim.published",

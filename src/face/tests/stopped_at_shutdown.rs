@@ -97,7 +97,7 @@ fn come_back(config: &QueueConfig, steps: [&[(&str, bool)]; 5]) {
 
 #[test]
 fn a_job_that_comes_back_as_a_shutdown_hands_back_is_handed_back_out_of_its_hand() {
-    let pushes = [("queue.settle.decided", true), ("ring.push.claimed", true), ("ring.push.filled", true)];
+    let pushes = [("queue.settle.decided", true), ("ring.push.slot_read", true), ("ring.push.filled", true)];
     let posts = [("queue.settle.decided", true), ("inbox.flagged", true)];
     come_back(&plain(), [&pushes, &posts, &pushes, &posts, &pushes]);
 }

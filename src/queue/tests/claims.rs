@@ -35,12 +35,12 @@ fn a_worker_with_claims_of_its_own_does_not_steal() {
     for n in 0..8 {
         bare.publish(n);
     }
-    let running = busy.next(Look::Strict, bare.clock.now()).unwrap();
-    assert!(other.look(Look::Strict));
+    let running = busy.next(bare.clock.now()).unwrap();
+    assert!(other.look());
     // the queue was paused and resumed between its look and its theft
     assert!(other.steal(), "there is something to do");
     let mut left = Vec::new();
-    while let Some(lease) = other.next(Look::Strict, bare.clock.now()) {
+    while let Some(lease) = other.next(bare.clock.now()) {
         left.push(*bare.queue.payload(&lease));
         let plan = other.plan(&lease, crate::Verdict::Ack);
         other.settle(lease, plan, bare.clock.now(), true).unwrap().run(&bare.queue);
@@ -62,11 +62,11 @@ fn what_was_claimed_may_be_stolen_also_after_a_look_at_an_empty_lane() {
     }
     let mut busy = bare.worker();
     // the lanes take turns, and the other one is empty: the worker looks there while it has claims
-    let running: Vec<_> = (0..4).map(|_| busy.next(Look::Strict, bare.clock.now()).unwrap()).collect();
+    let running: Vec<_> = (0..4).map(|_| busy.next(bare.clock.now()).unwrap()).collect();
     for n in 4..8 {
         let mut idle = bare.worker();
         assert!(idle.steal(), "job {n} waits for a worker that is busy");
-        let lease = idle.next(Look::Strict, bare.clock.now()).unwrap();
+        let lease = idle.next(bare.clock.now()).unwrap();
         assert_eq!(*bare.queue.payload(&lease), n);
         let plan = idle.plan(&lease, crate::Verdict::Ack);
         idle.settle(lease, plan, bare.clock.now(), true).unwrap().run(&bare.queue);
@@ -100,7 +100,7 @@ fn nothing_is_stolen_once_the_queue_has_stopped() {
     for n in 0..4 {
         bare.publish(n);
     }
-    let _running = busy.next(Look::Strict, bare.clock.now()).unwrap();
+    let _running = busy.next(bare.clock.now()).unwrap();
     bare.queue.stop();
     assert!(!other.steal());
 }
@@ -111,12 +111,12 @@ fn what_was_stolen_and_not_started_may_be_stolen_again() {
     bare.publish(0);
     bare.publish(1);
     let mut busy = bare.worker();
-    let _running = busy.next(Look::Strict, bare.clock.now()).unwrap();
+    let _running = busy.next(bare.clock.now()).unwrap();
     let mut thief = bare.worker();
     assert!(thief.steal(), "job 1 waits for a worker that is busy");
     // before it comes to that it is held up, by a job of another lane or of another queue
     let mut idle = bare.worker();
     assert!(idle.steal(), "job 1 waits for a thief that is busy");
-    let lease = idle.next(Look::Strict, bare.clock.now()).unwrap();
+    let lease = idle.next(bare.clock.now()).unwrap();
     assert_eq!(*bare.queue.payload(&lease), 1);
 }

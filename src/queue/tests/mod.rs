@@ -9,7 +9,7 @@ mod time_to_live;
 mod user_code;
 mod waking;
 
-use super::{Claimer, Look, Publisher, Queue, When};
+use super::{Claimer, Publisher, Queue, When};
 use crate::clock::{Clock, ManualClock};
 use crate::sync::EventCount;
 use crate::tests::threads::within;

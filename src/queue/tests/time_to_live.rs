@@ -44,7 +44,7 @@ fn a_job_that_was_stolen_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     bare.at(ms(1));
     let (mut first, mut second) = (bare.worker(), bare.worker());
-    assert!(first.look(Look::Strict));
+    assert!(first.look());
     assert!(second.steal());
     bare.dies_on_time();
 }
@@ -54,7 +54,7 @@ fn a_job_that_was_taken_back_from_a_claimer_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     bare.at(ms(1));
     let mut worker = bare.worker();
-    assert!(worker.look(Look::Strict));
+    assert!(worker.look());
     worker.give_back();
     bare.dies_on_time();
 }
@@ -63,7 +63,7 @@ fn a_job_that_was_taken_back_from_a_claimer_dies_on_time() {
 fn a_job_that_is_retried_at_once_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     let mut worker = bare.worker();
-    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let lease = worker.next(bare.clock.now()).unwrap();
     // the timer hears of it while it runs
     bare.at(ms(30));
     let plan = worker.plan(&lease, Verdict::Retry("again".into()));
@@ -76,7 +76,7 @@ fn a_job_that_is_retried_at_once_dies_on_time() {
 fn a_job_that_waited_for_its_next_attempt_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     let mut worker = bare.worker();
-    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let lease = worker.next(bare.clock.now()).unwrap();
     let plan = worker.plan(&lease, Verdict::Snooze(ms(20)));
     worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
     bare.at(ms(2));
@@ -89,7 +89,7 @@ fn a_job_that_waited_for_its_next_attempt_dies_on_time() {
 fn a_job_whose_lease_ran_out_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     let mut worker = bare.worker();
-    let _lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let _lease = worker.next(bare.clock.now()).unwrap();
     (2..70).for_each(|at| bare.at(ms(at)));
     bare.dies_on_time();
 }
@@ -99,7 +99,7 @@ fn the_watch_of_a_job_that_is_over_harms_no_successor() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     bare.at(ms(1));
     let mut worker = bare.worker();
-    let lease = worker.next(Look::Strict, bare.clock.now()).unwrap();
+    let lease = worker.next(bare.clock.now()).unwrap();
     let plan = worker.plan(&lease, Verdict::Ack);
     worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
     bare.publish(Job::new(2));
@@ -118,5 +118,5 @@ fn a_delayed_job_whose_life_ends_is_not_started_by_a_worker_whose_time_is_a_litt
     // it read the clock when its last job ended, and looks for the next one when that one's payload is dropped
     let boundary = bare.clock.now();
     bare.at(ms(101));
-    assert!(worker.next(Look::Strict, boundary).is_none());
+    assert!(worker.next(boundary).is_none());
 }

@@ -55,7 +55,7 @@ fn claims_that_may_not_be_started_are_no_reason_to_wake_anybody() {
     for n in 0..3 {
         bare.publish(n);
     }
-    assert!(worker.look(Look::Strict));
+    assert!(worker.look());
     assert!(worker.may_have_more(1));
     bare.queue.set_paused(true);
     assert!(!worker.may_have_more(0));
