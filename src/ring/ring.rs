@@ -213,12 +213,12 @@ impl<R: Rules> IndexRing<R> {
                 (ticket, word) = self.first_unfilled(layout.written(word, ticket).wrapping_add(1));
             }
             // edge ring.publish, release: the links of the chain, everything written about its indices, and that all tickets below are filled
+            // edge ring.publish, acquire: whoever was first knew that all below are filled
             match self.slot(ticket).compare_exchange(word, layout.filled(ticket, chain), R::PUBLISH, R::PUBLISH_LOST) {
                 Ok(_) => {
                     crash_point!("ring.push.filled");
                     return ticket;
                 }
-                // edge ring.publish, acquire: as above
                 Err(now) => word = now,
             }
             crash_point!("ring.push.refused");

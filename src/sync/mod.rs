@@ -128,7 +128,7 @@ pub fn full_fence() {
     atomic::fence(Ordering::SeqCst);
 }
 
-/// As [`full_fence`], for a caller whose last write to a shared word was an RMW: what it publishes it published by that RMW.
+/// As [`full_fence`], for a caller that published by an RMW. What it has written since, as the hint of a ring, nobody need see in time.
 ///
 /// On x86 a locked instruction is a full barrier already (Intel SDM 3A 8.2.3.9, AMD APM 2 7.4.2), so only the compiler has to be held back; elsewhere, and
 /// for the models, it is the fence.
