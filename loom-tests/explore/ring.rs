@@ -707,7 +707,10 @@ fn holds(client: Client) {
     // whoever pops alone finds head where it has left it
     let consumers_meet = client.poppers() > 1;
     assert_eq!(report.overtaken > 0, consumers_meet, "whether a consumer was overtaken");
-    assert_eq!(report.later > 0, consumers_meet && report.filled > client.slots, "whether a consumer was overtaken by a lap");
+    assert!(consumers_meet || report.later == 0, "a consumer alone was overtaken by a lap");
+    // a ticket over a lap is not enough: the thread that stands still may be the one that it takes to fill it
+    let lapped = consumers_meet && report.filled > client.slots + 1;
+    assert!(!lapped || report.later > 0, "no consumer was overtaken by a lap: this client shows too little");
 }
 
 #[track_caller]
@@ -815,5 +818,5 @@ fn deeper() {
     }
     holds(Client::new(4, 4, "01:+2 -2 +1 -2 +1 | 23:+2 -2 +2 -2 | -2 +1 -2 +2").solo(false));
     holds(Client::new(4, 4, "01:+1 -2 | 23:+2 -3 +1 | -2 +2 | -1 +1").solo(false));
-    holds(Client::new(4, 8, "0:+1 -1 +1 | 1:+1 -2 +1 | 23:+1 -1 +1 | -1 +1").behind(5).solo(false));
+    holds(Client::new(4, 8, "0:+1 -1 +1 | 1:+1 -2 +1 | 23:+1 -2 +1 -1 +1").behind(5).solo(false));
 }
