@@ -269,13 +269,7 @@ fn run_ring(pairs: u64, items: u64, shape: Shape) -> Duration {
             }
         }
     };
-    let consumer = || RingConsumer {
-        slab: &slab,
-        shape,
-        out: Popped::new(),
-        spent: Vec::with_capacity(BATCH as usize),
-        short: false,
-    };
+    let consumer = || RingConsumer { slab: &slab, shape, out: Popped::new(), spent: Vec::with_capacity(BATCH as usize), short: false };
     run(pairs, items, produce, consumer)
 }
 

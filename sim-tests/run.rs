@@ -81,9 +81,9 @@ fn run_to_the_end(setting: Setting, steps: &[Step], trace: Trace) -> Result<(Sum
     let result = match catch_unwind(AssertUnwindSafe(|| steps.iter().for_each(|step| run.step(step)))) {
         Ok(()) => catch_unwind(AssertUnwindSafe(|| run.shut_down())),
         Err(panic) => {
-            // what a bent step has left may panic as it is settled, and twice is too often
+            // what a bent step has left may panic as it is settled, and twice is too often; or as it is dropped
             run.hands.drain(..).for_each(std::mem::forget);
-            drop(run);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(run)));
             Err(panic)
         }
     };

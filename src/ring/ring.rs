@@ -156,7 +156,7 @@ impl<R: Rules> IndexRing<R> {
                     Err(now) => head = now,
                 },
                 AtHead::Unfilled => return false,
-                AtHead::Later => head = self.read_head(),
+                AtHead::Later => head = self.moved_from(head),
             }
         }
     }
@@ -275,6 +275,14 @@ impl<R: Rules> IndexRing<R> {
         let head = self.head.load(R::HEAD_READ);
         crash_point!("ring.pop.head_read");
         head
+    }
+
+    /// Where head is, once a word of a later lap was found at `head`: not there any more, since what made way for that word was taken.
+    #[cold]
+    fn moved_from(&self, head: u64) -> u64 {
+        let now = self.read_head();
+        assert_ne!(now, head, "the ring holds more chains than it has slots: an index was pushed twice");
+        now
     }
 
     /// Reads the slots from `head` on into `out` as long as they are filled and fit.

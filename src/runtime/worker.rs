@@ -203,8 +203,7 @@ impl Worker {
         }
         self.shared.bell.announce(seat, self.searching);
         self.searching = true;
-        let more =
-            |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look() || station.has_chores());
+        let more = |stations: &mut Vec<Box<dyn Station>>| stations.iter_mut().any(|station| station.look() || station.has_chores());
         if self.shared.is_stopping() || more(&mut self.stations) {
             self.shared.bell.retract(seat);
             return;
