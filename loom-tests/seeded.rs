@@ -1,7 +1,7 @@
 //! Errors that a sanitizer must report, or its silence means nothing. `.ci/sanitize` runs each and expects it to fail.
 
 use ringmill::chain::Chain;
-use ringmill::ring::{IndexRing, Pop, Popped, Rules};
+use ringmill::ring::{IndexRing, Popped, Rules};
 use ringmill::sync::atomic::Ordering;
 use ringmill::sync::{Arc, UnsafeCell, thread};
 use ringmill::{QueueConfig, Runtime};
@@ -13,7 +13,7 @@ impl Rules for Relaxed {
     const SLOT_READ: Ordering = Ordering::Relaxed;
     const HEAD_READ: Ordering = Ordering::Relaxed;
     const HEAD_MOVE: Ordering = Ordering::Relaxed;
-    const TICKET: Ordering = Ordering::Relaxed;
+    const TAIL_MOVE: Ordering = Ordering::Relaxed;
     const TAIL_READ: Ordering = Ordering::Relaxed;
 }
 

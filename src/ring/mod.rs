@@ -56,8 +56,9 @@
 //! *I1* is a chain of acquires. Whoever fills ticket t has read, by an acquire, a word of t - 1 or of a later ticket that was written by a release
 //! (`ring.publish`), or a tail that was (`ring.tail`); that writer had done the same for all below. So filling a ticket happens after filling every
 //! earlier one, and **whoever knows of a push knows of all pushes before it**. Three things follow:
-//! 1. A consumer says that the ring is empty when it finds the slot at its head unfilled. Were there a push that returned before, with ticket t >= head, then
-//!    filling head happened before filling t, and the slot could not be read as unfilled. A head that is stale does no harm.
+//! 1. A consumer says that the ring is empty when it finds the slot at its head unfilled. Were there a push with a ticket t >= head that returned before the
+//!    call, or that was known to whoever moved head to where it is (`ring.advance`), then filling head happened before filling t, and the slot could not be
+//!    read as unfilled. A head that is stale does no harm: what it has missed only adds to what is filled.
 //! 2. A producer's view of a slot is never more than a lap old: what it has learnt to be filled includes the ticket a lap below its own.
 //! 3. tail may carry any old value: all it is believed for, was true when it was stored, and stays true.
 //!
@@ -65,13 +66,14 @@
 //! cannot all have had indices of their own: some index was pushed twice, with tickets a < b <= t, and taken in between. It was taken by a CAS that moved head past a,
 //! and t - C is not above a. So head has passed t - C: in the order of head, that is all that any consumer's CAS goes by. What `ring.advance` adds is that
 //! everybody who could meet the new word also finds head moved: a consumer with an old head that reads a word of a later lap has learnt of the push, of the pop that
-//! made way for it, and of every move of head before that one; so it reads a new head, instead of the old one again for as long as the memory likes.
+//! made way for it, and of every move of head before that one; so it reads a new head, instead of the old one again for as long as the memory likes. (One that finds
+//! the old one all the same panics: an index was pushed twice, and some chain is lost.)
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
 //! | `ring.publish` | the CAS that fills a slot | every read of a slot but that of `peek`, a hint | links of the chain, payloads, that the push is complete and that all below are filled |
 //! | `ring.tail` | every store of tail | a producer's read of tail | that all below are filled |
-//! | `ring.advance` | every CAS on head | every read of head, CAS on head | that the tickets below are taken |
+//! | `ring.advance` | every CAS on head | every read of head, CAS on head | that the tickets below are taken, and the pushes that their takers knew of |
 //!
 //! # Where operations take effect
 //!
