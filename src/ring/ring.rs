@@ -203,18 +203,20 @@ impl<R: Rules> IndexRing<R> {
     #[inline]
     fn fill(&self, from: u64, chain: Chain) -> u64 {
         // in hand: what the ring says of itself would be read again after every acquire
-        let layout = self.layout;
+        let (layout, slots) = (self.layout, &*self.slots);
         let mut ticket = from;
+        let mut slot = &slots[layout.position(ticket)];
         // edge ring.publish, acquire: whoever has filled it knew that all below are filled
-        let mut word = self.slot(ticket).load(R::SLOT_READ);
+        let mut word = slot.load(R::SLOT_READ);
         crash_point!("ring.push.slot_read");
         loop {
             if !layout.is_older(word, ticket) {
                 (ticket, word) = self.first_unfilled(layout.written(word, ticket).wrapping_add(1));
+                slot = &slots[layout.position(ticket)];
             }
             // edge ring.publish, release: the links of the chain, everything written about its indices, and that all tickets below are filled
             // edge ring.publish, acquire: whoever was first knew that all below are filled
-            match self.slot(ticket).compare_exchange(word, layout.filled(ticket, chain), R::PUBLISH, R::PUBLISH_LOST) {
+            match slot.compare_exchange(word, layout.filled(ticket, chain), R::PUBLISH, R::PUBLISH_LOST) {
                 Ok(_) => {
                     crash_point!("ring.push.filled");
                     return ticket;
