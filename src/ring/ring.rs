@@ -244,7 +244,7 @@ impl<R: Rules> IndexRing<R> {
                 next = layout.written(word, ticket).wrapping_add(1);
                 steps += 1;
                 if !narrowing && steps > R::STEPS {
-                    // not past a lap: further out a slot that is not filled says nothing of those before it
+                    // not past a lap: there is nothing to be found further out
                     stride = (stride * 2).min(layout.slots() / 2);
                 } else if narrowing {
                     stride = (stride / 2).max(1);
