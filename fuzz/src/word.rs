@@ -60,7 +60,7 @@ fn packing(bytes: &mut Bytes<'_>) {
 }
 
 fn call(bytes: &mut Bytes<'_>) -> Call {
-    let kind = bytes.below(16);
+    let kind = bytes.below(17);
     let behind = u64::from(bytes.byte()).saturating_sub(250);
     match kind {
         0 => Call::Fill { lane: bytes.below(8) as u8, delayed: bytes.flag(), watched: bytes.flag() },
@@ -77,6 +77,7 @@ fn call(bytes: &mut Bytes<'_>) -> Call {
         12 => Call::Fire,
         13 => Call::Hold,
         14 => Call::Unhold,
+        15 => Call::TakeOver,
         _ => Call::Restore,
     }
 }
