@@ -53,7 +53,7 @@
 //!
 //! # Why that holds on weak memory
 //!
-//! *I1* is a chain of acquires. Whoever fills ticket t has read, by an acquire, a word of t - 1 or of a later ticket that was written by a release
+//! *I1* is a chain of acquires. Whoever fills ticket t has filled t - 1 as well, or has read its word, by an acquire, that was written by a release
 //! (`ring.publish`), or a tail that was (`ring.tail`); that writer had done the same for all below. So filling a ticket happens after filling every
 //! earlier one, and **whoever knows of a push knows of all pushes before it**. Three things follow:
 //! 1. A consumer says that the ring is empty when it finds the slot at its head unfilled. Were there a push with a ticket t >= head that returned before the
