@@ -86,6 +86,8 @@ pub trait FreeList: Send + Sync + 'static {
     /// 1..=32 indices, if there are any.
     fn take(&self, hand: &mut Self::Hand, links: &LinkArray) -> Option<Chain>;
     fn give(&self, hand: &mut Self::Hand, links: &LinkArray, chain: Chain);
+    /// 1..=32 indices that hang on nothing. A link is written once, when it is known what follows: its line is the producers' to read.
+    fn give_each(&self, hand: &mut Self::Hand, links: &LinkArray, indices: &[u32]);
     /// Gives back what the hand holds.
     fn close(&self, hand: &mut Self::Hand, links: &LinkArray);
     /// How many there are, at rest.
@@ -181,7 +183,7 @@ impl<F: FreeList, const MOST: u32> Consumer for Taker<F, MOST> {
             }
         }
         if singles > 0 {
-            free.give(&mut self.hand, links, Chain::link(links, &single[..singles]));
+            free.give_each(&mut self.hand, links, &single[..singles]);
         }
         Taken::Some { count: u64::from(popped.indices()), sum }
     }
@@ -249,6 +251,11 @@ impl<const WANT: usize> FreeList for Credits<WANT> {
         self.0.release_chain(links, hand.as_ref().expect("it is open"), chain);
     }
 
+    #[inline]
+    fn give_each(&self, hand: &mut Option<AccountId>, links: &LinkArray, indices: &[u32]) {
+        self.give(hand, links, Chain::link(links, indices));
+    }
+
     fn close(&self, hand: &mut Option<AccountId>, links: &LinkArray) {
         if let Some(id) = hand.take() {
             self.0.close_account(links, id);
@@ -272,6 +279,18 @@ pub struct RingHand {
     /// Indices on their way back, until they fill a chain.
     spent: [u32; CHUNK],
     spent_len: usize,
+}
+
+impl RingList {
+    #[inline]
+    fn gather(&self, hand: &mut RingHand, links: &LinkArray, index: u32) {
+        hand.spent[hand.spent_len] = index;
+        hand.spent_len += 1;
+        if hand.spent_len == CHUNK {
+            self.0.push(Chain::link(links, &hand.spent));
+            hand.spent_len = 0;
+        }
+    }
 }
 
 impl FreeList for RingList {
@@ -304,14 +323,12 @@ impl FreeList for RingList {
         if chain.len() == CHAIN {
             return self.0.push(chain);
         }
-        for index in chain.iter(links) {
-            hand.spent[hand.spent_len] = index;
-            hand.spent_len += 1;
-            if hand.spent_len == CHUNK {
-                self.0.push(Chain::link(links, &hand.spent));
-                hand.spent_len = 0;
-            }
-        }
+        chain.iter(links).for_each(|index| self.gather(hand, links, index));
+    }
+
+    #[inline]
+    fn give_each(&self, hand: &mut RingHand, links: &LinkArray, indices: &[u32]) {
+        indices.iter().for_each(|&index| self.gather(hand, links, index));
     }
 
     fn close(&self, hand: &mut RingHand, links: &LinkArray) {
