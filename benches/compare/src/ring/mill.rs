@@ -281,18 +281,6 @@ pub struct RingHand {
     spent_len: usize,
 }
 
-impl RingList {
-    #[inline]
-    fn gather(&self, hand: &mut RingHand, links: &LinkArray, index: u32) {
-        hand.spent[hand.spent_len] = index;
-        hand.spent_len += 1;
-        if hand.spent_len == CHUNK {
-            self.0.push(Chain::link(links, &hand.spent));
-            hand.spent_len = 0;
-        }
-    }
-}
-
 impl FreeList for RingList {
     type Hand = RingHand;
 
@@ -323,12 +311,22 @@ impl FreeList for RingList {
         if chain.len() == CHAIN {
             return self.0.push(chain);
         }
-        chain.iter(links).for_each(|index| self.gather(hand, links, index));
+        chain.iter(links).for_each(|index| self.give_each(hand, links, &[index]));
     }
 
     #[inline]
-    fn give_each(&self, hand: &mut RingHand, links: &LinkArray, indices: &[u32]) {
-        indices.iter().for_each(|&index| self.gather(hand, links, index));
+    fn give_each(&self, hand: &mut RingHand, links: &LinkArray, mut indices: &[u32]) {
+        while !indices.is_empty() {
+            let RingHand { spent, spent_len, .. } = hand;
+            let (now, later) = indices.split_at(indices.len().min(CHUNK - *spent_len));
+            spent[*spent_len..][..now.len()].copy_from_slice(now);
+            *spent_len += now.len();
+            if *spent_len == CHUNK {
+                self.0.push(Chain::link(links, spent));
+                *spent_len = 0;
+            }
+            indices = later;
+        }
     }
 
     fn close(&self, hand: &mut RingHand, links: &LinkArray) {
