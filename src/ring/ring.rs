@@ -6,10 +6,16 @@ use super::slot::{Seen, SlotLayout};
 use crate::chain::Chain;
 use crate::crash_point;
 use crate::limits::CAPACITY_MAX;
-use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{CachePadded, prefetch_for_write};
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Slots to a cache line.
+const LINE: u64 = 8;
+/// How many slots ahead of a push the lines of slots are asked for. Consumers have read them a lap ago, and from another die it takes as long as some 25 pushes
+/// to have one back.
+const AHEAD: u64 = 4 * LINE;
 
 /// A bounded FIFO of index chains for any number of producers and consumers; see the [module](super) for the idea and the argument.
 ///
@@ -107,6 +113,7 @@ impl<R: Rules> IndexRing<R> {
         }
         let ticket = self.fill(from, chain);
         self.move_tail(ticket.wrapping_add(1));
+        self.ask_ahead(ticket);
     }
 
     /// Adds `chains` in this order, each as a push of its own; others may come in between.
@@ -117,7 +124,9 @@ impl<R: Rules> IndexRing<R> {
         chains.iter().for_each(|&chain| self.assert_inside(chain));
         let mut ticket = self.read_tail();
         for &chain in chains {
-            ticket = self.fill(ticket, chain).wrapping_add(1);
+            let filled = self.fill(ticket, chain);
+            self.ask_ahead(filled);
+            ticket = filled.wrapping_add(1);
         }
         self.move_tail(ticket);
     }
@@ -224,6 +233,14 @@ impl<R: Rules> IndexRing<R> {
                 Err(now) => word = now,
             }
             crash_point!("ring.push.refused");
+        }
+    }
+
+    /// Asks for a line of slots ahead, once for each line that is filled. A hint.
+    #[inline]
+    fn ask_ahead(&self, filled: u64) {
+        if filled.is_multiple_of(LINE) {
+            prefetch_for_write(self.slot(filled.wrapping_add(AHEAD)));
         }
     }
 
