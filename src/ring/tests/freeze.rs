@@ -303,6 +303,21 @@ fn a_push_that_has_published_is_complete() {
     assert_eq!(drain(&ring), [2, 1]);
 }
 
+/// A consumer that has slept through laps does not take the slot it finds ahead of its time for an empty ring.
+#[test]
+fn a_consumer_laps_behind_finds_what_is_there() {
+    for laps in 1..4 {
+        let ring = Arc::new(IndexRing::new(4));
+        let late = popping(&ring, 4).run_to("ring.pop.head_read");
+        for _ in 0..laps {
+            push_each(&ring, 0..4);
+            assert_eq!(drain(&ring), [0, 1, 2, 3]);
+        }
+        push_each(&ring, [2, 1]);
+        assert_eq!(late.finish(), [2, 1], "{laps} laps behind");
+    }
+}
+
 /// However far tail has gone back, a push finds the end of the ring in a number of looks that grows with the logarithm of its size.
 #[test]
 fn a_tail_that_has_gone_back_is_made_up_for_in_few_steps() {
