@@ -554,6 +554,7 @@ fn ring_deep_bounded() {
     check("ring (c)", B3, c_recycled::<Sound>);
     check("ring (d)", B3, d_batch_pops_race::<Sound>);
     check("ring (e)", B3, e_batch_keeps_its_order::<Sound>);
+    check("ring (f)", Bound::preemptions(4), || f_laps_wrap::<Sound>(WRAPS[0]));
     check("ring (g2)", B3, || g_slab_cycle::<Sound>(2));
     check("ring (k)", B3, k_never_empty_beside_a_recycler::<Sound>);
     check("ring (l)", B2, || l_meets_a_later_lap::<Sound>(5));
@@ -565,7 +566,6 @@ fn ring_deep_bounded() {
 #[test]
 #[ignore = "tier 2: every interleaving"]
 fn ring_deep_unbounded() {
-    check("ring (f)", Bound::preemptions(4), || f_laps_wrap::<Sound>(WRAPS[0]));
     check("ring (h)", Bound::ALL, h_completed_push_is_seen::<Sound>);
     check("ring (i)", Bound::ALL, || i_tail_taken_back::<Sound>(3));
     check("ring (M5)", Bound::ALL, classic::an_index_goes_back::<IndexRing<Sound>>);
