@@ -113,7 +113,7 @@ impl<R: Rules> IndexRing<R> {
         }
         let ticket = self.fill(from, chain);
         self.move_tail(ticket.wrapping_add(1));
-        self.ask_ahead(ticket);
+        self.prefetch_ahead(ticket);
     }
 
     /// Adds `chains` in this order, each as a push of its own; others may come in between.
@@ -125,7 +125,7 @@ impl<R: Rules> IndexRing<R> {
         let mut ticket = self.read_tail();
         for &chain in chains {
             let filled = self.fill(ticket, chain);
-            self.ask_ahead(filled);
+            self.prefetch_ahead(filled);
             ticket = filled.wrapping_add(1);
         }
         self.move_tail(ticket);
@@ -238,7 +238,7 @@ impl<R: Rules> IndexRing<R> {
 
     /// Asks for a line of slots ahead, once for each line that is filled. A hint.
     #[inline]
-    fn ask_ahead(&self, filled: u64) {
+    fn prefetch_ahead(&self, filled: u64) {
         if filled.is_multiple_of(LINE) {
             prefetch_for_write(self.slot(filled.wrapping_add(AHEAD)));
         }
