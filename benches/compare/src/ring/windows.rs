@@ -32,6 +32,7 @@ pub fn run<Q: Queue>(pairs: usize, effort: &Effort) -> impl FnMut() -> Readings 
 fn crowd<Q: Queue>(pairs: usize, length: Duration) -> Vec<u64> {
     let (producers, consumers) = Q::open(pairs, pairs);
     let (start, stop, goal) = (Barrier::new(2 * pairs + 1), AtomicBool::new(false), Goal::open());
+    let began = ticks();
     thread::scope(|scope| {
         let (start, stop, goal) = (&start, &stop, &goal);
         let producers: Vec<_> = (producers.into_iter().enumerate())
@@ -47,7 +48,7 @@ fn crowd<Q: Queue>(pairs: usize, length: Duration) -> Vec<u64> {
             .map(|consumer| {
                 scope.spawn(move || {
                     start.wait();
-                    let mut windows = Windows::new(length);
+                    let mut windows = Windows::new(began, length);
                     let (count, sum) = goal.consume(consumer, |some| windows.add(some));
                     (count, sum, windows.items)
                 })
@@ -86,7 +87,7 @@ fn produce(mut producer: impl Producer, from: u64, stop: &AtomicBool) -> (u64, u
     (next - from, if next > from { sum_of(from, next) } else { 0 })
 }
 
-/// One consumer's items by window.
+/// One consumer's items by window. The windows of all begin at the same time, whenever each of them first runs.
 struct Windows {
     began: u64,
     pending: u64,
@@ -94,9 +95,9 @@ struct Windows {
 }
 
 impl Windows {
-    fn new(length: Duration) -> Self {
+    fn new(began: u64, length: Duration) -> Self {
         let windows = length.as_nanos() as u64 / WINDOW_NANOS;
-        Windows { began: ticks(), pending: 0, items: vec![0; windows as usize] }
+        Windows { began, pending: 0, items: vec![0; windows as usize] }
     }
 
     #[inline]
