@@ -5,13 +5,13 @@
 
 use super::queue::{Consumer, Producer, Queue, Taken};
 use super::{CAPACITY, CHUNK};
-use ringmill::chain::{Chain, LinkArray, Links};
+use ringmill::chain::{Chain, Hints, LinkArray, Links};
 use ringmill::credit::{AccountId, CreditPool};
 use ringmill::ring::{IndexRing, Popped};
-use ringmill::sync::pause;
+use ringmill::sync::{pause, prefetch_for_write};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 const CHAIN: u32 = CHUNK as u32;
 /// PAUSEs after a pop that came up short: an eager consumer keeps snatching the line that producers write.
@@ -52,10 +52,8 @@ impl<F: FreeList> Queue for Chunks<F> {
 }
 
 fn open<F: FreeList, const LEN: u32, const MOST: u32>(producers: usize, consumers: usize) -> (Vec<Filler<F, LEN>>, Vec<Taker<F, MOST>>) {
-    let links = LinkArray::new(CAPACITY);
-    let free = F::new(&links);
-    let payload = (0..CAPACITY).map(|_| AtomicU64::new(0)).collect();
-    let room = Arc::new(Room { lane: IndexRing::new(CAPACITY as u32), links, payload, free });
+    let slots = Slots::new(F::HINTS);
+    let room = Arc::new(Room { lane: IndexRing::new(CAPACITY as u32), free: F::new(&slots), slots });
     let fillers = (0..producers).map(|_| Filler { hand: room.free.hand(), at_hand: None, room: Arc::clone(&room) });
     let takers = (0..consumers).map(|_| Taker { hand: room.free.hand(), room: Arc::clone(&room), polls: Polls::default() });
     (fillers.collect(), takers.collect())
@@ -63,9 +61,46 @@ fn open<F: FreeList, const LEN: u32, const MOST: u32>(producers: usize, consumer
 
 struct Room<F: FreeList> {
     lane: IndexRing,
-    links: LinkArray,
-    payload: Box<[AtomicU64]>,
+    slots: Slots,
     free: F,
+}
+
+/// The slab: payloads and links, each side by side, and the hints to its chains where the free list has any.
+pub struct Slots {
+    payload: Box<[AtomicU64]>,
+    links: LinkArray,
+    hints: Option<Hints>,
+}
+
+impl Slots {
+    fn new(hints: bool) -> Self {
+        let payload = (0..CAPACITY).map(|_| AtomicU64::new(0)).collect();
+        Slots { payload, links: LinkArray::new(CAPACITY), hints: hints.then(|| Hints::new(CAPACITY as u32)) }
+    }
+}
+
+impl Links for Slots {
+    #[inline]
+    fn link(&self, index: u32) -> &AtomicU32 {
+        self.links.link(index)
+    }
+
+    #[inline]
+    fn link_if_any(&self, index: u32) -> Option<&AtomicU32> {
+        self.links.link_if_any(index)
+    }
+
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        if let Some(payload) = self.payload.get(index as usize) {
+            prefetch_for_write(payload);
+        }
+    }
+
+    #[inline]
+    fn hints(&self) -> Option<&Hints> {
+        self.hints.as_ref()
+    }
 }
 
 impl<F: FreeList> Drop for Room<F> {
@@ -80,16 +115,18 @@ impl<F: FreeList> Drop for Room<F> {
 pub trait FreeList: Send + Sync + 'static {
     /// One thread's share.
     type Hand: Send;
+    /// Whether it says what its chains hold, so that all their payloads can be asked for at once.
+    const HINTS: bool;
 
-    fn new(links: &LinkArray) -> Self;
+    fn new(slots: &Slots) -> Self;
     fn hand(&self) -> Self::Hand;
     /// 1..=32 indices, if there are any.
-    fn take(&self, hand: &mut Self::Hand, links: &LinkArray) -> Option<Chain>;
-    fn give(&self, hand: &mut Self::Hand, links: &LinkArray, chain: Chain);
+    fn take(&self, hand: &mut Self::Hand, slots: &Slots) -> Option<Chain>;
+    fn give(&self, hand: &mut Self::Hand, slots: &Slots, chain: Chain);
     /// 1..=32 indices that hang on nothing. A link is written once, when it is known what follows: its line is the producers' to read.
-    fn give_each(&self, hand: &mut Self::Hand, links: &LinkArray, indices: &[u32]);
+    fn give_each(&self, hand: &mut Self::Hand, slots: &Slots, indices: &[u32]);
     /// Gives back what the hand holds.
-    fn close(&self, hand: &mut Self::Hand, links: &LinkArray);
+    fn close(&self, hand: &mut Self::Hand, slots: &Slots);
     /// How many there are, at rest.
     fn count(&self) -> usize;
 }
@@ -109,13 +146,13 @@ impl<F: FreeList, const LEN: u32> Filler<F, LEN> {
     fn slots(&mut self) -> Option<Chain> {
         let taken = match self.at_hand.take() {
             Some(chain) => chain,
-            None => self.room.free.take(&mut self.hand, &self.room.links)?,
+            None => self.room.free.take(&mut self.hand, &self.room.slots)?,
         };
         if taken.len() <= LEN {
             return Some(taken);
         }
         debug_assert_eq!(LEN, 1);
-        self.at_hand = Some(Chain::new(self.room.links.next(taken.first()), taken.len() - 1));
+        self.at_hand = Some(Chain::new(self.room.slots.next(taken.first()), taken.len() - 1));
         Some(Chain::one(taken.first()))
     }
 }
@@ -124,13 +161,13 @@ impl<F: FreeList, const LEN: u32> Producer for Filler<F, LEN> {
     #[inline]
     fn push(&mut self, from: u64, to: u64) -> u64 {
         let Some(chain) = self.slots() else { return 0 };
-        let (chain, rest) = split(&self.room.links, chain, to - from);
-        for (index, item) in chain.iter(&self.room.links).zip(from..) {
-            self.room.payload[index as usize].store(item, Relaxed);
+        let (chain, rest) = split(&self.room.slots, chain, to - from);
+        for (index, item) in chain.iter(&self.room.slots).zip(from..) {
+            self.room.slots.payload[index as usize].store(item, Relaxed);
         }
         self.room.lane.push(chain);
         if let Some(rest) = rest {
-            self.room.free.give(&mut self.hand, &self.room.links, rest);
+            self.room.free.give(&mut self.hand, &self.room.slots, rest);
         }
         u64::from(chain.len())
     }
@@ -138,22 +175,22 @@ impl<F: FreeList, const LEN: u32> Producer for Filler<F, LEN> {
 
 /// The first `most` of a chain, and the rest.
 #[inline]
-fn split(links: &LinkArray, chain: Chain, most: u64) -> (Chain, Option<Chain>) {
+fn split(slots: &Slots, chain: Chain, most: u64) -> (Chain, Option<Chain>) {
     if u64::from(chain.len()) <= most {
         return (chain, None);
     }
     let most = most as u32;
-    let rest = chain.iter(links).nth(most as usize).expect("it is longer");
+    let rest = chain.iter(slots).nth(most as usize).expect("it is longer");
     (Chain::new(chain.first(), most), Some(Chain::new(rest, chain.len() - most)))
 }
 
 impl<F: FreeList, const LEN: u32> Drop for Filler<F, LEN> {
     fn drop(&mut self) {
-        let Room { links, free, .. } = &*self.room;
+        let Room { slots, free, .. } = &*self.room;
         if let Some(unused) = self.at_hand.take() {
-            free.give(&mut self.hand, links, unused);
+            free.give(&mut self.hand, slots, unused);
         }
-        free.close(&mut self.hand, links);
+        free.close(&mut self.hand, slots);
     }
 }
 
@@ -169,21 +206,21 @@ pub struct Taker<F: FreeList, const MOST: u32> {
 impl<F: FreeList, const MOST: u32> Consumer for Taker<F, MOST> {
     #[inline]
     fn pop(&mut self) -> Taken {
-        let Room { lane, links, payload, free } = &*self.room;
+        let Room { lane, slots, free } = &*self.room;
         let Some(popped) = self.polls.pop(lane, MOST) else { return Taken::Nothing };
         let (mut sum, mut single, mut singles) = (0u64, [0; CHUNK], 0);
         for &chain in popped.chains() {
             if chain.len() > 1 {
-                sum = chain.iter(links).fold(sum, |sum, index| sum.wrapping_add(payload[index as usize].load(Relaxed)));
-                free.give(&mut self.hand, links, chain);
+                sum = chain.iter(slots).fold(sum, |sum, index| sum.wrapping_add(slots.payload[index as usize].load(Relaxed)));
+                free.give(&mut self.hand, slots, chain);
             } else {
-                sum = sum.wrapping_add(payload[chain.first() as usize].load(Relaxed));
+                sum = sum.wrapping_add(slots.payload[chain.first() as usize].load(Relaxed));
                 single[singles] = chain.first();
                 singles += 1;
             }
         }
         if singles > 0 {
-            free.give_each(&mut self.hand, links, &single[..singles]);
+            free.give_each(&mut self.hand, slots, &single[..singles]);
         }
         Taken::Some { count: u64::from(popped.indices()), sum }
     }
@@ -191,7 +228,7 @@ impl<F: FreeList, const MOST: u32> Consumer for Taker<F, MOST> {
 
 impl<F: FreeList, const MOST: u32> Drop for Taker<F, MOST> {
     fn drop(&mut self) {
-        self.room.free.close(&mut self.hand, &self.room.links);
+        self.room.free.close(&mut self.hand, &self.room.slots);
     }
 }
 
@@ -228,9 +265,11 @@ pub struct Credits<const WANT: usize>(CreditPool);
 
 impl<const WANT: usize> FreeList for Credits<WANT> {
     type Hand = Option<AccountId>;
+    // payloads lie 8 to a line here: as slow far, and slower near
+    const HINTS: bool = false;
 
-    fn new(links: &LinkArray) -> Self {
-        Credits(CreditPool::new(0..CAPACITY as u32, links))
+    fn new(slots: &Slots) -> Self {
+        Credits(CreditPool::new(0..CAPACITY as u32, slots))
     }
 
     fn hand(&self) -> Option<AccountId> {
@@ -238,27 +277,27 @@ impl<const WANT: usize> FreeList for Credits<WANT> {
     }
 
     #[inline]
-    fn take(&self, hand: &mut Option<AccountId>, links: &LinkArray) -> Option<Chain> {
+    fn take(&self, hand: &mut Option<AccountId>, slots: &Slots) -> Option<Chain> {
         let id = hand.as_ref().expect("it is open");
         match WANT {
-            1 => self.0.acquire(links, id).map(Chain::one),
-            _ => self.0.acquire_chain(links, id, WANT as u32),
+            1 => self.0.acquire(slots, id).map(Chain::one),
+            _ => self.0.acquire_chain(slots, id, WANT as u32),
         }
     }
 
     #[inline]
-    fn give(&self, hand: &mut Option<AccountId>, links: &LinkArray, chain: Chain) {
-        self.0.release_chain(links, hand.as_ref().expect("it is open"), chain);
+    fn give(&self, hand: &mut Option<AccountId>, slots: &Slots, chain: Chain) {
+        self.0.release_chain(slots, hand.as_ref().expect("it is open"), chain);
     }
 
     #[inline]
-    fn give_each(&self, hand: &mut Option<AccountId>, links: &LinkArray, indices: &[u32]) {
-        self.give(hand, links, Chain::link(links, indices));
+    fn give_each(&self, hand: &mut Option<AccountId>, slots: &Slots, indices: &[u32]) {
+        self.give(hand, slots, Chain::link(slots, indices));
     }
 
-    fn close(&self, hand: &mut Option<AccountId>, links: &LinkArray) {
+    fn close(&self, hand: &mut Option<AccountId>, slots: &Slots) {
         if let Some(id) = hand.take() {
-            self.0.close_account(links, id);
+            self.0.close_account(slots, id);
         }
     }
 
@@ -283,11 +322,12 @@ pub struct RingHand {
 
 impl FreeList for RingList {
     type Hand = RingHand;
+    const HINTS: bool = true;
 
-    fn new(links: &LinkArray) -> Self {
+    fn new(slots: &Slots) -> Self {
         let free = IndexRing::new(CAPACITY as u32);
         let indices: Vec<u32> = (0..CAPACITY as u32).collect();
-        indices.chunks(CHUNK).for_each(|chunk| free.push(Chain::link(links, chunk)));
+        indices.chunks(CHUNK).for_each(|chunk| free.push(Chain::link(slots, chunk)));
         RingList(free)
     }
 
@@ -296,46 +336,48 @@ impl FreeList for RingList {
     }
 
     #[inline]
-    fn take(&self, hand: &mut RingHand, _: &LinkArray) -> Option<Chain> {
+    fn take(&self, hand: &mut RingHand, slots: &Slots) -> Option<Chain> {
         if hand.left == 0 {
             hand.left = hand.polls.pop(&self.0, CHAIN)?.chains().len();
         }
         let chains = hand.polls.out.chains();
         let chain = chains[chains.len() - hand.left];
         hand.left -= 1;
+        slots.prefetch_chain(chain);
         Some(chain)
     }
 
     #[inline]
-    fn give(&self, hand: &mut RingHand, links: &LinkArray, chain: Chain) {
+    fn give(&self, hand: &mut RingHand, slots: &Slots, chain: Chain) {
         if chain.len() == CHAIN {
+            slots.note(chain);
             return self.0.push(chain);
         }
-        chain.iter(links).for_each(|index| self.give_each(hand, links, &[index]));
+        chain.iter(slots).for_each(|index| self.give_each(hand, slots, &[index]));
     }
 
     #[inline]
-    fn give_each(&self, hand: &mut RingHand, links: &LinkArray, mut indices: &[u32]) {
+    fn give_each(&self, hand: &mut RingHand, slots: &Slots, mut indices: &[u32]) {
         while !indices.is_empty() {
             let RingHand { spent, spent_len, .. } = hand;
             let (now, later) = indices.split_at(indices.len().min(CHUNK - *spent_len));
             spent[*spent_len..][..now.len()].copy_from_slice(now);
             *spent_len += now.len();
             if *spent_len == CHUNK {
-                self.0.push(Chain::link(links, spent));
+                self.0.push(Chain::link(slots, spent));
                 *spent_len = 0;
             }
             indices = later;
         }
     }
 
-    fn close(&self, hand: &mut RingHand, links: &LinkArray) {
+    fn close(&self, hand: &mut RingHand, slots: &Slots) {
         while hand.left > 0 {
-            let chain = self.take(hand, links).expect("some are left");
+            let chain = self.take(hand, slots).expect("some are left");
             self.0.push(chain);
         }
         if hand.spent_len > 0 {
-            self.0.push(Chain::link(links, &hand.spent[..hand.spent_len]));
+            self.0.push(Chain::link(slots, &hand.spent[..hand.spent_len]));
             hand.spent_len = 0;
         }
     }
