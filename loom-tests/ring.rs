@@ -556,6 +556,7 @@ fn ring_deep_bounded() {
     check("ring (e)", B3, e_batch_keeps_its_order::<Sound>);
     check("ring (f)", Bound::preemptions(4), || f_laps_wrap::<Sound>(WRAPS[0]));
     check("ring (g2)", B3, || g_slab_cycle::<Sound>(2));
+    check("ring (i)", Bound::preemptions(4), || i_tail_taken_back::<Sound>(3));
     check("ring (k)", B3, k_never_empty_beside_a_recycler::<Sound>);
     check("ring (l)", B2, || l_meets_a_later_lap::<Sound>(5));
     check("ring (n)", B3, || n_search::<Sound>(5));
@@ -567,6 +568,5 @@ fn ring_deep_bounded() {
 #[ignore = "tier 2: every interleaving"]
 fn ring_deep_unbounded() {
     check("ring (h)", Bound::ALL, h_completed_push_is_seen::<Sound>);
-    check("ring (i)", Bound::ALL, || i_tail_taken_back::<Sound>(3));
     check("ring (M5)", Bound::ALL, classic::an_index_goes_back::<IndexRing<Sound>>);
 }
