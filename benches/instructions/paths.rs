@@ -11,8 +11,8 @@ use ringmill::rng::Rng;
 use ringmill::sync::{EventCount, atomic::AtomicU64};
 use ringmill::wheel::{Advance, Wheel};
 use ringmill::{
-    Binding, Context, ExchangeConfig, Handler, Job, JobError, Layers, Mux, Placement, PoolConfig, Producer, QueueConfig, QueueHandle,
-    Runtime, Verdict,
+    Binding, Context, Counts, ExchangeConfig, Handler, Job, JobError, Layers, Mux, Placement, PoolConfig, Producer, QueueConfig,
+    QueueHandle, Runtime, RuntimeBuilder, Verdict,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct Path {
     pub prepare: fn() -> Run,
 }
 
-pub const PATHS: [Path; 22] = [
+pub const PATHS: [Path; 23] = [
     Path { name: "publish", operation: "a job published", prepare: publish },
     Path { name: "publish_batch_32", operation: "a job published, 32 at a time", prepare: publish_batch },
     Path {
@@ -54,6 +54,7 @@ pub const PATHS: [Path; 22] = [
         prepare: cycle_layers,
     },
     Path { name: "cycle_mux", operation: "as cycle, to one of 16 handlers by kind", prepare: cycle_mux },
+    Path { name: "cycle_queues_4", operation: "as cycle, to four queues in turns, which one worker serves", prepare: cycle_queues },
     Path {
         name: "retry_nack",
         operation: "a delivery that failed, to be tried again after a delay: the worker's part",
@@ -74,11 +75,11 @@ pub const PATHS: [Path; 22] = [
 
 // ---- the whole runtime ----
 
-/// A runtime without threads: one queue, one worker.
+/// A runtime without threads: queues, and one worker for them.
 struct Mill {
     runtime: Runtime,
-    queue: QueueHandle<u64>,
-    producer: Producer<u64>,
+    queues: Vec<QueueHandle<u64>>,
+    producers: Vec<Producer<u64>>,
 }
 
 fn handler(job: &u64, _: &Context<u64>) {
@@ -91,35 +92,59 @@ impl Mill {
     }
 
     fn with(handler: impl Handler<u64>) -> Self {
-        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
-        builder.pool(PoolConfig::new("default").workers(1).placement(Placement::None)).expect("the settings are valid");
-        let queue = builder.queue(config(), handler).expect("the settings are valid");
-        let runtime = builder.build().expect("nothing is started");
-        let producer = queue.producer().expect("accounts are left");
-        Mill { runtime, queue, producer }
+        let mut builder = Self::builder();
+        let queue = builder.queue(config("jobs"), handler).expect("the settings are valid");
+        Self::open(builder, vec![queue])
     }
 
+    fn of(queues: usize) -> Self {
+        let mut builder = Self::builder();
+        let queue = |number| builder.queue(config(&format!("jobs-{number}")), handler).expect("the settings are valid");
+        let queues = (0..queues).map(queue).collect();
+        Self::open(builder, queues)
+    }
+
+    fn builder() -> RuntimeBuilder {
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        builder.pool(PoolConfig::new("default").workers(1).placement(Placement::None)).expect("the settings are valid");
+        builder
+    }
+
+    fn open(builder: RuntimeBuilder, queues: Vec<QueueHandle<u64>>) -> Self {
+        let runtime = builder.build().expect("nothing is started");
+        let producers = queues.iter().map(|queue| queue.producer().expect("accounts are left")).collect();
+        Mill { runtime, queues, producers }
+    }
+
+    /// To all queues in turns.
     fn publish(&self, jobs: u32) {
-        for job in 0..u64::from(jobs) {
-            self.producer.publish(black_box(job)).expect("there is room");
+        let mut left = 0..u64::from(jobs);
+        while !left.is_empty() {
+            for (producer, job) in self.producers.iter().zip(&mut left) {
+                producer.publish(black_box(job)).expect("there is room");
+            }
         }
     }
 
+    fn count(&self, of: impl Fn(Counts) -> u64) -> u64 {
+        self.queues.iter().map(|queue| of(queue.counts())).sum()
+    }
+
     fn publish_batch(&self) {
-        let batch = self.producer.publish_batch(&mut (0..u64::from(CHAIN)).map(black_box));
+        let batch = self.producers[0].publish_batch(&mut (0..u64::from(CHAIN)).map(black_box));
         assert_eq!(batch.accepted, CHAIN as usize);
     }
 }
 
-fn config() -> QueueConfig {
-    QueueConfig::new("jobs").capacity(u64::from(RUNS_MAX))
+fn config(name: &str) -> QueueConfig {
+    QueueConfig::new(name).capacity(u64::from(RUNS_MAX))
 }
 
 fn publish() -> Run {
     let mill = Mill::new();
     Box::new(move |times| {
         mill.publish(times);
-        assert_eq!(mill.queue.counts().accepted, u64::from(times));
+        assert_eq!(mill.count(|counts| counts.accepted), u64::from(times));
     })
 }
 
@@ -127,7 +152,7 @@ fn publish_batch() -> Run {
     let mill = Mill::new();
     Box::new(move |times| {
         (0..times / CHAIN).for_each(|_| mill.publish_batch());
-        assert_eq!(mill.queue.counts().accepted, u64::from(times));
+        assert_eq!(mill.count(|counts| counts.accepted), u64::from(times));
     })
 }
 
@@ -198,13 +223,17 @@ fn cycle_mux() -> Run {
     cycles(Mill::with(mux))
 }
 
+fn cycle_queues() -> Run {
+    cycles(Mill::of(4))
+}
+
 fn cycles(mill: Mill) -> Run {
     Box::new(move |times| {
         for _ in 0..times / CHAIN {
             mill.publish(CHAIN);
             mill.runtime.turn();
         }
-        assert_eq!(mill.queue.counts().acked, u64::from(times));
+        assert_eq!(mill.count(|counts| counts.acked), u64::from(times));
     })
 }
 
@@ -215,7 +244,7 @@ fn cycle_batch() -> Run {
             mill.publish_batch();
             mill.runtime.turn();
         }
-        assert_eq!(mill.queue.counts().acked, u64::from(times));
+        assert_eq!(mill.count(|counts| counts.acked), u64::from(times));
     })
 }
 
@@ -236,7 +265,7 @@ impl Bench {
     fn waiting() -> Self {
         let bell = || Arc::new(EventCount::new());
         let until = Arc::new(AtomicU64::new(u64::MAX));
-        let queue = Queue::new(&config(), TICK, Duration::MAX, bell(), bell(), until).expect("the settings are valid");
+        let queue = Queue::new(&config("jobs"), TICK, Duration::MAX, bell(), bell(), until).expect("the settings are valid");
         let queue = Arc::new(queue);
         let (clock, publisher) = (ManualClock::new(), queue.open_publisher().expect("accounts are left"));
         for job in 0..u64::from(RUNS_MAX) {

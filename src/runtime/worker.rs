@@ -38,7 +38,7 @@ pub(crate) struct Worker {
 
 /// After a round of so few jobs of a stream a worker holds off before it looks again: an eager one keeps snatching the line that the publisher is about to write.
 const SHORT: u32 = 4;
-/// Jobs of one queue that run before the worker looks at anything else.
+/// Jobs that run before the worker looks at anything else.
 pub(crate) const BUDGET: u32 = 64;
 /// A sleeper looks around this often even if nobody wakes it; work that nobody fetches then means that a wake-up was lost.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -138,11 +138,12 @@ impl Worker {
                 pause(self.idle.hold_off());
             }
         }
-        // one queue a round while there are jobs: to ask each of many after every job would cost more than the job
+        // no more queues than jobs have run, while there are jobs: to ask each of many after every job would cost more than the job
         let stations = self.stations.len();
-        self.chores_at = if self.chores_at + 1 < stations { self.chores_at + 1 } else { 0 };
-        let asked = if busy { self.chores_at..self.chores_at + 1 } else { 0..stations };
-        for station in &mut self.stations[asked] {
+        let asked = if busy { stations.min(ran as usize) } else { stations };
+        for _ in 0..asked {
+            self.chores_at = if self.chores_at + 1 < stations { self.chores_at + 1 } else { 0 };
+            let station = &mut self.stations[self.chores_at];
             if station.has_chores() {
                 station.do_chores(&*self.clock);
                 (busy, self.stale) = (true, true);
@@ -172,11 +173,17 @@ impl Worker {
         match self.stations.as_mut_slice() {
             [only] => only.work(budget, now, clock),
             stations => {
-                let picked = self.cursor.pick(&self.schedule, |queue| {
-                    let ran = stations[queue].work(1, now, clock);
-                    (ran > 0).then_some(ran)
-                });
-                picked.map_or(0, |(_, ran)| ran)
+                let mut ran = 0;
+                while ran < budget {
+                    // a job a turn: weights hold to the job
+                    let picked = self.cursor.pick(&self.schedule, |queue| (stations[queue].work(1, now, clock) > 0).then_some(()));
+                    let Some((queue, ())) = picked else { break };
+                    ran += 1;
+                    if stations[queue].busy_until().is_some() {
+                        break;
+                    }
+                }
+                ran
             }
         }
     }
