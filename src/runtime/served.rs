@@ -43,9 +43,12 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn run_at_once(&self, run: crate::queue::Run);
 }
 
+/// A round of jobs ends with the first that is over so long after the round began: chores wait for its end, and handlers may be slow.
+pub(crate) const ROUND: Duration = Duration::from_millis(1);
+
 /// A worker's seat at one queue.
 pub(crate) trait Station: Send + fmt::Debug {
-    /// Runs up to `budget` jobs. `now` is the time as of the last job boundary, and is moved on. Says how many ran.
+    /// Runs up to `budget` jobs, or for a [`ROUND`]. `now` is the time as of the last job boundary, and is moved on. Says how many ran.
     fn work(&mut self, budget: u32, now: &mut Timestamp, clock: &dyn Clock) -> u32;
     /// When the delivery ends that takes its time, if there is one: in simulations.
     fn busy_until(&self) -> Option<Timestamp>;
@@ -300,8 +303,8 @@ impl<T: Payload, H: Handler<T>> Seat<T, H> {
 impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
     fn work(&mut self, budget: u32, now: &mut Timestamp, clock: &dyn Clock) -> u32 {
         let _inside = inside::enter(self.runtime);
-        let mut ran = 0;
-        while ran < budget && !self.watcher.is_busy() && !self.claimer.queue().is_stopped() {
+        let (mut ran, began) = (0, *now);
+        while ran < budget && now.since(began) < ROUND && !self.watcher.is_busy() && !self.claimer.queue().is_stopped() {
             if !self.run(now, clock) {
                 break;
             }

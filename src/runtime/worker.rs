@@ -2,7 +2,7 @@
 
 use super::idle::{IdleState, Step};
 use super::pool::PoolShared;
-use super::served::Station;
+use super::served::{ROUND, Station};
 use crate::clock::{Clock, Timestamp};
 use crate::lanes::{Cursor, Schedule};
 use crate::sync::{Parker, Seat, Woken, pause, thread};
@@ -173,8 +173,8 @@ impl Worker {
         match self.stations.as_mut_slice() {
             [only] => only.work(budget, now, clock),
             stations => {
-                let mut ran = 0;
-                while ran < budget {
+                let (mut ran, began) = (0, *now);
+                while ran < budget && now.since(began) < ROUND {
                     // a job a turn: weights hold to the job
                     let picked = self.cursor.pick(&self.schedule, |queue| (stations[queue].work(1, now, clock) > 0).then_some(()));
                     let Some((queue, ())) = picked else { break };

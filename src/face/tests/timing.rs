@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::tests::threads::Mutex;
-use crate::{DeathReason, ExtendError, Jitter, Job, LaneConfig, MissedPeriods, RecvError, TICK};
+use crate::{Context, DeathReason, ExtendError, Jitter, Job, LaneConfig, MissedPeriods, Placement, RecvError, TICK};
 
 const TICKS: [u64; 5] = [1, 999_999, 1_000_000, 1_500_001, 63_999_999];
 
@@ -112,6 +112,43 @@ fn periods_that_nobody_was_there_for_are_one_job_or_all() {
         pull.advance(ms(105));
         let got = std::iter::from_fn(|| pull.get().map(|delivery| delivery.ack().unwrap())).count();
         assert_eq!(got, jobs, "{missed:?}");
+    }
+}
+
+/// How many of 64 slow jobs, in so many queues of one worker, have run when a periodic job is made.
+fn jobs_before_a_period(queues: usize) -> u64 {
+    let (ran, before) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut builder = Runtime::builder();
+    builder.pool(PoolConfig::new("default").workers(1).placement(Placement::None)).unwrap();
+    let mut queue = |number| {
+        let ran = Arc::clone(&ran);
+        let handler = move |_: &u32, _: &Context<u32>| {
+            std::thread::sleep(ms(10));
+            ran.fetch_add(1, SeqCst);
+        };
+        builder.queue(QueueConfig::new(format!("jobs-{number}")).capacity(128), handler).unwrap()
+    };
+    let queues: Vec<_> = (0..queues).map(&mut queue).collect();
+    let runtime = builder.build().unwrap();
+    let producers: Vec<_> = queues.iter().map(|queue| queue.producer().unwrap()).collect();
+    let (noted, seen) = (Arc::clone(&before), Arc::clone(&ran));
+    let _periodic = producers[0].every(ms(20), MissedPeriods::Skip, move || {
+        noted.fetch_max(seen.load(SeqCst), SeqCst);
+        1
+    });
+    for (job, producer) in (0..64).zip(producers.iter().cycle()) {
+        producer.publish(job).unwrap();
+    }
+    eventually("a period was made", || before.load(SeqCst) > 0 || ran.load(SeqCst) >= 64);
+    runtime.shutdown(at_once());
+    before.load(SeqCst)
+}
+
+#[test]
+fn a_periodic_job_is_made_while_slow_jobs_wait() {
+    for queues in [1, 2] {
+        let before = jobs_before_a_period(queues);
+        assert!((1..32).contains(&before), "{before} of 64 jobs came first, in {queues} queues");
     }
 }
 
