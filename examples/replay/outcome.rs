@@ -24,8 +24,8 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// What became of the jobs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What became of the records, and of the jobs that they were. A part of the report's JSON object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Refused by the payload's own validation.
     pub invalid: u64,

@@ -19,24 +19,9 @@ pub struct Report {
     pub trace: String,
     /// Records of all passes.
     pub records: u64,
-    pub invalid: u64,
-    /// Records that no binding of the topology wanted.
-    pub unroutable: u64,
-    /// Jobs beyond the first that records became.
-    pub extra_copies: u64,
-    pub accepted: u64,
-    pub acked: u64,
-    pub dead_lettered: u64,
-    pub dropped: u64,
-    pub handed_back: u64,
-    /// Jobs that were still with a handler when the shutdown gave up waiting.
-    pub running: u64,
-    /// Records that an interrupted replay no longer offered.
-    pub unpublished: u64,
-    pub redelivered: u64,
-    pub expired_leases: u64,
-    pub stale_acks: u64,
-    pub panics: u64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub counts: Counts,
     pub elapsed_s: f64,
     /// Jobs that came to an end (acked or dead-lettered), per second.
     pub jobs_per_s: f64,
@@ -74,46 +59,18 @@ impl Report {
     /// Puts a report together.
     pub fn new(trace: &Trace, passes: u32, outcome: Outcome, aggregate: &Aggregate, unit: &'static str) -> Self {
         let records = trace.records.len() as u64 * u64::from(passes);
-        let Counts {
-            invalid,
-            unroutable,
-            extra_copies,
-            accepted,
-            acked,
-            dead_lettered,
-            dropped,
-            handed_back,
-            running,
-            unpublished,
-            redelivered,
-            expired_leases,
-            stale_acks,
-            panics,
-        } = outcome.counts;
+        let counts = outcome.counts;
         let (tenants, keys) = aggregate.rankings(TOP);
         let elapsed_s = outcome.elapsed.as_secs_f64();
         Report {
             trace: trace.name.clone(),
             records,
-            invalid,
-            unroutable,
-            extra_copies,
-            accepted,
-            acked,
-            dead_lettered,
-            dropped,
-            handed_back,
-            running,
-            unpublished,
-            redelivered,
-            expired_leases,
-            stale_acks,
-            panics,
+            counts,
             elapsed_s,
-            jobs_per_s: if elapsed_s > 0.0 { (acked + dead_lettered) as f64 / elapsed_s } else { 0.0 },
+            jobs_per_s: if elapsed_s > 0.0 { (counts.acked + counts.dead_lettered) as f64 / elapsed_s } else { 0.0 },
             behind_max_s: outcome.behind_max.as_secs_f64(),
             interrupted: outcome.interrupted,
-            ledger_ok: outcome.ledger_ok && outcome.counts.balance(records),
+            ledger_ok: outcome.ledger_ok && counts.balance(records),
             lanes: outcome.lanes,
             workers: outcome.workers,
             wake_rescued: outcome.wake_rescued,

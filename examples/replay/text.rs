@@ -21,19 +21,20 @@ pub fn render(report: &Report) -> String {
 fn counts(report: &Report) -> String {
     let line = |left: &str, a: u64, right: &str, b: u64| format!("  {left:<18}{:>12}    {right:<18}{:>10}\n", grouped(a), grouped(b));
     let last = |left: &str, a: u64| format!("  {left:<18}{:>12}\n", grouped(a));
+    let counts = &report.counts;
     let mut rows = vec![
-        line("records", report.records, "redelivered", report.redelivered),
-        line("  invalid", report.invalid, "panics", report.panics),
-        line("  unpublished", report.unpublished, "expired leases", report.expired_leases),
-        line("  accepted", report.accepted, "stale acks", report.stale_acks),
-        line("    acked", report.acked, "wake-ups rescued", report.wake_rescued),
-        last("    dead-lettered", report.dead_lettered),
-        last("    dropped", report.dropped),
-        last("    handed back", report.handed_back),
-        last("    still running", report.running),
+        line("records", report.records, "redelivered", counts.redelivered),
+        line("  invalid", counts.invalid, "panics", counts.panics),
+        line("  unpublished", counts.unpublished, "expired leases", counts.expired_leases),
+        line("  accepted", counts.accepted, "stale acks", counts.stale_acks),
+        line("    acked", counts.acked, "wake-ups rescued", report.wake_rescued),
+        last("    dead-lettered", counts.dead_lettered),
+        last("    dropped", counts.dropped),
+        last("    handed back", counts.handed_back),
+        last("    still running", counts.running),
     ];
-    if report.unroutable + report.extra_copies > 0 {
-        rows.insert(2, line("  unroutable", report.unroutable, "extra copies", report.extra_copies));
+    if counts.unroutable + counts.extra_copies > 0 {
+        rows.insert(2, line("  unroutable", counts.unroutable, "extra copies", counts.extra_copies));
     }
     rows.concat()
 }
