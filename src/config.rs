@@ -232,7 +232,7 @@ pub enum Dedupe {
     /// Of a burst the last, when it is over: a job is ready when nothing more was published with its key for so long, 1 ms to 1 year. Until then a publish with the key is no
     /// refusal: its payload, with its time to live and visibility timeout, takes the place of the one that waits, and the job is put off: ready so long after *this*
     /// publish, or when it was asked for ([`publish_after`](crate::Producer::publish_after)), whichever is later. It keeps its id, slot and lane, and the publish returns its id; the payload that had to go is dropped, and counted as
-    /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none. Its lane and [partition key](crate::Job::partition_key) stay those of the first. A
+    /// [`replaced`](crate::Counts::replaced). Such a publish needs no slot, so a full queue refuses none. Its lane, [partition key](crate::Job::partition_key) and routing key stay those of the first. A
     /// [watched](crate::Producer::watched) publish replaces nothing and is refused as a duplicate: the job that waits has an end of its own.
     /// The copies of a job that an exchange sends to several queues do the same, each in its queue; or none does, when one of the queues refuses.
     ///

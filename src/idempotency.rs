@@ -111,6 +111,8 @@ impl<K: Hash + Eq + Clone, R> IdempotencyGuard<K, R> {
             Some(State::Done(result)) => return Ok(Begin::Done(Arc::clone(result))),
             None => {}
         }
+        // user code: if it panics nothing has happened yet
+        let own = id.clone();
         let forgotten = if known.ids.len() < self.bound {
             None
         } else {
@@ -118,7 +120,7 @@ impl<K: Hash + Eq + Clone, R> IdempotencyGuard<K, R> {
             let entry = known.ids.remove_entry(&oldest);
             Some((oldest, entry))
         };
-        known.ids.insert(id.clone(), State::InFlight);
+        known.ids.insert(own, State::InFlight);
         drop(known);
         // user code
         drop(forgotten);
@@ -372,5 +374,22 @@ mod tests {
 
     impl Hash for Fragile {
         fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+
+    #[test]
+    fn an_id_whose_clone_panics_as_it_begins_costs_no_other_its_result() {
+        #[derive(PartialEq, Eq, Hash)]
+        struct Id(u32);
+        impl Clone for Id {
+            fn clone(&self) -> Self {
+                assert_ne!(self.0, 2, "no clone");
+                Id(self.0)
+            }
+        }
+        let guard = IdempotencyGuard::new(1).unwrap();
+        let Ok(Begin::Fresh(permit)) = guard.begin(Id(1)) else { panic!("it is new") };
+        permit.finish(10);
+        assert!(catch_unwind(AssertUnwindSafe(|| guard.begin(Id(2)).is_ok())).is_err());
+        assert!(matches!(guard.begin(Id(1)), Ok(Begin::Done(result)) if *result == 10));
     }
 }

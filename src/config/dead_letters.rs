@@ -104,7 +104,7 @@ impl DeadLetterConfig {
     /// Letters move on to where this exchange, or its alternate, leads them: by [`routing_key`](Self::routing_key), or else by the key they came by (a job that was
     /// published to the queue itself came by the queue's name).
     ///
-    /// A letter is moved, not copied: the exchange must lead it to one queue. One that it leads nowhere, or to several, stays among the dead letters and
+    /// A letter is moved, not copied: the exchange must lead it to one queue. One that it leads nowhere, or to several, or that came by a queue's name that is no routing key, stays among the dead letters and
     /// is counted as [unroutable](crate::QueueSnapshot::letters_unroutable); it is tried again when the bindings have changed.
     #[doc(alias = "dead_letter_exchange")]
     #[doc(alias = "x-dead-letter-exchange")]

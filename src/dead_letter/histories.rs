@@ -48,34 +48,41 @@ impl Histories {
         Histories { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(), live: AtomicUsize::new(0) }
     }
 
-    /// Notes what a failed attempt of `job` said, and how long the job waits after it.
-    pub fn note_error(&self, index: u32, job: JobId, error: &str, delay: Duration) {
-        self.update(index, job, |history| {
+    /// Notes what a failed attempt of `job` said, and how long the job waits after it: if `is_current`, which is asked under the lock. Who is current then has
+    /// nobody after him who has noted anything.
+    pub fn note_error(&self, index: u32, job: JobId, error: &str, delay: Duration, is_current: impl FnOnce() -> bool) {
+        let mut shard = self.shard(index).lock();
+        if is_current() {
+            let history = self.entry(&mut shard, index, job);
             history.last_error = Some(error.into());
             history.last_delay = delay;
-        });
+        }
     }
 
     /// How long `job` waited after its last failure; zero if it has none.
     pub fn last_delay(&self, index: u32, job: JobId) -> Duration {
-        // relaxed: see `update`
+        // relaxed: see `entry`
         if self.live.load(Relaxed) == 0 {
             return Duration::ZERO;
         }
-        let shard = self.shards[index as usize % SHARDS].lock();
+        let shard = self.shard(index).lock();
         shard.get(&index).filter(|history| history.job == Some(job)).map_or(Duration::ZERO, |history| history.last_delay)
     }
 
     /// Gives a job that was a dead letter its past.
     pub fn restore(&self, index: u32, job: JobId, record: DeathRecord, came_by: Option<Arc<str>>) {
-        self.update(index, job, |history| {
-            history.last_error = record.last_error;
-            history.past = Some(Box::new(Past { deaths: record.deaths, routing_key: record.routing_key, came_by }));
-        });
+        let mut shard = self.shard(index).lock();
+        let history = self.entry(&mut shard, index, job);
+        history.last_error = record.last_error;
+        history.past = Some(Box::new(Past { deaths: record.deaths, routing_key: record.routing_key, came_by }));
     }
 
-    fn update(&self, index: u32, job: JobId, change: impl FnOnce(&mut History)) {
-        let mut shard = self.shards[index as usize % SHARDS].lock();
+    fn shard(&self, index: u32) -> &Mutex<HashMap<u32, History>> {
+        &self.shards[index as usize % SHARDS]
+    }
+
+    /// The history of `job`, empty if it has none yet.
+    fn entry<'a>(&self, shard: &'a mut HashMap<u32, History>, index: u32, job: JobId) -> &'a mut History {
         let entry = shard.entry(index).or_insert_with(|| {
             // relaxed: read as a hint by the job's own settlement, which the slot's hand-over orders after this
             self.live.fetch_add(1, Relaxed);
@@ -84,21 +91,20 @@ impl Histories {
         if entry.job != Some(job) {
             *entry = History { job: Some(job), ..History::default() };
         }
-        change(entry);
+        entry
     }
 
     /// The history of `job`, which ends here.
     #[inline]
     pub fn take(&self, index: u32, job: JobId) -> Option<History> {
-        // relaxed: see `update`
+        // relaxed: see `entry`
         if self.live.load(Relaxed) == 0 { None } else { self.take_slow(index, job) }
     }
 
     #[cold]
     fn take_slow(&self, index: u32, job: JobId) -> Option<History> {
-        let mut shard = self.shards[index as usize % SHARDS].lock();
-        let history = shard.remove(&index)?;
-        // relaxed: see `update`
+        let history = self.shard(index).lock().remove(&index)?;
+        // relaxed: see `entry`
         self.live.fetch_sub(1, Relaxed);
         (history.job == Some(job)).then_some(history)
     }

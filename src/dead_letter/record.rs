@@ -88,7 +88,7 @@ pub struct DeathRecord {
     pub expiries: u32,
     /// How often it was snoozed in its last life.
     pub snoozes: u32,
-    /// When it was published.
+    /// When it was published, or became ready if that was later.
     pub published: Timestamp,
     /// The routing key that the job was published by, whatever keys it went by since; as far as its first queue [keeps it](crate::DeadLetterConfig::keep_routing_keys).
     pub routing_key: Option<Arc<str>>,

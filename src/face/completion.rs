@@ -173,7 +173,7 @@ impl<A: 'static> Completion<A> {
     }
 
     /// Cancels the job: a waiting or delayed one ends as soon as somebody comes to it, a running one is told through its [`Context`](crate::Context) and will not
-    /// be delivered again. False when it has ended.
+    /// be delivered again. False when it has ended or is about to: it was cancelled already, or is dead and waits for room among the dead letters.
     ///
     /// It is a wish: a handler may be done before it hears of it. What became of the job is what this handle yields.
     ///

@@ -100,7 +100,7 @@ impl<T: Payload> Fan<T> {
         waits: &mut bool,
         waker: &Waker,
     ) -> Poll<Result<(), RouteRefusal>> {
-        let queues = Queues::new(way, Wait::Never, &*self.clock, job.key);
+        let queues = Queues::new(way, Wait::AtMost(Duration::MAX), &*self.clock, job.key);
         if let Err((at, refusal)) = queues.check(job) {
             return Poll::Ready(Err(queues.refusal(at, refusal)));
         }
@@ -162,13 +162,13 @@ impl<T: Payload + Clone> Fan<T> {
         notes: &mut impl Notes<T>,
     ) -> Result<(usize, Vec<Missed>), (Job<T>, RouteRefusal)> {
         let queues = Queues::new(way, wait, &*self.clock, job.key);
-        if let Err((at, refusal)) = queues.check(&job) {
-            return Err((job, queues.refusal(at, refusal)));
+        if let Err(refusal) = check_payload(&job) {
+            return Err((job, queues.refusal(0, refusal)));
         }
         let mut held = Held::of(&queues, &mut self.slots);
         let mut missed = Vec::new();
         for at in 0..way.hops.len() {
-            match queues.take(at) {
+            match queues.check_order(at, &job).and_then(|()| queues.take(at)) {
                 Ok(slot) => held.push(at, slot),
                 Err(refusal) => missed.push(queues.missed(at, refusal)),
             }
@@ -253,6 +253,10 @@ impl<T: Payload> Drop for AtHand<'_, T> {
     }
 }
 
+fn check_payload<T: Payload>(job: &Job<T>) -> Result<(), Refusal> {
+    validate_payload(&job.payload).map_err(|reason| Refusal::Invalid { reason })
+}
+
 /// A queue that took no copy, and why.
 pub(super) type Missed = (Arc<str>, Refusal);
 
@@ -285,12 +289,16 @@ impl<'a, T: Payload> Queues<'a, T> {
 
     /// What can be refused before a slot is taken, and by which queue.
     fn check(&self, job: &Job<T>) -> Result<(), (usize, Refusal)> {
-        validate_payload(&job.payload).map_err(|reason| (0, Refusal::Invalid { reason }))?;
+        check_payload(job).map_err(|refusal| (0, refusal))?;
         if job.order.fault().is_none() {
             return Ok(());
         }
-        (0..self.way.hops.len())
-            .try_for_each(|at| self.producer(at).handle.queue.check_order_key(job.order).map_err(|refusal| (at, refusal)))
+        (0..self.way.hops.len()).try_for_each(|at| self.check_order(at, job).map_err(|refusal| (at, refusal)))
+    }
+
+    /// Refuses a partition key that is none, in a queue where it matters.
+    fn check_order(&self, at: usize, job: &Job<T>) -> Result<(), Refusal> {
+        self.producer(at).handle.queue.check_order_key(job.order)
     }
 
     /// A queue that takes no copy, which counts it.
@@ -489,9 +497,11 @@ impl<T: Payload> Slots for Queues<'_, T> {
     #[inline]
     fn take(&self, at: usize) -> Result<u32, Refusal> {
         let (Producer { handle, publisher }, lane) = (self.producer(at), self.lane(at));
-        match handle.queue.slot_at_hand(publisher, lane) {
-            Some(slot) => Ok(slot),
-            None => handle.queue.take_slot(publisher, lane, self.key, self.now.get()),
+        match (handle.queue.slot_at_hand(publisher, lane), self.wait) {
+            (Some(slot), _) => Ok(slot),
+            // whoever waits lets the others be
+            (None, Wait::AtMost(_)) => handle.queue.free_slot(publisher, lane, self.key, self.now.get()),
+            (None, _) => handle.queue.take_slot(publisher, lane, self.key, self.now.get()),
         }
     }
 

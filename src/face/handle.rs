@@ -103,7 +103,8 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// Cancels a job: a waiting or delayed one is never delivered, and dropped by whoever comes to it, so not while the queue is paused or nobody takes jobs; a running one
-    /// is told through its [`Context`](crate::Context) and will not be delivered again. False when the queue has no such job any more.
+    /// is told through its [`Context`](crate::Context) and will not be delivered again. False when the queue has no such job any more, or it
+    /// is about to end: it was cancelled already, or is dead and waits for room among the dead letters.
     ///
     /// # Complexity
     /// O(capacity): the slots are searched.

@@ -97,8 +97,8 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.take_letter(Some(job), self.handle.clock.now())
     }
 
-    /// Publishes the oldest again: same id, same lane, same visibility timeout, attempts counted anew, its deaths remembered; its time to live is over and not kept. `Ok(false)` when
-    /// there is none.
+    /// Publishes the oldest again: same id, same lane, same visibility timeout, attempts counted anew, its deaths remembered; its time to live is over and not kept. Its payload is not
+    /// validated again. `Ok(false)` when there is none.
     ///
     /// # Errors
     /// When the queue is full or closed, or another job with the same key is live there; the letter stays.
@@ -114,12 +114,25 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.redrive(Some(job), self.handle.clock.now())
     }
 
-    /// Publishes all that are there now again, oldest first, until the queue is full. Those stay whose key another job has. Says how many went.
+    /// Publishes all that are there now again, oldest first, until each lane is full. Those stay whose key another job has, or for whose key there is no room. Says how
+    /// many went.
     pub fn redrive_all(&self) -> usize {
-        let there: Vec<JobId> = self.handle.queue.with_letters(|letters| letters.map(DeadLetter::job_id).collect());
-        let redriven = there.into_iter().map(|job| self.redrive_job(job));
-        let tried = redriven.take_while(|redriven| matches!(redriven, Ok(_) | Err(Refusal::Duplicate { .. })));
-        tried.filter(|redriven| *redriven == Ok(true)).count()
+        let there: Vec<(JobId, usize)> =
+            self.handle.queue.with_letters(|letters| letters.map(|letter| (letter.job_id(), letter.lane())).collect());
+        let (mut redriven, mut full_lanes) = (0, 0_u8);
+        for (job, lane) in there {
+            if full_lanes & 1 << lane != 0 {
+                continue;
+            }
+            match self.redrive_job(job) {
+                Ok(went) => redriven += usize::from(went),
+                // another lane may have slots of its own
+                Err(Refusal::Full { .. }) => full_lanes |= 1 << lane,
+                Err(Refusal::Closed) => break,
+                Err(_) => {}
+            }
+        }
+        redriven
     }
 
     /// Drops all that are there now. Says how many.

@@ -223,7 +223,9 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
             Poll::Ready(Ok(())) => {
                 // it may have waited for a long time: who hands back looks no more
                 if let Some(hop) = self.hops.iter().find(|hop| of(hop, producers).handle.queue.is_stopped()) {
-                    let error = refuse(job, refusal_of(&of(hop, producers).handle, Refusal::Closed), counts);
+                    let Producer { handle, publisher } = of(hop, producers);
+                    publisher.count_refusal(&Refusal::Closed);
+                    let error = refuse(job, refusal_of(handle, Refusal::Closed), counts);
                     self.give_up();
                     return Poll::Ready(Err(error));
                 }

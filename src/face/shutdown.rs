@@ -74,13 +74,13 @@ pub struct ShutdownReport {
     undone: HashMap<String, (Box<dyn Any + Send>, usize)>,
     running: Vec<RunningJob>,
     snapshot: Snapshot,
-    drained: bool,
+    clean: bool,
 }
 
 impl ShutdownReport {
     /// True when every job was done and every worker had come back in time.
     pub fn is_clean(&self) -> bool {
-        self.drained && self.running.is_empty() && self.undone.values().all(|(_, count)| *count == 0)
+        self.clean
     }
 
     /// The undone jobs of `queue`, by value, with those that have come back since the report was made: a late publish, a running job that asked for another
@@ -240,7 +240,8 @@ impl Runtime {
         // letters stay where they are now, and queues do not hold each other any more
         self.queues.iter().for_each(|queue| queue.let_go());
         let snapshot = snapshot::take(self.clock.now(), &self.queues, &self.exchanges, &self.pools);
-        ShutdownReport { undone, running, snapshot, drained: drained && joined }
+        let done = running.is_empty() && undone.values().all(|(_, count)| *count == 0);
+        ShutdownReport { undone, running, snapshot, clean: drained && joined && done }
     }
 
     /// As [`shutdown`](Self::shutdown), in the time of a runtime without threads: it passes, and `turn` lets everybody act.

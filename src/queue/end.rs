@@ -279,7 +279,7 @@ impl<T> Queue<T> {
         add_death(&mut deaths, &self.settings.name, reason, now, came_by.as_ref());
         let routing_key = came_by.clone();
         let record = DeathRecord { deaths, last_error: None, failures: 0, expiries: 0, snoozes: 0, published: now, routing_key };
-        let key = if self.dedupes(&job) { job.key } else { Key::NONE };
+        let key = if self.dedupes(&job) && job.key.fault().is_none() { job.key } else { Key::NONE };
         let order = if self.order.is_some() { job.order } else { OrderKey::NONE };
         let Job { payload, lane, visibility, .. } = job;
         let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, came_by, record };
@@ -307,7 +307,8 @@ impl<T> Queue<T> {
             failures: word.failures(),
             expiries: word.expiries(),
             snoozes: slot.snoozes(),
-            published: slot.published(),
+            // it may have died before it was due
+            published: slot.published().min(now),
             routing_key: first,
         };
         // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more

@@ -24,13 +24,21 @@ impl<T: Payload> Queue<T> {
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)
     }
 
+    /// As [`free_slot`](Self::free_slot); a full queue that drops its oldest does so.
+    #[cold]
+    pub fn take_slot(&self, publisher: &Publisher, lane: usize, key: Key, now: Timestamp) -> Result<u32, Refusal> {
+        self.free_slot(publisher, lane, key, now).or_else(|refusal| match refusal {
+            Refusal::Full { .. } => self.make_room(publisher, lane, now).ok_or(refusal),
+            refusal => Err(refusal),
+        })
+    }
+
     /// A slot for a copy in `lane`, without waiting; or `INDEX_NONE`, if it seems to need none: a job with its key waits out a window, whose place it may take.
-    /// A full queue that drops its oldest does so here; other policies act as `Reject`.
     ///
     /// # Errors
     /// Full, closed, no such lane, or a duplicate.
     #[cold]
-    pub fn take_slot(&self, publisher: &Publisher, lane: usize, key: Key, now: Timestamp) -> Result<u32, Refusal> {
+    pub fn free_slot(&self, publisher: &Publisher, lane: usize, key: Key, now: Timestamp) -> Result<u32, Refusal> {
         if lane >= self.lane_count() {
             return Err(Refusal::NoSuchLane { lane, lanes: self.lane_count() });
         }
@@ -42,8 +50,7 @@ impl<T: Payload> Queue<T> {
         {
             return if matches!(refusal, Refusal::Duplicate { .. }) && self.makes_wait(key) { Ok(INDEX_NONE) } else { Err(refusal) };
         }
-        let free = self.credits.acquire(&self.slab, &publisher.accounts, lane);
-        free.or_else(|| self.make_room(publisher, lane, now)).ok_or_else(|| self.full())
+        self.credits.acquire(&self.slab, &publisher.accounts, lane).ok_or_else(|| self.full())
     }
 
     /// A slot that the oldest waiting job had, if that is the queue's policy.

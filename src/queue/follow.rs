@@ -120,7 +120,8 @@ impl<T> Queue<T> {
     fn news_about(&self, parting: Parting, word: Word, error: Option<&str>, now: Timestamp) -> Option<News> {
         let Parting { job, published, snoozes, .. } = parting;
         let end = End::of(word.fate());
-        self.record(CompletedJob { job, end, attempts: attempts(word, snoozes), published, ended: now });
+        // it may have ended before it was due
+        self.record(CompletedJob { job, end, attempts: attempts(word, snoozes), published: published.min(now), ended: now });
         let promise = if word.is_watched() { self.watched.remove(job) } else { None };
         promise.map(|promise| News { promise, kept: Kept { end, answer: None, error: error.map(Into::into) } })
     }
@@ -146,7 +147,8 @@ impl<T> Queue<T> {
         });
     }
 
-    fn record(&self, job: CompletedJob) {
+    /// A job has ended, if the queue keeps records of that.
+    pub(super) fn record(&self, job: CompletedJob) {
         if let Some(records) = &self.records {
             records.lock().add(job);
         }

@@ -16,6 +16,7 @@ use super::bent::{Bend, is_bent};
 use super::end::ends_at_once;
 use super::{Aftermath, Queue, TimerSide};
 use crate::clock::Timestamp;
+use crate::completion::{CompletedJob, End};
 use crate::dead_letter::Death;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
@@ -153,7 +154,7 @@ impl<T> Queue<T> {
             self.recall_delayed(&mut side, &mut strays, &mut left, now);
             self.recall_held(&mut strays, &mut left, now);
             self.recall_from_hands(&mut strays, &mut left, now);
-            self.recall_deferred(&mut strays);
+            self.recall_deferred(&mut strays, now);
         }
         // user code, which may come back here
         left.into_iter().for_each(|aftermath: Aftermath<T>| aftermath.run(self));
@@ -245,17 +246,19 @@ impl<T> Queue<T> {
     }
 
     /// Follow-ups that never found a slot: taken in and handed back in one breath.
-    fn recall_deferred(&self, strays: &mut Vec<Undone<T>>) {
+    fn recall_deferred(&self, strays: &mut Vec<Undone<T>>, now: Timestamp) {
         for job in std::mem::take(&mut *self.deferred.lock()) {
+            let id = JobId(self.reserve_ids(1));
+            self.record(CompletedJob { job: id, end: End::HandedBack, attempts: 0, published: now, ended: now });
             strays.push(Undone {
                 payload: job.payload,
-                job: JobId(self.reserve_ids(1)),
+                job: id,
                 lane: job.lane,
                 failures: 0,
                 expiries: 0,
                 last_error: None,
                 deaths: Vec::new(),
-                published: Timestamp::ZERO,
+                published: now,
                 origin: Origin::Waiting,
                 expires: Timestamp::MAX,
                 visibility: job.visibility,

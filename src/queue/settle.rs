@@ -51,6 +51,8 @@ impl<T> Queue<T> {
                     let delay = retry.backoff.delay(lease.failures(), previous, rng);
                     Plan::Retry(error, delay)
                 }
+                // it is stale, and no failure of the job's
+                Some(_) if !self.is_current(lease) => Plan::Retry(error, Duration::ZERO),
                 Some(decide) => match contain(|| decide(lease.failures(), &error)) {
                     Ok(RetryDecision::After(delay)) => Plan::Retry(error, delay),
                     Ok(RetryDecision::Reject) => Plan::End(Fate::Rejected, Some(error)),
@@ -111,8 +113,8 @@ impl<T> Claimer<T> {
             Plan::Snooze(delay) => (Next::Delayed { spend_failure: false }, None, delay, true),
         };
         if let Some(error) = &error {
-            // before the CAS: afterwards the slot may be somebody else's. A note by a stale delivery is overwritten or found to be of another job
-            queue.histories.note_error(lease.index, lease.job, error.reason(), delay);
+            // before the CAS: afterwards the slot may be somebody else's. A lease that runs out in between leaves its note until the next attempt's
+            queue.histories.note_error(lease.index, lease.job, error.reason(), delay, || queue.is_current(&lease));
         }
         let epoch = if is_bent(Bend::SettleRereads) { state.load().epoch() } else { lease.epoch() };
         let parting = queue.parting_from_others(lease.index, lease.running.get());

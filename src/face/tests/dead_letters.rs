@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::limits::JOB_KEY_BYTES_MAX;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Job, JobError, LaneConfig, Refusal};
+use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Job, JobError, LaneConfig, Refusal};
 
 fn reject(pull: &Pull<u32>, n: u32) {
     pull.producer.publish(n).unwrap();
@@ -306,4 +307,63 @@ fn a_purge_of_the_dead_ends_though_every_letter_brings_another() {
         assert_eq!(pull.queue.dead_letters().purge(), 5);
         pull.settled();
     });
+}
+
+#[test]
+fn all_are_redriven_past_those_that_find_no_room() {
+    // the only key that there may be is another job's
+    let pull = Pull::<u32>::new(q(8).dedupe(Dedupe::WhileLive, 1));
+    for job in [Job::new(1).key("a"), Job::new(2), Job::new(3)] {
+        pull.producer.publish(job).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    pull.producer.publish(Job::new(4).key("b")).unwrap();
+    let letters = pull.queue.dead_letters();
+    assert_eq!((letters.redrive_all(), letters.len()), (2, 1));
+    assert_eq!(letters.take().unwrap().into_payload(), 1);
+
+    // the oldest letters' lane is full, another has a slot of its own
+    let pull = Pull::<u32>::new(q(2).lanes([LaneConfig::new("a"), LaneConfig::new("b").reserve(1)]));
+    for (n, lane) in [(1, 0), (2, 0), (3, 1)] {
+        pull.producer.publish(Job::new(n).lane(lane)).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    pull.producer.publish(Job::new(4).lane(0)).unwrap();
+    assert_eq!((pull.queue.snapshot().free, pull.queue.dead_letters().redrive_all()), (1, 1));
+    let mut waiting = [(); 2].map(|()| *pull.get().unwrap());
+    waiting.sort();
+    assert_eq!(waiting, [3, 4]);
+
+    // a queue that is closed takes none
+    drop(pull.runtime);
+    assert_eq!((pull.queue.dead_letters().redrive_all(), pull.queue.dead_letters().len()), (0, 2));
+}
+
+#[test]
+fn a_job_that_dies_before_it_was_due_was_published_before_it_died() {
+    let pull = Pull::<u32>::new(q(4).completed_records(9, secs(7_200)));
+    pull.producer.publish_after(Job::new(1).ttl(secs(60)), secs(3_600)).unwrap();
+    let cancelled = pull.producer.publish_after(2, secs(3_600)).unwrap();
+    pull.advance(secs(100));
+    assert!(pull.queue.cancel(cancelled));
+    pull.advance(secs(1));
+    assert!(pull.get().is_none());
+    let letter = pull.queue.dead_letters().take().unwrap();
+    assert!(letter.record().published <= letter.record().deaths[0].first, "{letter:?}");
+    let record = pull.queue.completed_job(cancelled).unwrap();
+    assert!(record.published <= record.ended, "{record:?}");
+}
+
+#[test]
+fn letters_whose_keys_are_none_do_not_stand_for_each_other() {
+    let pull = Pull::<u32>::new(q(8).dedupe(Dedupe::WhileLive, 8));
+    for n in [1, 2] {
+        pull.producer.publish(n).unwrap();
+        // a follow-up is refused as a publish would be, and dies of it
+        let key = "k".repeat(JOB_KEY_BYTES_MAX + 1);
+        pull.get().unwrap().complete_with(Job::new(10 + n).key(key)).unwrap();
+    }
+    pull.advance(secs(1));
+    assert!(pull.get().is_none());
+    assert_eq!((pull.queue.dead_letters().redrive_all(), pull.queue.dead_letters().len()), (2, 0));
 }

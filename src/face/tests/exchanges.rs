@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Binding, BindingInfo, Exchange, ExchangeConfig, ExchangeKind, ExchangePublisher, Job, KeyFault, LaneConfig, Overflow, Refusal,
+    Binding, BindingInfo, Dedupe, Exchange, ExchangeConfig, ExchangeKind, ExchangePublisher, Job, KeyFault, LaneConfig, Overflow, Refusal,
     RouteRefusal, RoutingKey, RuntimeBuilder,
 };
 
@@ -289,6 +289,20 @@ fn best_effort_says_who_missed_it() {
     let error = hub.publisher.publish_best_effort("k", 3).unwrap_err();
     assert!(error.is_full());
     assert_eq!(error.into_inner(), 3);
+}
+
+#[test]
+fn best_effort_passes_a_queue_by_whose_kind_of_key_the_job_has_not() {
+    for (config, job) in [
+        (two_lanes("b", 8).partitions(4), Job::new(1).partition_key("")),
+        (two_lanes("b", 8).dedupe(Dedupe::WhileLive, 9), Job::new(1).key("")),
+    ] {
+        let mut hub = Hub::<u32>::new(ExchangeKind::Fanout, [two_lanes("a", 8), config, two_lanes("c", 8)]);
+        hub.exchange.rebind(hub.queues.iter().map(Binding::all)).unwrap();
+        let partial = hub.publisher.publish_best_effort("k", job).unwrap();
+        let [(queue, Refusal::BadKey { bytes: 0 })] = &partial.missed[..] else { panic!("{partial:?}") };
+        assert_eq!((partial.copies, &**queue), (2, "b"));
+    }
 }
 
 #[test]

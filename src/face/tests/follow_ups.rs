@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeathReason, Dedupe, Job, LaneConfig, Overflow, Refusal, Verdict};
+use crate::{Context, DeathReason, Dedupe, End, Job, LaneConfig, Overflow, Refusal, Verdict};
 
 fn reserved(capacity: u64) -> QueueConfig {
     q(capacity).lanes([LaneConfig::new("urgent").reserve(1), LaneConfig::new("bulk")])
@@ -130,4 +130,21 @@ fn a_follow_up_that_meets_the_stop_drops_what_others_left_outside_of_its_consume
         let counts = pull.counts();
         assert_eq!((counts.acked, counts.dropped_cancelled, counts.handed_back), (2, 1, 1));
     });
+}
+
+#[test]
+fn a_follow_up_that_is_handed_back_without_a_slot_leaves_a_record() {
+    let pull = Pull::<u32>::new(q(1).visibility(secs(10)).completed_records(10, secs(3_600)));
+    pull.producer.publish(1).unwrap();
+    let late = pull.get().unwrap();
+    pull.advance(secs(20));
+    // the late one still reads the slot
+    pull.get().unwrap().complete_with(2).unwrap();
+    let mut report = pull.runtime.shutdown(at_once());
+    let undone = report.take_undone(&pull.queue).remove(0);
+    let ends: Vec<_> = pull.queue.completed().iter().map(|record| record.end).collect();
+    assert_eq!((undone.payload, ends), (2, vec![End::Acked, End::HandedBack]));
+    let record = pull.queue.completed_job(undone.job).unwrap();
+    assert_eq!((record.published, record.attempts), (undone.published, 0));
+    drop(late);
 }

@@ -398,3 +398,42 @@ fn random_acts(hub: &Hub<u32>, publishers: &mut [crate::ExchangePublisher<u32>; 
     }
     held.into_iter().for_each(|delivery| delivery.ack().unwrap());
 }
+
+#[test]
+fn whoever_waits_for_room_drops_no_other_job_alone_or_in_a_fan_out() {
+    let mut hub =
+        Hub::<u32>::new(ExchangeKind::Topic, [two_lanes("a", 8), two_lanes("b", 1).overflow(Overflow::DropOldest), two_lanes("c", 8)]);
+    let [a, b, _] = &hub.queues;
+    hub.exchange.rebind([Binding::new("one", b), Binding::new("two", a), Binding::new("two", b)]).unwrap();
+    fill(&hub, 1);
+    for key in ["one", "two"] {
+        let mut publisher = hub.exchange.publisher();
+        let mut publish = publisher.publish_async(key, 2);
+        assert!(poll(&mut publish, &Bell::new()).is_pending(), "{key}");
+        drop(publish);
+        assert!(hub.publisher.publish_timeout(key, 2, Duration::ZERO).unwrap_err().is_full(), "{key}");
+    }
+    assert_eq!((hub.queues[1].dead_letters().len(), free(&hub), waiting(&hub)), (0, [8, 0, 8], [0; 3]));
+    // whoever does not wait does
+    assert_eq!(hub.publisher.publish("two", 3).unwrap().copies, 2);
+    assert_eq!((hub.queues[1].dead_letters().len(), take(&hub, 1)), (1, 3));
+}
+
+#[test]
+fn a_task_that_meets_the_stop_is_counted_alone_and_in_a_fan_out() {
+    for key in ["one", "all"] {
+        let hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), two_lanes("b", 1), two_lanes("c", 1)]);
+        hub.exchange.bind(Binding::new("one", &hub.queues[2])).unwrap();
+        hub.queues.iter().for_each(|queue| hub.exchange.bind(Binding::new("all", queue)).unwrap());
+        fill(&hub, 2);
+        let bell = Bell::new();
+        let mut publisher = hub.exchange.publisher();
+        let mut publish = publisher.publish_async(key, 7);
+        assert!(poll(&mut publish, &bell).is_pending());
+        take(&hub, 2);
+        drop(hub.runtime);
+        let RouteRefusal::Queue { refusal: Refusal::Closed, .. } = refusal(poll(&mut publish, &bell)) else { panic!("{key}") };
+        let closed: u64 = hub.queues.iter().map(|queue| queue.counts().rejected_closed).sum();
+        assert_eq!(closed, 1, "{key}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{Became, Context, DeathReason, Job, JobError, LaneConfig, RetryDecision, Verdict};
+use crate::{Became, Context, DeathReason, Delivery, Job, JobError, LaneConfig, RetryDecision, Verdict};
 use std::sync::atomic::AtomicUsize;
 
 /// A panic whose own payload panics when it is dropped.
@@ -427,4 +427,53 @@ fn a_stale_holder_may_leave_before_or_after_the_end_of_the_job() {
         pull.settled();
         assert_eq!(census.alive(), 0);
     }
+}
+
+/// A job whose lease has run out, and the delivery that came too late.
+fn overrun(retry: RetryPolicy) -> (Pull<u32>, Delivery<u32>) {
+    let pull = Pull::<u32>::new(q(4).visibility(secs(10)).retry(retry));
+    pull.producer.publish(1).unwrap();
+    let late = pull.get().unwrap();
+    pull.advance(secs(20));
+    (pull, late)
+}
+
+#[test]
+fn a_late_settlement_leaves_what_is_known_of_the_job_alone() {
+    let comes_back_at_once = || RetryPolicy::new().max_attempts(5).backoff(Backoff::fixed(Duration::ZERO));
+    for how in 0..3 {
+        let settle = |late: Delivery<u32>| match how {
+            0 => assert!(late.retry("late").is_err()),
+            1 => assert!(late.reject("late").is_err()),
+            _ => drop(late),
+        };
+        // one that has ended, and whose payload the late one holds
+        let (pull, late) = overrun(comes_back_at_once());
+        pull.get().unwrap().reject("the real reason").unwrap();
+        settle(late);
+        let letter = pull.queue.dead_letters().take().unwrap();
+        assert_eq!(letter.record().last_error.as_deref(), Some("the real reason"), "{how}");
+
+        // one that is still alive
+        let (pull, late) = overrun(comes_back_at_once());
+        pull.get().unwrap().retry("the last failed attempt").unwrap();
+        settle(late);
+        let undone = pull.runtime.shutdown(at_once()).take_undone(&pull.queue).remove(0);
+        assert_eq!((undone.failures, undone.last_error.as_deref()), (1, Some("the last failed attempt")), "{how}");
+    }
+}
+
+#[test]
+fn the_retry_function_is_not_asked_about_a_late_delivery() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let decide = move |n: u32, error: &JobError| {
+        seen.lock().unwrap().push((n, error.reason().to_owned()));
+        RetryDecision::After(Duration::ZERO)
+    };
+    let (pull, late) = overrun(RetryPolicy::new().max_attempts(5).decide(decide));
+    pull.get().unwrap().retry("first").unwrap();
+    assert!(late.retry("late").is_err());
+    pull.get().unwrap().retry("second").unwrap();
+    assert_eq!(*calls.lock().unwrap(), [(0, "first".to_owned()), (1, "second".to_owned())]);
 }

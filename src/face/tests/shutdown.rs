@@ -509,3 +509,12 @@ fn a_drain_and_a_closed_queue_s_consumers_wait_for_a_follow_up_on_its_way() {
     assert_eq!(seen.load(SeqCst), 1);
     assert_eq!(*pull.get().unwrap(), 2);
 }
+
+#[test]
+fn a_report_of_undone_jobs_is_not_clean_when_they_have_been_taken_out() {
+    let pull = Pull::<u32>::new(q(4));
+    pull.producer.publish(1).unwrap();
+    let mut report = pull.runtime.shutdown(at_once());
+    assert_eq!((report.take_undone(&pull.queue).len(), report.undone_count()), (1, 1));
+    assert!(!report.is_clean());
+}
