@@ -171,36 +171,55 @@ fn backoff(rng: &mut Rng) -> Backoff {
     }
 }
 
-type Actors = Vec<std::thread::JoinHandle<()>>;
+type Threads = Vec<std::thread::JoinHandle<()>>;
+
+struct Actors {
+    /// Who publishes, also again, and pauses: they come back when things are winding down.
+    publishers: Threads,
+    /// They come back when their queue is closed.
+    consumers: Threads,
+}
+
+impl Actors {
+    fn join(threads: &mut Threads, oracle: &Oracle) {
+        for actor in threads.drain(..) {
+            if actor.join().is_err() {
+                oracle.violation(format_args!("an actor panicked"));
+            }
+        }
+    }
+}
 
 fn start(shape: &Shape, push: &Arc<Stage>, push_queue: &Queue, pull: &Arc<Stage>, pull_queue: &Queue) -> Actors {
-    let mut actors = Vec::new();
-    let mut act = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-        actors.push(thread.expect("threads can be started"));
+    let act = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("threads can be started")
     };
+    let (mut publishers, mut consumers) = (Vec::new(), Vec::new());
     for (stage, queue) in [(push, push_queue), (pull, pull_queue)] {
         for _ in 0..shape.producers {
             let (stage, producer) = (Arc::clone(stage), queue.producer().expect("accounts are left"));
-            act("soak-producer", Box::new(move || produce(&stage, &producer)));
+            publishers.push(act("soak-producer", Box::new(move || produce(&stage, &producer))));
         }
         let (stage, queue) = (Arc::clone(stage), queue.clone());
-        act("soak-operator", Box::new(move || operate(&stage, &queue)));
+        publishers.push(act("soak-operator", Box::new(move || operate(&stage, &queue))));
     }
     for _ in 0..shape.consumers {
         let (stage, consumer) = (Arc::clone(pull), pull_queue.consumer().expect("accounts are left"));
-        act("soak-consumer", Box::new(move || consume(&stage, &consumer)));
+        consumers.push(act("soak-consumer", Box::new(move || consume(&stage, &consumer))));
     }
-    actors
+    Actors { publishers, consumers }
 }
 
 /// Ends the life. The report, unless the runtime was dropped.
-fn finish(ending: Ending, runtime: Runtime, stages: [(&Arc<Stage>, &Queue); 2], actors: Actors) -> Option<ShutdownReport> {
+fn finish(ending: Ending, runtime: Runtime, stages: [(&Arc<Stage>, &Queue); 2], mut actors: Actors) -> Option<ShutdownReport> {
+    let oracle = stages[0].0.oracle;
     let wind_down = || stages.iter().for_each(|(stage, _)| stage.winding_down.store(true, Release));
     let options = |drain, cancel| ShutdownOptions::new(Duration::from_millis(drain), Duration::from_millis(cancel));
     let report = match ending {
         Ending::Rest => {
             wind_down();
+            // one that is on its way with a job would find the rest over
+            Actors::join(&mut actors.publishers, oracle);
             rest(&runtime, stages);
             STEP.store(4, Relaxed);
             Some(runtime.shutdown(options(5_000, 1_000)))
@@ -222,11 +241,8 @@ fn finish(ending: Ending, runtime: Runtime, stages: [(&Arc<Stage>, &Queue); 2], 
     };
     STEP.store(5, Relaxed);
     wind_down();
-    for actor in actors {
-        if actor.join().is_err() {
-            stages[0].0.oracle.violation(format_args!("an actor panicked"));
-        }
-    }
+    Actors::join(&mut actors.publishers, oracle);
+    Actors::join(&mut actors.consumers, oracle);
     report
 }
 
@@ -254,11 +270,13 @@ fn from_handler(runtime: Runtime, stage: &Arc<Stage>) -> Option<ShutdownReport> 
 
 /// In so many looks, a millisecond apart, something has to move. (Not within a time: a machine may stand still, and nobody looks then.)
 const LOOKS: u32 = 20_000;
+/// In so many looks one after the other nothing may wait or run: a follow-up without a slot is seen nowhere until a sweep, two milliseconds later, finds it one.
+const STILL: u32 = 20;
 
 /// Waits until nothing waits or runs. Held dead letters are taken out; a forgotten delivery may keep its slot.
 fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
-    let (mut still, mut moved) = (0, 0);
-    loop {
+    let (mut still, mut moved, mut at_rest) = (0, 0, 0);
+    while at_rest < STILL {
         let (mut idle, mut moves) = (true, 0);
         for (stage, queue) in stages {
             queue.resume();
@@ -272,9 +290,7 @@ fn rest(runtime: &Runtime, stages: [(&Arc<Stage>, &Queue); 2]) {
             let live = phases.ready + phases.running + phases.delayed + phases.held;
             idle &= live == 0 && u64::from(queue.depth()) <= forgotten && stage.oracle.total(Tally::Inside) == 0;
         }
-        if idle {
-            break;
-        }
+        at_rest = if idle { at_rest + 1 } else { 0 };
         still = if moves == moved { still + 1 } else { 0 };
         moved = moves;
         if still > LOOKS {

@@ -4,7 +4,7 @@ use super::{Clock, Timestamp, nanos};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A clock that moves only when it is told to, forwards or backwards.
+/// A clock that moves only when it is told to, forwards or backwards. It stops before [`Timestamp::MAX`], which is when nothing ever happens.
 ///
 /// ```
 /// use ringmill::clock::{Clock, ManualClock};
@@ -26,11 +26,15 @@ impl ManualClock {
         ManualClock { now: AtomicU64::new(0) }
     }
 
+    /// The last moment that there is.
+    pub(crate) const END: Timestamp = Timestamp::from_nanos(u64::MAX - 1);
+
     /// Moves the clock forwards.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.load(Ordering::Relaxed);
         // relaxed: CAS re-checks; time carries no data
-        while let Err(seen) = self.now.compare_exchange(now, now.saturating_add(nanos(by)), Ordering::Relaxed, Ordering::Relaxed) {
+        let later = |now: u64| now.saturating_add(nanos(by)).min(Self::END.as_nanos());
+        while let Err(seen) = self.now.compare_exchange(now, later(now), Ordering::Relaxed, Ordering::Relaxed) {
             now = seen;
         }
     }
@@ -38,7 +42,7 @@ impl ManualClock {
     /// Sets the clock, also back.
     pub fn set(&self, to: Timestamp) {
         // relaxed: time carries no data
-        self.now.swap(to.as_nanos(), Ordering::Relaxed);
+        self.now.swap(to.min(Self::END).as_nanos(), Ordering::Relaxed);
     }
 }
 

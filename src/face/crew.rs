@@ -96,6 +96,7 @@ impl Crew {
 
     /// Lets time pass until `end`, with a `turn` at every moment at which there is something to do. `turn` says whether to go on.
     pub(crate) fn advance_to(&self, clock: &ManualClock, end: Timestamp, mut turn: impl FnMut() -> bool) {
+        let end = end.min(ManualClock::END);
         while turn() {
             let now = clock.now();
             if now >= end {

@@ -2,6 +2,7 @@
 
 use super::ready::WORD;
 use crate::rng::Rng;
+use std::cell::Cell;
 
 /// The member that is at home in `partition`: the one with the highest score, where every pair of partition and member has a score of its own (rendezvous
 /// hashing, Thaler and Ravishankar 1998). `None` if there are no members.
@@ -30,8 +31,12 @@ pub struct Seat {
     pub(super) version: u64,
     /// A bit for each partition that it is at home in.
     pub(super) mine: Box<[u64]>,
-    /// The partition at which the next look begins: ready partitions take turns.
-    pub(super) at: usize,
+    /// The partition at which the next look begins, among those where it is at home, and among the others: ready partitions take turns.
+    pub(super) at: [usize; 2],
+    /// How many looks there were.
+    pub(super) looks: u32,
+    /// Per lane: the partition with the oldest head, if it was looked for.
+    pub(super) oldest: Box<[Cell<Option<u16>>]>,
     /// The partition that it took the last job of, and how many in a row.
     pub(super) row: (usize, u32),
 }

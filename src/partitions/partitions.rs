@@ -9,8 +9,12 @@ use crate::chain::Links;
 use crate::key::OrderKey;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, full_fence_after_rmw, prefetch_for_write};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Every so many-th look of a seat begins where it is not at home.
+pub(super) const ABROAD: u32 = 16;
 
 /// What follows a job that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +166,9 @@ impl<R: Rules> Partitions<R> {
         members.push(member);
         self.members_changed();
         let words = self.partitions.len().div_ceil(WORD);
-        Seat { member, version: 0, mine: vec![0; words].into(), at: member as usize * 7 % self.count(), row: (0, 0) }
+        let begin = member as usize * 7 % self.count();
+        let oldest = self.ready.iter().map(|_| Cell::new(None)).collect();
+        Seat { member, version: 0, mine: vec![0; words].into(), at: [begin; 2], looks: 0, oldest, row: (0, 0) }
     }
 
     /// Its owner takes no more jobs.
@@ -198,20 +204,35 @@ impl<R: Rules> Partitions<R> {
         seat.settle(self.count(), &members, version);
     }
 
-    /// Takes up to `out.len()` heads of ready partitions for `lane`, each with its token: from those where `seat` is at home, or if none of them is ready, from
+    /// Takes up to `out.len()` heads of ready partitions for `lane`, each with its token: that whose head was found the [oldest](Self::peek_oldest), or those where `seat`
+    /// is at home, or if none of them is ready, the others. Every [`ABROAD`]th look begins with the others: who is at home there may be busy for long, or not come at
     /// all. Says how many; with each its partition.
     pub fn take_ready(&self, links: &impl Links, lane: usize, seat: &mut Seat, out: &mut [(u32, u16)]) -> usize {
         self.settle(seat);
-        match self.take_from(links, lane, seat, true, out) {
-            0 => self.take_from(links, lane, seat, false, out),
-            taken => taken,
+        if let Some(oldest) = seat.oldest[lane].take() {
+            let (word, bit) = (usize::from(oldest) / WORD, usize::from(oldest) % WORD);
+            let taken = self.take_from(links, lane, &mut usize::from(oldest), |at| u64::from(at == word) << bit, out);
+            if taken > 0 {
+                return taken;
+            }
         }
+        seat.looks = seat.looks.wrapping_add(1);
+        let abroad_first = seat.looks.is_multiple_of(ABROAD);
+        for abroad in [abroad_first, !abroad_first] {
+            let foreign = if abroad { u64::MAX } else { 0 };
+            let taken = self.take_from(links, lane, &mut seat.at[usize::from(abroad)], |word| seat.mine[word] ^ foreign, out);
+            if taken > 0 {
+                return taken;
+            }
+        }
+        0
     }
 
-    fn take_from(&self, links: &impl Links, lane: usize, seat: &mut Seat, at_home: bool, out: &mut [(u32, u16)]) -> usize {
+    /// From the partitions of `mask`, a word of bits at a time; the first is that `at` which the last look ended.
+    fn take_from(&self, links: &impl Links, lane: usize, at: &mut usize, mask: impl Fn(usize) -> u64, out: &mut [(u32, u16)]) -> usize {
         let ready = &self.ready[lane];
         let (words, want) = (ready.words(), out.len());
-        let (first, bit) = (seat.at / WORD, seat.at % WORD);
+        let (first, bit) = (*at / WORD, *at % WORD);
         // once round: from the bit at which the last look ended, and at last what lies before it in the same word
         let mut step = 0;
         while step <= words && want > 0 {
@@ -223,7 +244,7 @@ impl<R: Rules> Partitions<R> {
                     _ if step == words => !(u64::MAX << bit),
                     _ => u64::MAX,
                 };
-                let mask = if at_home { turn & seat.mine[word] } else { turn };
+                let mask = turn & mask(word);
                 let bits = if R::CLEARS_FIRST { ready.clear(word, mask, want - found) } else { ready.bits(word) & mask };
                 // the lines of all of them at once, before the first is waited for
                 for partition in ones(bits).map(|bit| word * WORD + bit) {
@@ -237,8 +258,8 @@ impl<R: Rules> Partitions<R> {
                 step += 1;
             }
             let mut taken = 0;
-            for at in 0..found {
-                let partition = out[at].1;
+            for entry in 0..found {
+                let partition = out[entry].1;
                 if let Some(index) = self.partitions[usize::from(partition)].take::<R>(links, &self.places) {
                     links.prefetch(index);
                     out[taken] = (index, partition);
@@ -250,7 +271,7 @@ impl<R: Rules> Partitions<R> {
                 }
             }
             if let Some(last) = found.checked_sub(1) {
-                seat.at = (usize::from(out[last].1) + 1) & (self.count() - 1);
+                *at = (usize::from(out[last].1) + 1) & (self.count() - 1);
             }
             if taken > 0 {
                 return taken;
@@ -264,18 +285,21 @@ impl<R: Rules> Partitions<R> {
         self.ready.iter().any(|ready| (0..ready.words()).any(|word| ready.bits(word) != 0))
     }
 
-    /// The oldest job of a partition that is ready for `lane`: of the one that is first in turn. Racy; for hints only.
-    pub fn peek(&self, links: &impl Links, lane: usize, seat: &Seat) -> Option<u32> {
+    /// How long the oldest of the heads has `waited` of the partitions that are ready for `lane`; `seat` takes that partition's next of this lane. Racy: a hint.
+    ///
+    /// # Complexity
+    /// O(ready partitions), and each one's lock.
+    pub fn peek_oldest<W: Ord>(&self, links: &impl Links, lane: usize, seat: &Seat, waited: impl Fn(u32) -> W) -> Option<W> {
         let ready = &self.ready[lane];
-        let words = ready.words();
-        let partition = (0..=words).find_map(|step| {
-            let word = (seat.at / WORD + step) % words;
-            let turn = if step == 0 { u64::MAX << (seat.at % WORD) } else { u64::MAX };
-            ones(ready.bits(word) & turn).next().map(|bit| word * WORD + bit)
-        })?;
-        let mut head = None;
-        self.partitions[partition].heads::<R>(links, |index| head = head.or(Some(index)));
-        head
+        let partitions = (0..ready.words()).flat_map(|word| ones(ready.bits(word)).map(move |bit| word * WORD + bit));
+        let heads = partitions.filter_map(|partition| {
+            let mut head = None;
+            self.partitions[partition].heads::<R>(links, |index| head = head.or(Some(index)));
+            Some((waited(head?), partition as u16))
+        });
+        let (waited, oldest) = heads.max_by(|(one, _), (other, _)| one.cmp(other))?;
+        seat.oldest[lane].set(Some(oldest));
+        Some(waited)
     }
 
     /// The partitions that are said to be ready for `lane`.

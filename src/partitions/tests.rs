@@ -1,5 +1,6 @@
 //! Partitions on one thread, against a list per partition.
 
+use super::partitions::ABROAD;
 use super::ready::WORD;
 use super::{Next, Partitions, Place, Role, Seat, Skew};
 use crate::chain::LinkArray;
@@ -110,11 +111,13 @@ impl World {
         let mut out = [(0, 0); 3];
         let taken = self.partitions.take_ready(&self.links, lane, &mut self.seats[seat], &mut out[..want]);
         let homes: Vec<usize> = self.seats[seat].homes().collect();
-        let at_home = ready.iter().any(|at| homes.contains(at));
+        let is_home = |at: &usize| homes.contains(at);
+        let abroad_first = self.seats[seat].looks.is_multiple_of(ABROAD);
+        let at_home = if abroad_first { ready.iter().all(is_home) } else { ready.iter().any(is_home) };
         assert_eq!(taken > 0, !ready.is_empty());
         for &(index, at) in &out[..taken] {
             let at = usize::from(at);
-            assert!(ready.contains(&at) && homes.contains(&at) == at_home && !self.plain[at].is_held);
+            assert!(ready.contains(&at) && is_home(&at) == at_home && !self.plain[at].is_held);
             assert_eq!(self.next(at), Some(index));
             self.plain[at].is_held = true;
             self.heads.push(index);
@@ -312,11 +315,43 @@ fn what_lies_before_the_turn_in_its_own_word_comes_last() {
     let mut seat = partitions.join();
     assert_eq!(take(&partitions, &links, &mut seat, 1), [99]);
     [WORD + 1, 99, 100, 3].into_iter().for_each(|at| assert!(enter(&partitions, &links, at)));
-    for (shown, rest) in [(100, [100]), (3, [3]), (65, [65]), (99, [99])] {
-        assert_eq!(partitions.peek(&links, 0, &seat), Some(shown));
-        assert_eq!(take(&partitions, &links, &mut seat, 1), rest);
+    for next in [100, 3, 65, 99] {
+        assert_eq!(take(&partitions, &links, &mut seat, 1), [next]);
     }
-    assert_eq!(partitions.peek(&links, 0, &seat), None);
+    assert_eq!(take(&partitions, &links, &mut seat, 1), []);
+}
+
+#[test]
+fn the_oldest_head_that_was_looked_for_comes_first() {
+    let (partitions, links) = ready([3, 99, 100]);
+    let mut seat = partitions.join();
+    let waited = |index: u32| [(3, 20), (99, 30), (100, 10)].into_iter().find(|known| known.0 == index).map(|known| known.1);
+    assert_eq!(partitions.peek_oldest(&links, 0, &seat, waited), Some(Some(30)));
+    assert_eq!(take(&partitions, &links, &mut seat, 2), [99]);
+    // it was looked for once
+    assert_eq!(take(&partitions, &links, &mut seat, 2), [3, 100]);
+    assert_eq!(partitions.peek_oldest(&links, 0, &seat, waited), None);
+    // somebody else had it first
+    [3, 99].into_iter().for_each(|at| assert!(enter(&partitions, &links, at)));
+    assert_eq!(partitions.peek_oldest(&links, 0, &seat, waited), Some(Some(30)));
+    assert_eq!(take(&partitions, &links, &mut partitions.join(), 2), [99, 3]);
+    assert_eq!(take(&partitions, &links, &mut seat, 2), []);
+}
+
+#[test]
+fn those_where_nobody_comes_home_have_their_turns_too() {
+    let (partitions, links) = ready(0..128);
+    let (mut seat, idle) = (partitions.join(), partitions.join());
+    let mut taken = BTreeSet::new();
+    // each comes back at once, so that there is always something at home
+    let looks = (0..).take_while(|_| {
+        let next = take(&partitions, &links, &mut seat, 1)[0];
+        assert!(enter(&partitions, &links, next));
+        taken.insert(next);
+        taken.len() < 128
+    });
+    assert!(looks.count() < 16 * 128);
+    assert_eq!(idle.homes().count(), 0, "it has never looked");
 }
 
 #[test]
@@ -349,9 +384,9 @@ fn each_looks_at_home_first_and_homes_follow_those_who_come_and_go() {
 #[test]
 fn who_joins_begins_elsewhere_than_those_before() {
     let (partitions, links) = ready(0..128);
-    let seats: Vec<Seat> = (0..18).map(|_| partitions.join()).collect();
-    let begins: BTreeSet<u32> = seats.iter().map(|seat| partitions.peek(&links, 0, seat).expect("all are ready")).collect();
-    assert_eq!(begins.len(), 18);
+    let begin = |seat: &Seat| (seat.at[0], seat.at[1]);
+    let begins: BTreeSet<_> = (0..18).map(|_| begin(&partitions.join())).collect();
+    assert_eq!((begins.len(), take(&partitions, &links, &mut partitions.join(), 0).len()), (18, 0));
 }
 
 #[test]

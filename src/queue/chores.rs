@@ -5,14 +5,15 @@ use crate::clock::Timestamp;
 use crate::job::Job;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One thing to do.
 pub enum Chore<T> {
-    /// A watermark was crossed: tell the callback.
-    Pressure(Pressure),
+    /// Watermarks were crossed: tell the callback.
+    Pressure,
     /// Dead letters have reached their age, or wait to move on: drop or move them. It is so late at least, also if the clock has stepped back since.
     RetireLetters(Timestamp),
     /// Follow-ups wait for a slot: publish them if there is one.
@@ -21,6 +22,48 @@ pub enum Chore<T> {
     Period(Arc<Period<T>>),
     /// A periodic job was stopped: drop it, and what its closure holds.
     Forget(Arc<Period<T>>),
+}
+
+/// Crossings of watermarks that have not been told of, in their order. One thread at a time tells.
+#[derive(Debug, Default)]
+pub(super) struct Signals(Mutex<Untold>);
+
+#[derive(Debug, Default)]
+struct Untold {
+    crossings: VecDeque<Pressure>,
+    /// Somebody is telling, and comes back for what is added.
+    telling: bool,
+}
+
+/// So many crossings are kept for a queue that nobody does chores of. Ups and downs alternate, so beyond that the oldest up and down go.
+const UNTOLD_MAX: usize = 1024;
+
+impl Signals {
+    pub(super) fn add(&self, crossing: Pressure) {
+        let crossings = &mut self.0.lock().crossings;
+        crossings.push_back(crossing);
+        if crossings.len() > UNTOLD_MAX {
+            crossings.drain(..2);
+        }
+    }
+
+    /// Tells of all of them, unless somebody is at it.
+    pub(super) fn tell(&self, mut tell: impl FnMut(Pressure)) {
+        if std::mem::replace(&mut self.0.lock().telling, true) {
+            return;
+        }
+        while let Some(crossing) = self.next() {
+            tell(crossing);
+        }
+    }
+
+    /// The next one, for whoever is telling; if there is none he is no more.
+    fn next(&self) -> Option<Pressure> {
+        let mut untold = self.0.lock();
+        let next = untold.crossings.pop_front();
+        untold.telling = next.is_some();
+        next
+    }
 }
 
 /// A job that is published again and again.
@@ -55,7 +98,7 @@ impl<T> Chores<T> {
     pub(super) fn add(&self, chore: Chore<T>) {
         let mut list = self.list.lock();
         // a queue that nobody looks at must not pile up what need be done only once
-        let once = matches!(chore, Chore::RetireLetters(_) | Chore::Deferred);
+        let once = matches!(chore, Chore::RetireLetters(_) | Chore::Deferred | Chore::Pressure);
         if !once || !list.iter().any(|waiting| std::mem::discriminant(waiting) == std::mem::discriminant(&chore)) {
             list.push(chore);
         }
@@ -90,7 +133,7 @@ impl<T> Chores<T> {
 impl<T> fmt::Debug for Chore<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Chore::Pressure(_) => "Pressure",
+            Chore::Pressure => "Pressure",
             Chore::RetireLetters(_) => "RetireLetters",
             Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
@@ -102,5 +145,34 @@ impl<T> fmt::Debug for Chore<T> {
 impl<T> fmt::Debug for Period<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Period").field("every", &self.every).field("catch_up", &self.catch_up).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crossings_are_told_in_their_order_by_one_at_a_time() {
+        let (signals, mut told) = (Signals::default(), Vec::new());
+        signals.tell(|_| panic!("there are none"));
+        signals.add(Pressure::High);
+        signals.tell(|crossing| {
+            if told.is_empty() {
+                signals.add(Pressure::Low);
+                signals.tell(|_| panic!("somebody is telling"));
+            }
+            told.push(crossing);
+        });
+        assert_eq!(told, [Pressure::High, Pressure::Low]);
+    }
+
+    #[test]
+    fn crossings_that_nobody_tells_of_do_not_pile_up() {
+        let (signals, mut told) = (Signals::default(), Vec::new());
+        (0..10 * UNTOLD_MAX).for_each(|n| signals.add(if n % 2 == 0 { Pressure::High } else { Pressure::Low }));
+        signals.tell(|crossing| told.push(crossing));
+        assert!(told.len() <= UNTOLD_MAX);
+        assert!(told.chunks(2).all(|two| two == [Pressure::High, Pressure::Low]));
     }
 }

@@ -428,17 +428,17 @@ impl<T> Claimer<T> {
             if claimer.order.is_none() || claimed.is_some() {
                 return claimed.or_else(|| claimer.queue.lanes[lane].peek()).map(waited);
             }
-            claimer.queue.lanes[lane].peek().map(waited).max(claimer.peek_in_order(lane).map(waited))
+            claimer.queue.lanes[lane].peek().map(waited).max(claimer.oldest_in_order(lane, waited))
         };
         let picked = strict.pick(now, head_age, |lane| claimer.borrow_mut().start_from_another(lane, now, started).then_some(()));
         self.picker = Picker::Strict(Some(strict));
         picked.is_some()
     }
 
-    /// The job of a partition that is ready for `lane` and first in turn.
-    fn peek_in_order(&self, lane: usize) -> Option<u32> {
+    /// How long the oldest of the heads has `waited` of the partitions that are ready for `lane`. It is taken next of that lane's.
+    fn oldest_in_order(&self, lane: usize, waited: impl Fn(u32) -> Duration) -> Option<Duration> {
         let (order, OrderSeat { seat, .. }) = (self.queue.order.as_ref()?, self.order.as_deref()?);
-        order.partitions.peek(&self.queue.slab, lane, seat)
+        order.partitions.peek_oldest(&self.queue.slab, lane, seat, waited)
     }
 
     /// How long the first of the claimed jobs has waited by `now`.
@@ -551,14 +551,14 @@ impl<T> Claimer<T> {
         queue.ring_bell(1);
     }
 
-    /// A hint that more work waits than the `spoken_for` claims that the caller is about to start: for the last searcher, who decides whether to wake a
-    /// colleague, and for sleepers.
+    /// A hint that more work waits, chores included, than the `spoken_for` claims that the caller is about to start: for the last searcher, who decides whether to wake
+    /// a colleague, and for sleepers.
     pub fn may_have_more(&self, spoken_for: usize) -> bool {
         let claimed: usize = self.lanes.iter().map(|lane| lane.end - lane.at).sum();
         let waits = |queue: &Queue<T>| {
             queue.lanes.iter().any(|lane| lane.len_hint() > 0) || queue.order.as_ref().is_some_and(|order| order.partitions.any_ready())
         };
-        self.may_start() && (claimed > spoken_for || waits(&self.queue))
+        self.queue.has_chores() || self.may_start() && (claimed > spoken_for || waits(&self.queue))
     }
 
     /// Runs what an act left over.

@@ -239,6 +239,17 @@ impl<T> Queue<T> {
         side.wheel.reschedule(index, tick_after(due, self.settings.tick));
     }
 
+    /// As [`expire`](Self::expire), for a lease that the wheel has watched. Where a claim shows it too, the handler is stuck, as if a sweep had found it.
+    fn expire_watched(&self, side: &mut TimerSide, index: u32, epoch: Epoch) {
+        let claim = Claim::new(index, epoch.previous());
+        let holder = self.claims.lock().iter().find(|block| block.claims().any(|shown| shown == claim)).cloned();
+        // marked first, as in `look`
+        holder.iter().for_each(|block| block.mark_stuck(claim));
+        if !self.expire(side, index, epoch) {
+            holder.iter().for_each(|block| block.unmark_stuck(claim));
+        }
+    }
+
     /// Fires what is due. True when the budget ran out first.
     fn fire_due(&self, side: &mut TimerSide, now: Timestamp) -> bool {
         let mut fired = std::mem::take(&mut side.fired);
@@ -270,9 +281,7 @@ impl<T> Queue<T> {
                     let due = now + Duration::from_nanos(until - side.lease_now);
                     side.wheel.insert(index, tick_after(due, self.settings.tick));
                 }
-                Some(Watch::Lease { epoch, .. }) => {
-                    self.expire(side, index, epoch);
-                }
+                Some(Watch::Lease { epoch, .. }) => self.expire_watched(side, index, epoch),
                 Some(Watch::TimeToLive) => self.expire_waiting(index, now),
             }
         }
@@ -357,9 +366,15 @@ impl<T> Queue<T> {
     /// Looks at every claim once.
     fn sweep(&self, side: &mut TimerSide, clock: &dyn Clock) {
         self.meet_blocks(side);
+        let seen = &side.seen;
         side.overrun.retain(|&index, &mut epoch| {
             let word = self.slab.state(index).load();
-            word.phase() == Phase::Running && word.epoch() == epoch
+            let runs = word.phase() == Phase::Running && word.epoch() == epoch;
+            if !runs {
+                // it may have been marked again between its handler's return and its settlement, which counted
+                seen.iter().for_each(|(block, _)| block.unmark_stuck(Claim::new(index, epoch.previous())));
+            }
+            runs
         });
         let mut seen = std::mem::take(&mut side.seen);
         let begun = side.lease_now;
@@ -448,7 +463,8 @@ impl<T> Queue<T> {
             // relaxed: statistics
             self.pressure.store(pressure == Pressure::High, Relaxed);
             if self.pressure_callback.lock().is_some() {
-                self.add_chore(Chore::Pressure(pressure));
+                self.signals.add(pressure);
+                self.add_chore(Chore::Pressure);
             }
         }
         if self.is_closed() && self.is_over() {

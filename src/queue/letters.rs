@@ -8,6 +8,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::completion::{End, Kept};
 use crate::dead_letter::{DeadLetter, DeathReason};
 use crate::dedupe::Name;
+use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
@@ -50,9 +51,9 @@ impl<T> Queue<T> {
 
     /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed, or
     /// another job has the key; then the letter stays where it is.
-    pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, crate::error::Refusal> {
+    pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, Refusal> {
         if self.is_closed() {
-            return Err(crate::error::Refusal::Closed);
+            return Err(Refusal::Closed);
         }
         // the house before the dead, as everywhere
         let house = self.house.lock();
@@ -63,7 +64,7 @@ impl<T> Queue<T> {
         // the slot first: a letter that finds none keeps its place
         let free = self.credits.acquire(&self.slab, &house.accounts, lane);
         if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
-            return Err(crate::error::Refusal::Full { retry_after: None });
+            return Err(Refusal::Full { retry_after: None });
         }
         let name = match self.name_again(name, now) {
             Ok(name) => name,
@@ -145,25 +146,30 @@ impl<T: Payload> Queue<T> {
             Chore::Deferred => {
                 let deferred = std::mem::take(&mut *self.deferred.lock());
                 for job in deferred {
-                    // (not counted when it is refused: nobody publishes it)
+                    // not counted when it is refused: nobody publishes it. It waits for a slot, whatever the queue does with others when it is full
                     let now = clock.now();
-                    let published = self.attempt(publisher, job, When::Now, now);
+                    let published = match self.check(&job, || now) {
+                        Ok(()) => self.admit_if_free(publisher, job, When::Now, now, || self.full()),
+                        Err(refusal) => Err(PublishError::new(job, refusal)),
+                    };
                     match published.or_else(|error| self.replace(publisher, error, When::Now, true, now)) {
                         Ok(_) => {}
-                        Err(error) if error.is_full() || error.is_closed() => self.deferred.lock().push(error.into_job()),
+                        Err(error) if error.is_full() || error.is_closed() || matches!(error.refusal(), Refusal::TooManyKeys { .. }) => {
+                            self.deferred.lock().push(error.into_job());
+                        }
                         // it will never be accepted
                         Err(error) => self.bury_refused(publisher, error.into_job(), clock.now()),
                     }
                 }
             }
-            Chore::Pressure(pressure) => {
+            Chore::Pressure => self.signals.tell(|pressure| {
                 let callback = self.pressure_callback.lock().clone();
                 if let Some(callback) = callback
                     && contain(|| callback(pressure)).is_err()
                 {
                     self.count_house(Count::DropPanics);
                 }
-            }
+            }),
             Chore::Period(period) => {
                 self.run_period(publisher, &period, clock);
                 self.forget(period);

@@ -89,7 +89,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{CachePadded, EventCount, Mutex};
 use accounts::Credits;
 use bent::is_bent;
-use chores::Chores;
+use chores::{Chores, Signals};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,6 +175,7 @@ pub struct Queue<T> {
     /// How long a job waits here that came as a dead letter.
     retention: Option<Duration>,
     pressure_callback: Mutex<Option<PressureCallback>>,
+    signals: Signals,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
     /// Counts by everyone.
@@ -282,6 +283,7 @@ impl<T> Queue<T> {
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,
             pressure_callback: Mutex::new(None),
+            signals: Signals::default(),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
             periods_changed: AtomicBool::new(false),

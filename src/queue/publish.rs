@@ -148,19 +148,27 @@ impl<T: Payload> Queue<T> {
             Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
-                None if must_not_wait() => self.admit_or_refuse(publisher, job, when, clock.now()),
+                // whoever would free a slot may be waiting for it
+                None if must_not_wait() => self.admit_if_free(publisher, job, when, clock.now(), || Refusal::WouldDeadlock),
                 None => self.wait_and_admit(publisher, job, when, clock, timeout),
             },
         };
         published.or_else(|error| self.refused(publisher, error, when, clock.stamp()))
     }
 
-    /// For a handler of the same runtime: whoever would free a slot may be waiting for it.
+    /// For one who neither waits nor makes room: a handler of the same runtime, a follow-up.
     #[cold]
-    fn admit_or_refuse(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+    pub(super) fn admit_if_free(
+        &self,
+        publisher: &Publisher,
+        job: Job<T>,
+        when: When<'_>,
+        now: Timestamp,
+        otherwise: impl FnOnce() -> Refusal,
+    ) -> Result<JobId, PublishError<T>> {
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
             Some(index) => self.admit_late(publisher, index, job, when, now),
-            None => Err(PublishError::new(job, Refusal::WouldDeadlock)),
+            None => Err(PublishError::new(job, otherwise())),
         }
     }
 

@@ -148,3 +148,53 @@ fn a_follow_up_that_is_handed_back_without_a_slot_leaves_a_record() {
     assert_eq!((record.published, record.attempts), (undone.published, 0));
     drop(late);
 }
+
+/// What comes of a follow-up, number 2, to `bulk`, that finds no slot because a stale holder still reads the old one; and of job 9, if there is another.
+fn without_a_slot(config: QueueConfig, another: bool) -> (usize, Vec<u32>) {
+    let pull = Pull::<u32>::new(config.visibility(secs(10)));
+    pull.producer.publish(Job::new(1).lane(1)).unwrap();
+    let late = pull.get().unwrap();
+    pull.advance(secs(20));
+    let current = pull.get().unwrap();
+    if another {
+        pull.producer.publish(Job::new(9).lane(1)).unwrap();
+    }
+    current.complete_with(Job::new(2).lane(1)).unwrap();
+    let mut done = Vec::new();
+    let mut take_all = || {
+        pull.advance(secs(1));
+        while let Some(delivery) = pull.get() {
+            done.push(*delivery);
+            delivery.ack().unwrap();
+        }
+    };
+    take_all();
+    drop(late);
+    take_all();
+    done.sort();
+    (pull.queue.dead_letters().len(), done)
+}
+
+#[test]
+fn a_follow_up_waits_for_its_slot_whatever_a_full_queue_does_with_other_jobs() {
+    for overflow in [Overflow::Reject, Overflow::DropNew, Overflow::DropOldest] {
+        // the one slot that is free is the urgent lane's
+        assert_eq!(without_a_slot(reserved(2).overflow(overflow), false), (0, vec![2]), "{overflow:?}");
+        assert_eq!(without_a_slot(reserved(3).overflow(overflow), true), (0, vec![2, 9]), "{overflow:?}");
+    }
+}
+
+#[test]
+fn a_follow_up_for_whose_key_there_is_no_room_waits_for_that_too() {
+    let pull = Pull::<u32>::new(q(4).dedupe(Dedupe::WhileLive, 1).visibility(secs(10)));
+    pull.producer.publish(1).unwrap();
+    let current = pull.get().unwrap();
+    pull.producer.publish(Job::new(9).key("a")).unwrap();
+    current.complete_with(Job::new(2).key("b")).unwrap();
+    pull.advance(secs(2));
+    let other = pull.get().unwrap();
+    assert_eq!((*other, pull.get().is_none(), pull.queue.dead_letters().len()), (9, true, 0));
+    other.ack().unwrap();
+    pull.advance(secs(2));
+    assert_eq!(*pull.get().unwrap(), 2);
+}

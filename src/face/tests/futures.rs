@@ -500,3 +500,21 @@ async fn patiently<F: Future + Unpin>(future: &mut F, times: u32) -> Option<F::O
     })
     .await
 }
+
+#[test]
+fn a_task_that_was_woken_for_a_chore_and_gives_up_passes_it_on() {
+    let pull = Pull::<u32>::new(q(8));
+    let _periodic = pull.producer.every(secs(1), crate::MissedPeriods::Skip, || 7).unwrap();
+    let (mut first, mut second) = (pull.queue.consumer().unwrap(), pull.queue.consumer().unwrap());
+    let bells = [(); 2].map(|()| Bell::new());
+    let mut receives = pin!(second.recv_async());
+    let mut gives_up = Box::pin(first.recv_async());
+    assert!(poll(&mut gives_up, &bells[0]).is_pending());
+    assert!(poll(&mut receives, &bells[1]).is_pending());
+    pull.advance(ms(1_500));
+    assert_eq!(bells.each_ref().map(|bell| bell.rung()), [1, 0]);
+    drop(gives_up);
+    assert_eq!(bells[1].rung(), 1);
+    let Poll::Ready(Ok(delivery)) = poll(&mut receives, &bells[1]) else { panic!("the period is made, and its job is there") };
+    assert_eq!(*delivery, 7);
+}

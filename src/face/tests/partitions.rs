@@ -723,3 +723,25 @@ fn nor_does_a_delayed_job_that_is_cancelled_as_the_queue_stops() {
     let counts = report.queue(queue.name()).unwrap().counts;
     assert_eq!((task.is_over(), counts.dropped_cancelled + counts.handed_back), (true, 1));
 }
+
+#[test]
+fn strict_lanes_keep_max_wait_for_jobs_in_whatever_partitions() {
+    let lanes = ["top", "bulk", "more"].map(LaneConfig::new);
+    let config = q(512).lanes(lanes).discipline(crate::Discipline::Strict { max_wait: secs(16) }).partitions(64);
+    let pull = Pull::<u64>::new(config);
+    let mut longest = 0;
+    for now in 0..6_000_u64 {
+        // in tenths of a second: the top lane always has a job, and the others get few, each of another key
+        pull.producer.publish(u64::MAX).unwrap();
+        if now % 60 == 0 {
+            pull.producer.publish(Job::new(now).lane(1).partition_key(now.to_le_bytes())).unwrap();
+        }
+        let delivery = pull.get().unwrap();
+        if *delivery != u64::MAX {
+            longest = longest.max(now - *delivery);
+        }
+        delivery.ack().unwrap();
+        pull.advance(ms(100));
+    }
+    assert!((100..=170).contains(&longest), "a job of the lower lane waited for {longest} tenths of a second");
+}

@@ -477,3 +477,42 @@ fn the_retry_function_is_not_asked_about_a_late_delivery() {
     pull.get().unwrap().retry("second").unwrap();
     assert_eq!(*calls.lock().unwrap(), [(0, "first".to_owned()), (1, "second".to_owned())]);
 }
+
+#[test]
+fn a_stuck_handler_is_noticed_whether_its_job_has_a_time_to_live_or_not() {
+    watched(|| {
+        for ttl in [None, Some(secs(600))] {
+            let (runtime, queue, door) = with_a_door(q(4), (1, 1), |_, attempt| attempt == 1);
+            let job = Job::new(1);
+            queue.producer().unwrap().publish(ttl.map_or(job, |ttl| job.ttl(ttl))).unwrap();
+            eventually("the spare does it", || snapshot(&runtime).counts.acked == 1);
+            assert_eq!((runtime.snapshot().pools[0].stuck, snapshot(&runtime).counts.expired_leases), (1, 1), "{ttl:?}");
+            door.open();
+        }
+    });
+}
+
+#[test]
+fn a_worker_whose_overrun_was_reported_only_is_not_stuck_when_it_has_ended() {
+    watched(|| {
+        let mut builder = Runtime::builder();
+        builder.pool(PoolConfig::new("default").workers(1).spares(1)).unwrap();
+        let door = Door::default();
+        let inner = door.clone();
+        let retry = RetryPolicy::new().decide(move |_, _| {
+            inner.pass();
+            RetryDecision::Discard
+        });
+        let config = q(8).visibility(ms(10)).partitions(4).retry(retry);
+        let queue = builder.queue(config, |_: &u32, _: &Context<u32>| Err::<(), _>("no".to_owned())).unwrap();
+        let runtime = builder.build().unwrap();
+        queue.producer().unwrap().publish(Job::new(1).partition_key("k")).unwrap();
+        // its handler has returned, and it is not settled
+        eventually("it is reported", || runtime.snapshot().pools[0].stuck == 1);
+        door.open();
+        eventually("it is settled, nobody is stuck, and the spare is gone", || {
+            let pool = &runtime.snapshot().pools[0];
+            (snapshot(&runtime).counts.dropped_discarded, pool.stuck, pool.spares) == (1, 0, 0)
+        });
+    });
+}

@@ -1,9 +1,9 @@
 //! When things happen, on the manual clock.
 
 use super::*;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::tests::threads::Mutex;
-use crate::{Context, DeathReason, ExtendError, Jitter, Job, LaneConfig, MissedPeriods, Placement, RecvError, TICK};
+use crate::{Context, DeathReason, ExtendError, Idle, Jitter, Job, LaneConfig, MissedPeriods, Placement, RecvError, TICK};
 
 const TICKS: [u64; 5] = [1, 999_999, 1_000_000, 1_500_001, 63_999_999];
 
@@ -150,6 +150,66 @@ fn a_periodic_job_is_made_while_slow_jobs_wait() {
         let before = jobs_before_a_period(queues);
         assert!((1..32).contains(&before), "{before} of 64 jobs came first, in {queues} queues");
     }
+}
+
+/// A clock that leaps when it is told to.
+#[derive(Debug)]
+struct Leaps(SystemClock, AtomicU64);
+
+impl Clock for Leaps {
+    fn now(&self) -> Timestamp {
+        self.0.now() + Duration::from_nanos(self.1.load(SeqCst))
+    }
+}
+
+#[test]
+fn a_period_and_a_job_that_are_due_at_once_keep_no_sleeper_from_either() {
+    watched(|| {
+        for _ in 0..5 {
+            let clock = Arc::new(Leaps(SystemClock::new(), AtomicU64::new(0)));
+            let mut builder = Runtime::builder().clock(clock.clone());
+            builder.pool(PoolConfig::new("default").workers(2).placement(Placement::None).idle(Idle::Park)).unwrap();
+            let door = Door::default();
+            let inner = door.clone();
+            let handler = move |n: &u32, _: &Context<u32>| {
+                if *n == 1 {
+                    inner.pass();
+                }
+            };
+            let queue = builder.queue(q(8), handler).unwrap();
+            let runtime = builder.build().unwrap();
+            let producer = queue.producer().unwrap();
+            let made = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&made);
+            let _periodic = producer.every(secs(100), MissedPeriods::Skip, move || counted.fetch_add(1, SeqCst) as u32 + 2);
+            producer.publish_after(1, secs(100)).unwrap();
+            eventually("both workers have slept", || runtime.snapshot().pools[0].parks.iter().filter(|parks| **parks > 0).count() == 2);
+            std::thread::sleep(ms(20));
+            clock.1.store(101_000_000_000, SeqCst);
+            eventually("the period is made beside the job that hangs", || made.load(SeqCst) > 0);
+            door.open();
+        }
+    });
+}
+
+#[test]
+fn a_turn_leaves_nothing_to_do_and_the_end_of_time_is_reached() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    for pool in ["first", "second"] {
+        builder.pool(PoolConfig::new(pool).workers(1)).unwrap();
+    }
+    let letters = crate::DeadLetterConfig::new().queue("graves");
+    let graves = builder.queue(QueueConfig::new("graves").pool("first"), |_: &u32, _: &Context<u32>| ()).unwrap();
+    let jobs = builder.queue(QueueConfig::new("jobs").pool("second").dead_letters(letters), |_: &u32, _: &Context<u32>| ()).unwrap();
+    let runtime = builder.build().unwrap();
+    // its letter becomes a job of a worker that has had its turn
+    jobs.producer().unwrap().publish(Job::new(1).ttl(Duration::ZERO)).unwrap();
+    runtime.turn();
+    assert_eq!((jobs.counts().dead_lettered, graves.counts().acked), (1, 1));
+    jobs.producer().unwrap().publish_after(2, secs(1)).unwrap();
+    runtime.advance(&clock, Duration::MAX);
+    assert_eq!((jobs.counts().acked, clock.now() + ms(1)), (1, Timestamp::MAX));
 }
 
 #[test]
