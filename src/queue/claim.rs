@@ -68,6 +68,8 @@ pub struct Claimer<T> {
     order: Option<Box<OrderSeat>>,
     /// What jobs left that ended before they started: user code, for when the caller has let go of the claimer.
     left: Vec<Aftermath<T>>,
+    /// A job has ended here before it started, since somebody asked.
+    disposed: bool,
 }
 
 /// About this much work is claimed ahead.
@@ -109,6 +111,7 @@ impl<T> Queue<T> {
             deliveries,
             order: self.open_order_seat(),
             left: Vec::new(),
+            disposed: false,
             queue: Arc::clone(self),
         })
     }
@@ -351,6 +354,7 @@ impl<T> Claimer<T> {
         let Some(aftermath) = self.queue.dispose(&self.accounts, &self.ledger, index, parting, disposed, now) else {
             return self.ledger.bump(Count::TakenBack);
         };
+        self.disposed = true;
         if !matches!(aftermath, Aftermath::Nothing) {
             self.left.push(aftermath);
         }
@@ -474,6 +478,11 @@ impl<T> Claimer<T> {
         {
             self.block.clear(Some(entry));
         }
+    }
+
+    /// True when a job has ended before it started, since this was asked last. For runtimes without threads: others may have something to do by that.
+    pub fn take_disposed(&mut self) -> bool {
+        std::mem::take(&mut self.disposed)
     }
 
     /// The user code that jobs left which ended before they started.

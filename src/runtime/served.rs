@@ -60,6 +60,8 @@ pub(crate) trait Station: Send + fmt::Debug {
     fn look(&mut self) -> bool;
     /// Takes a job that a colleague has claimed and not started.
     fn steal(&mut self) -> bool;
+    /// True when a job has ended before it started, since this was asked last.
+    fn take_disposed(&mut self) -> bool;
     /// A hint that more work waits.
     fn may_have_more(&self) -> bool;
     /// True when the timer left something to do.
@@ -334,6 +336,10 @@ impl<T: Payload, H: Handler<T>> Station for Seat<T, H> {
 
     fn steal(&mut self) -> bool {
         self.claimer.steal()
+    }
+
+    fn take_disposed(&mut self) -> bool {
+        self.claimer.take_disposed()
     }
 
     fn may_have_more(&self) -> bool {

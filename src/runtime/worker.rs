@@ -108,13 +108,13 @@ impl Worker {
         if let Some(until) = self.busy_until() {
             return until <= self.clock.now() && self.stations.iter_mut().any(|station| station.finish(&*self.clock));
         }
-        // what it finds may have expired or been cancelled: it ends then, which leaves something to do for others perhaps, and there may be another one all the same
-        let found = self.finds_work();
         let mut acted = self.round(budget);
+        // what it found may have expired or been cancelled: there may be another one all the same, perhaps because that one has left
         while !acted && self.finds_work() {
             acted = self.round(budget);
         }
-        acted || found
+        // or something to do for others: what has ended may have become a job of theirs
+        acted || self.stations.iter_mut().any(|station| station.take_disposed())
     }
 
     /// There is something to start, or a colleague has claimed it.
