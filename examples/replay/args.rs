@@ -28,7 +28,7 @@ pub struct Args {
     pub command: Option<Command>,
 
     /// Publish to the exchange of this topology file, by the routing key of each record (needs the feature `config`)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "capacity"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "capacity", "visibility_ms"])]
     pub topology: Option<PathBuf>,
 
     /// The exchange that jobs are published to [default: the only one that is nobody's alternate or dead_letter_exchange]
@@ -201,6 +201,7 @@ mod tests {
         assert_eq!((args.topology, args.exchange), (Some("t.toml".into()), Some("x".to_owned())));
         refused(&["--topology", "t.toml", "--workers", "2"], &["--workers", "--topology"]);
         refused(&["--topology", "t.toml", "--capacity", "2"], &["--capacity", "--topology"]);
+        refused(&["--topology", "t.toml", "--visibility-ms", "2"], &["--visibility-ms", "--topology"]);
         refused(&["--exchange", "x"], &["--topology", "required"]);
     }
 

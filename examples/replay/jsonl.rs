@@ -115,9 +115,12 @@ fn up_to(text: &str, name: &str, value: u64, max: u64) -> Result<(), Fault> {
     if value > max { Err(field(text, name, format!("is {value}: expected 0 to {max}"))) } else { Ok(()) }
 }
 
-/// A fault at the field's name.
+/// A fault at the field's name. (A text that reads the same may be a value.)
 fn field(text: &str, name: &str, message: String) -> Fault {
-    Fault::at(text.find(&format!("\"{name}\"")).unwrap_or(0), format!("`{name}` {message}"))
+    let quoted = format!("\"{name}\"");
+    let is_name = |at: &usize| text[at + quoted.len()..].trim_start().starts_with(':');
+    let at = text.match_indices(&quoted).map(|(at, _)| at).find(is_name);
+    Fault::at(at.unwrap_or(0), format!("`{name}` {message}"))
 }
 
 #[cfg(test)]
@@ -134,6 +137,12 @@ mod tests {
         let record = read(line).unwrap();
         assert_eq!((record.at, &*record.tenant, &*record.key, record.lane), (Duration::from_micros(7), "a", "billing.invoice", 0));
         assert_eq!(record.work, Work::Scripted(Script { service_us: 5, fail_times: 1, reject: true, panic: true, stall_ms: 9 }));
+    }
+
+    #[test]
+    fn a_fault_is_at_the_name_of_its_field_and_not_at_a_value_that_reads_the_same() {
+        let fault = read(r#"{"at_us":0,"tenant":"lane","lane" : 3}"#).unwrap_err();
+        assert_eq!((fault.column, fault.message.as_str()), (28, "`lane` is 3: expected 0 to 2"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::aggregate::Aggregate;
 use crate::args::{Args, Format, ReportStyle};
 use crate::dead::{DeadLetter, DeadLetterFile};
 use crate::drive::{DriveError, Listeners, Options, drive};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, is_same_file};
 use crate::progress::ProgressLine;
 use crate::report::{FAULTS_SHOWN, Report};
 use crate::trace::{Trace, TraceError};
@@ -34,7 +34,7 @@ pub enum ReplayError {
     Plan(PlanError),
     /// The file of `--dead-letters` cannot be made or written.
     DeadLetters(PathBuf, io::Error),
-    /// The file of `--dead-letters` is the trace.
+    /// The file of `--dead-letters` is one that is read.
     SameFile(PathBuf),
     Drive(DriveError),
     /// The report cannot be written.
@@ -47,7 +47,9 @@ impl fmt::Display for ReplayError {
             ReplayError::Trace(error) => error.fmt(f),
             ReplayError::Plan(error) => error.fmt(f),
             ReplayError::DeadLetters(path, error) => write!(f, "cannot write --dead-letters {}: {error}", path.display()),
-            ReplayError::SameFile(path) => write!(f, "--dead-letters {} is the trace itself, expected another file", path.display()),
+            ReplayError::SameFile(path) => {
+                write!(f, "--dead-letters {} is the trace or the topology itself, expected another file", path.display())
+            }
             ReplayError::Drive(error) => error.fmt(f),
             ReplayError::Output(error) => write!(f, "cannot write the report: {error}"),
         }
@@ -67,7 +69,7 @@ impl Replay {
         };
         warn(&trace);
         let dead_letters = match &args.dead_letters {
-            Some(path) => Some(create(path, args.trace.as_deref())?),
+            Some(path) => Some(create(path, [&args.trace, &args.topology])?),
             None => None,
         };
         Ok(Replay { args, trace, dead_letters, plan })
@@ -123,9 +125,8 @@ fn warn(trace: &Trace) {
     }
 }
 
-fn create(path: &Path, trace: Option<&Path>) -> Result<DeadLetterFile<File>, ReplayError> {
-    let same = trace.is_some_and(|trace| matches!((path.canonicalize(), trace.canonicalize()), (Ok(a), Ok(b)) if a == b));
-    if same {
+fn create(path: &Path, read: [&Option<PathBuf>; 2]) -> Result<DeadLetterFile<File>, ReplayError> {
+    if read.into_iter().flatten().any(|read| is_same_file(path, read)) {
         return Err(ReplayError::SameFile(path.to_path_buf()));
     }
     DeadLetterFile::create(path).map_err(|error| ReplayError::DeadLetters(path.to_path_buf(), error))

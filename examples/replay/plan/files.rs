@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringmill::topology::Topology;
 use ringmill::{Handler, Runtime};
 
-use super::PlanError;
+use super::{PlanError, is_same_file};
 use crate::args::Check;
 use crate::drive::{Door, Queue};
 use crate::record::Record;
@@ -31,7 +31,7 @@ impl Plan {
         };
         match found.as_slice() {
             [exchange] => Ok(Plan { exchange: exchange.clone(), topology }),
-            _ => Err(PlanError::NoExchange { wanted, there: names().map(str::to_owned).collect() }),
+            _ => Err(PlanError::NoExchange { wanted, there: names().map(str::to_owned).collect(), fitting: found.len() }),
         }
     }
 
@@ -60,6 +60,9 @@ pub fn check(check: &Check, out: &mut dyn Write) -> Result<(), PlanError> {
     let drawings = [(&check.svg, Topology::to_svg as fn(&Topology) -> String), (&check.dot, Topology::to_dot)];
     for (path, draw) in drawings {
         if let Some(path) = path {
+            if is_same_file(path, &check.file) {
+                return Err(PlanError::SameFile(path.clone()));
+            }
             std::fs::write(path, draw(&topology)).map_err(|error| PlanError::Output(path.clone(), error))?;
         }
     }

@@ -339,6 +339,29 @@ mod topologies {
     }
 
     #[test]
+    fn exchanges_that_are_all_led_to_are_named_to_choose_from() {
+        let path = temp("letters_only.yaml");
+        std::fs::write(&path, "exchanges: [{ name: x, type: topic, bindings: [{ routing_key: '#', queue: parked }] }]\nqueues: [{ name: work, dlq: dead }, { name: dead, dead_letter_exchange: x }, { name: parked }]\n").unwrap();
+        let error = prepare(&["--topology", path.to_str().unwrap()]).unwrap_err().to_string();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(error, "every exchange of the topology is an alternate or a dead-letter exchange, name one with --exchange: x");
+    }
+
+    #[test]
+    fn nothing_overwrites_the_topology() {
+        let path = temp("same.yaml");
+        let text = std::fs::read_to_string("examples/topologies/payments.yaml").unwrap();
+        std::fs::write(&path, &text).unwrap();
+        let error = prepare(&["--topology", path.to_str().unwrap(), "--dead-letters", path.to_str().unwrap()]).unwrap_err();
+        assert!(matches!(error, ReplayError::SameFile(_)), "{error}");
+        let check = crate::args::Check { file: path.clone(), svg: None, dot: Some(path.clone()) };
+        let error = crate::plan::check(&check, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, PlanError::SameFile(_)), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn check_says_what_is_there_and_draws_it() {
         let svg = temp("check.svg");
         let check = crate::args::Check { file: "examples/topologies/tenants.yaml".into(), svg: Some(svg.clone()), dot: None };
