@@ -124,7 +124,8 @@
 //!
 //! # More to read
 //!
-//! The [`guide`] has a page for whoever comes from another system, and pages on priorities, prefetch, idempotent handlers and testing.
+//! The [`guide`] has a page for whoever comes from another system, and pages on priorities, prefetch, idempotent handlers, model checking and, with the feature
+//! `test-util`, testing.
 //!
 //! In the repository: `docs/guarantees.md` has every guarantee with its conditions and the test that shows it, `docs/architecture.md` the parts and their
 //! invariants, `docs/memory-ordering.md` which store is read where, `docs/testing.md` how it is checked, `docs/glossary.md` the words. `examples/replay` is a

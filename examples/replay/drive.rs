@@ -1,4 +1,4 @@
-//! The seam between the replay and the runtime: the only file of the example that builds and drives one.
+//! The seam between the replay and the runtime: what drives one. (A topology file's is built in `plan/files.rs`.)
 //!
 //! One queue with three lanes in shares 6 : 3 : 1 and one pool, or the queues and pools of a topology file; one publisher: the calling thread. Between two publishes it takes the dead letters out, tells
 //! the progress and looks at the stop flag; so it never waits for longer than [`TURN`].

@@ -25,8 +25,8 @@ use std::time::Duration;
 /// # Guarantees
 /// - A job that no queue took comes back, whole.
 /// - **All or nothing**: a job that is routed to several queues goes to all of them, or, when one refuses it, to none. Only
-///   [`publish_best_effort`](Self::publish_best_effort) does otherwise. A queue that is full and drops its oldest makes room; under every other policy a full
-///   queue refuses, or is waited for.
+///   [`publish_best_effort`](Self::publish_best_effort) does otherwise. A queue that is full and drops its oldest makes room, unless this publish waits for
+///   room; under every other policy a full queue refuses, or is waited for.
 /// - Fan-outs that want each other's queues cannot stop each other: all take their slots in the order of the queues' names. One that waits keeps those it has.
 /// - A job that goes to one queue is not cloned. `Arc<P>` payloads are shared by all copies.
 ///

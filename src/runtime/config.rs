@@ -17,7 +17,7 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// A pool with one worker per allowed physical core but one, placed by [`Placement::Auto`](crate::Placement::Auto).
+    /// A pool with one worker per allowed physical core but one (at least one, at most 48, and no more than a CPU quota carries), placed by [`Placement::Auto`](crate::Placement::Auto).
     pub fn new(name: impl Into<String>) -> Self {
         PoolConfig {
             name: name.into(),
