@@ -41,6 +41,19 @@ impl<T> Aftermath<T> {
         }
     }
 
+    /// All but the letters that move on; and whether there are any.
+    pub(super) fn without_letters(self) -> (Self, bool) {
+        match self {
+            Aftermath::Letters(_) => (Aftermath::Nothing, true),
+            Aftermath::Told(told) => {
+                let (news, rest) = *told;
+                let (rest, letters) = rest.without_letters();
+                (rest.and_tell(Some(news)), letters)
+            }
+            rest => (rest, false),
+        }
+    }
+
     /// The handler has answered: whoever is told of the job's end has the answer. (Only watched jobs are answered, and of their ends somebody is told.)
     pub fn answered(mut self, answer: Answer) -> Self {
         if let Aftermath::Told(told) = &mut self {

@@ -184,11 +184,12 @@ impl<T> Queue<T> {
             }
         };
         for aftermath in left {
-            match aftermath {
+            let (rest, letters) = aftermath.without_letters();
+            if letters {
                 // not here: that queue may evict another in its turn
-                Aftermath::Letters(_) => self.add_chore(Chore::RetireLetters(now)),
-                aftermath => aftermath.run(self),
+                self.add_chore(Chore::RetireLetters(now));
             }
+            rest.run(self);
         }
         if taken.is_ok() {
             self.revived();

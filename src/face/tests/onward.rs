@@ -323,6 +323,32 @@ fn a_target_that_drops_its_oldest_makes_room_for_a_letter() {
 }
 
 #[test]
+fn what_a_letter_drives_out_moves_on_in_another_act_also_if_somebody_waits_for_its_end() {
+    for watched in [false, true] {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let [a, b, c] = [
+            named("a", 2).dead_letters(letters().queue("b")),
+            named("b", 1).overflow(Overflow::DropOldest).dead_letters(letters().queue("c")),
+            named("c", 9),
+        ]
+        .map(|config| builder.pull_queue::<u32>(config).unwrap());
+        let runtime = builder.build().unwrap();
+        if watched {
+            let _ = b.producer().unwrap().watched().publish(1).unwrap();
+        } else {
+            b.producer().unwrap().publish(1).unwrap();
+        }
+        a.producer().unwrap().publish(2).unwrap();
+        a.consumer().unwrap().try_recv().unwrap().reject("no").unwrap();
+        assert_eq!((b.depth(), b.dead_letters().len(), c.depth()), (1, 1, 0), "watched: {watched}");
+        b.consumer().unwrap().try_recv().unwrap().ack().unwrap();
+        assert_eq!((b.dead_letters().len(), c.depth()), (0, 1), "watched: {watched}");
+        adds_up(&runtime);
+    }
+}
+
+#[test]
 fn with_a_retention_letters_stay_that_long_and_then_move_on() {
     let world = World::new([named("a", 4).dead_letters(letters().retention(WEEK).queue("b")), named("b", 4)]);
     world.reject(0, 1);
