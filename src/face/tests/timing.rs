@@ -115,6 +115,21 @@ fn periods_that_nobody_was_there_for_are_one_job_or_all() {
     }
 }
 
+#[test]
+fn many_missed_periods_are_caught_up_with_a_few_at_a_time() {
+    let pull = Pull::<u32>::new(q(8));
+    let periodic = pull.producer.every(ms(1), MissedPeriods::CatchUp, || 1).unwrap();
+    pull.clock.advance(secs(3_600));
+    pull.runtime.turn();
+    // a receiver looks for chores twice at most
+    pull.get().unwrap().ack().unwrap();
+    let missed = pull.counts().periods_missed;
+    assert!((56..=120).contains(&missed), "{missed}");
+    pull.get().unwrap().ack().unwrap();
+    assert!((missed + 63..=missed + 127).contains(&pull.counts().periods_missed), "they are not forgotten");
+    periodic.stop();
+}
+
 /// How many of 64 slow jobs, in so many queues of one worker, have run when a periodic job is made.
 fn jobs_before_a_period(queues: usize) -> u64 {
     let (ran, before) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
