@@ -272,7 +272,7 @@ impl<T> Context<T> {
     /// is of the reserve of another lane than `next`'s, it takes one of its own, or keeps this one if none is free.
     ///
     /// If a handler that overran its lease still reads the old payload, `next` needs a slot of its own; when none is free it
-    /// is published as soon as one is, or handed back at shutdown.
+    /// is published as soon as one is that no publisher stands in line for, or handed back at shutdown.
     #[must_use = "the follow-up is published when the handler returns this verdict"]
     pub fn complete_with(&self, next: impl Into<Job<T>>) -> Verdict {
         let mut next = next.into();
