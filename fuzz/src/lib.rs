@@ -52,6 +52,9 @@ mod reader;
 #[allow(dead_code, reason = "as above")]
 #[path = "../../examples/replay/record.rs"]
 mod record;
+#[allow(dead_code, reason = "as above")]
+#[path = "../../examples/replay/table.rs"]
+mod table;
 
 /// Whether the seeded faults are there.
 fn faulty() -> bool {
