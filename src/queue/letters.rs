@@ -20,7 +20,7 @@ use crate::sync::contain;
 use std::sync::Arc;
 
 /// So many missed periods are caught up with by one chore: after a long sleep there may be millions, and their worker has other things to do as well.
-const CAUGHT_UP_AT_ONCE: u64 = 64;
+const CAUGHT_UP_AT_ONCE: u64 = 4096;
 
 impl<T> Queue<T> {
     /// Looks at the dead letters, oldest first, under their lock.
