@@ -2,6 +2,7 @@
 
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
+use super::route::{ALTERNATES_MAX, Routes};
 use super::words::nearest;
 use crate::config::{POOL_DEFAULT, QueueConfig};
 use crate::error::ConfigError;
@@ -82,7 +83,7 @@ pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
         topology,
         found: Vec::new(),
         more: 0,
-        exchanges: topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect(),
+        routes: Routes::new(topology),
         queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
         letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
         pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
@@ -116,7 +117,7 @@ pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
 }
 
 /// Each of a list with its site.
-fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T) -> &str + 't) -> impl Iterator<Item = (Site, &'t T)> {
+pub(super) fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T) -> &str + 't) -> impl Iterator<Item = (Site, &'t T)> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     items.iter().map(move |item| {
         let name = name(item).to_owned();
@@ -130,7 +131,7 @@ pub(super) struct Check<'t> {
     pub(super) topology: &'t Topology,
     found: Vec<(Site, Fault)>,
     more: usize,
-    pub(super) exchanges: HashMap<&'t str, &'t ExchangeSpec>,
+    pub(super) routes: Routes<'t>,
     pub(super) queues: HashMap<&'t str, &'t QueueSpec>,
     pub(super) letter_queues: HashSet<&'t str>,
     pools: HashSet<&'t str>,
@@ -138,10 +139,7 @@ pub(super) struct Check<'t> {
     served: HashMap<&'t str, &'t str>,
 }
 
-/// The most exchanges that follow each other as alternates.
-const ALTERNATES_MAX: usize = 64;
-
-impl Check<'_> {
+impl<'t> Check<'t> {
     pub(super) fn report(&mut self, site: Site, fault: Fault) {
         match self.found.len() {
             FAULTS_MAX.. => self.more += 1,
@@ -202,7 +200,7 @@ impl Check<'_> {
             return;
         }
         let mut names: Vec<&str> = match list {
-            "exchanges" => self.exchanges.keys().copied().collect(),
+            "exchanges" => self.routes.exchanges().collect(),
             "queues" if site.keys != ["dlq"] => self.queues.keys().copied().collect(),
             "queues" => self.letter_queues.iter().copied().collect(),
             _ => self.pools.iter().copied().collect(),
@@ -272,7 +270,7 @@ impl Check<'_> {
 
     fn alternate(&mut self, site: &Site, exchange: &ExchangeSpec) {
         let Some(alternate) = &exchange.alternate else { return };
-        if !self.exchanges.contains_key(alternate.as_str()) {
+        if self.routes.exchange(alternate).is_none() {
             return self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
         }
         let mut path = vec![exchange.name.as_str()];
@@ -290,11 +288,11 @@ impl Check<'_> {
                 let fault = Fault::new(format!("more than {ALTERNATES_MAX} alternates one after another")).value(alternate.as_str());
                 return self.report(site.key(&["alternate"]), fault);
             }
-            next = self.exchanges.get(name).and_then(|exchange| exchange.alternate.as_deref());
+            next = self.routes.exchange(name).and_then(|exchange| exchange.alternate.as_deref());
         }
     }
 
-    fn queue(&mut self, site: &Site, queue: &QueueSpec) {
+    fn queue(&mut self, site: &Site, queue: &'t QueueSpec) {
         self.durable(site, queue.durable);
         self.settings(site, &queue.config);
         if queue.dlq.is_none() {
@@ -315,7 +313,7 @@ impl Check<'_> {
         }
     }
 
-    fn dead_letter_queue(&mut self, site: &Site, queue: &DeadLetterQueueSpec) {
+    fn dead_letter_queue(&mut self, site: &Site, queue: &'t DeadLetterQueueSpec) {
         self.durable(site, queue.durable);
         // its settings are tried as those of a queue's dead letters
         self.settings(site, &QueueConfig::new(queue.name.as_str()).dead_letters(queue.config.clone()));

@@ -1,6 +1,6 @@
 //! From data to a runtime.
 
-use super::data::{ExchangeSpec, QueueSpec, Topology};
+use super::data::{DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Fault, TopologyError};
 use crate::error::ConfigError;
 use crate::face::{Binding, Exchange, ExchangeConfig, QueueHandle, RuntimeBuilder};
@@ -63,9 +63,10 @@ impl Topology {
         for pool in &self.pools {
             builder.pool(pool.clone()).map_err(refused)?;
         }
+        let kept: HashMap<&str, &DeadLetterQueueSpec> = self.dead_letter_queues.iter().map(|kept| (kept.name.as_str(), kept)).collect();
         for queue in &self.queues {
             let mut config = queue.config.clone();
-            if let Some(letters) = self.dead_letter_queues.iter().find(|letters| queue.dlq.as_deref() == Some(&letters.name)) {
+            if let Some(letters) = queue.dlq.as_deref().and_then(|dlq| kept.get(dlq)) {
                 config = config.dead_letters(letters.config.clone());
             }
             let handle = match handler(queue) {

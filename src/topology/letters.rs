@@ -1,25 +1,21 @@
 //! Where dead letters go, by the data alone.
 
-use super::check::{Check, Site};
-use super::data::{QueueSpec, Topology};
-use super::fault::Fault;
+use super::check::{Check, Site, named};
+use super::data::{DeadLetterQueueSpec, QueueSpec, Topology};
+use super::fault::{FAULTS_MAX, Fault};
 use super::read::listed;
+use super::route::{Reached, Routes};
 use crate::config::{DeadLetterConfig, Overflow};
 use crate::dead_letter::cycles::{self, Node, Way};
 use crate::routing::RoutingKey;
+use std::collections::{HashMap, HashSet};
 
 /// What becomes of the dead letters of a queue.
-pub(super) struct LetterWay<'t> {
-    pub(super) queue: &'t QueueSpec,
+struct LetterWay<'t> {
+    queue: &'t QueueSpec,
     /// Whose settings they are: the queue's, or those of its dead-letter queue.
-    pub(super) keeper: &'t str,
-    pub(super) config: &'t DeadLetterConfig,
-}
-
-impl LetterWay<'_> {
-    fn key(&self) -> Option<RoutingKey<'_>> {
-        self.config.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok())
-    }
+    keeper: &'t str,
+    config: &'t DeadLetterConfig,
 }
 
 impl Topology {
@@ -35,41 +31,19 @@ impl Topology {
     }
 
     /// The way of every queue's dead letters.
-    pub(super) fn letter_ways(&self) -> impl Iterator<Item = LetterWay<'_>> {
-        self.queues.iter().map(|queue| {
-            let kept = self.dead_letter_queues.iter().find(|kept| queue.dlq.as_deref() == Some(&kept.name));
-            match kept {
-                Some(kept) => LetterWay { queue, keeper: &kept.name, config: &kept.config },
-                None => LetterWay { queue, keeper: queue.name(), config: &queue.config.dead_letters },
-            }
-        })
-    }
-
-    /// The queues that the dead letters of a queue may move on to.
-    fn targets(&self, way: &LetterWay<'_>) -> Vec<&str> {
-        let through = way.config.exchange.as_deref().map(|exchange| self.reached(exchange, way.key())).unwrap_or_default();
-        let direct = way.config.queue.as_deref().and_then(|name| self.queues.iter().find(|queue| queue.name() == name));
-        through.into_iter().chain(direct.map(QueueSpec::name)).collect()
-    }
-
-    fn node(&self, way: &LetterWay<'_>) -> Node {
-        let queue = &way.queue.config;
-        let between = [Some(way.keeper).filter(|keeper| *keeper != queue.name), way.config.exchange.as_deref()];
-        let targets = self.targets(way);
-        let certain = targets.len() == 1 && (way.config.queue.is_some() || way.config.routing_key.is_some());
-        let through: Vec<String> = between.into_iter().flatten().map(str::to_owned).collect();
-        Node {
-            name: queue.name.clone(),
-            by_itself: queue.overflow == Overflow::DropOldest || queue.retention.is_some(),
-            at_once: way.config.retention.is_none(),
-            ways: targets.into_iter().map(|to| Way { through: through.clone(), to: to.to_owned(), certain }).collect(),
-        }
+    fn letter_ways<'t>(&'t self) -> Vec<LetterWay<'t>> {
+        let kept: HashMap<&str, &DeadLetterQueueSpec> = self.dead_letter_queues.iter().map(|kept| (kept.name.as_str(), kept)).collect();
+        let way = |queue: &'t QueueSpec| match queue.dlq.as_deref().and_then(|dlq| kept.get(dlq)) {
+            Some(kept) => LetterWay { queue, keeper: &kept.name, config: &kept.config },
+            None => LetterWay { queue, keeper: queue.name(), config: &queue.config.dead_letters },
+        };
+        self.queues.iter().map(way).collect()
     }
 }
 
-impl Check<'_> {
+impl<'t> Check<'t> {
     /// Where the dead letters kept under these settings go. True when nothing is wrong with it.
-    pub(super) fn onward(&mut self, site: &Site, letters: &DeadLetterConfig) -> bool {
+    pub(super) fn onward(&mut self, site: &Site, letters: &'t DeadLetterConfig) -> bool {
         let text = letters.routing_key.as_deref();
         let key = match text.map(RoutingKey::new).transpose() {
             Ok(key) => key,
@@ -93,21 +67,19 @@ impl Check<'_> {
             return self.queue_of_jobs(site, queue);
         }
         let Some(exchange) = &letters.exchange else { return true };
-        if !self.exchanges.contains_key(exchange.as_str()) {
+        if self.routes.exchange(exchange).is_none() {
             self.undeclared(site.key(&["dead_letter_exchange"]), "exchanges", exchange, Some("direct"));
             return false;
         }
-        let reached = self.topology.reached(exchange, key);
-        if key.is_some() && reached.len() > 1 {
-            let fault =
-                Fault::new(format!("`{}` leads dead letters to {}", exchange.escape_debug(), listed(reached))).value(exchange.as_str());
-            self.report(
-                site.key(&["dead_letter_exchange"]),
-                fault.help("a dead letter is moved, not copied: its key must lead to one queue"),
-            );
-            return false;
-        }
-        true
+        let Some(reached) = key.map(|key| self.routes.reached(exchange, key)).filter(|reached| reached.queues.len() > 1) else {
+            return true;
+        };
+        let others = if reached.more { " and others" } else { "" };
+        let queues = listed(reached.queues.iter().copied());
+        let fault = Fault::new(format!("`{}` leads dead letters to {queues}{others}", exchange.escape_debug())).value(exchange.as_str());
+        let help = "a dead letter is moved, not copied: its key must lead to one queue";
+        self.report(site.key(&["dead_letter_exchange"]), fault.help(help));
+        false
     }
 
     /// A name that must be a queue of jobs. True if it is.
@@ -126,12 +98,10 @@ impl Check<'_> {
 
     /// Circles that would go on by themselves, and retentions that nothing ever falls under.
     pub(super) fn circles(&mut self) {
-        let topology = self.topology;
-        let ways: Vec<LetterWay<'_>> = topology.letter_ways().collect();
-        for (at, queue) in topology.queues.iter().enumerate().filter(|(_, queue)| queue.config.retention.is_some()) {
-            if !ways.iter().any(|way| topology.targets(way).contains(&queue.name())) {
-                let nth = topology.queues[..at].iter().filter(|other| other.name() == queue.name()).count();
-                let site = Site { list: "queues", name: queue.name().to_owned(), nth, ..Site::default() };
+        let ways = self.topology.letter_ways();
+        let graph = Graph::new(self.topology, &ways, &mut self.routes);
+        for (site, queue) in named("queues", &self.topology.queues, |queue| queue.name()) {
+            if queue.config.retention.is_some() && !graph.receiving.contains(queue.name()) {
                 let fault = Fault::new(format!(
                     "`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`",
                     queue.name().escape_debug()
@@ -140,15 +110,119 @@ impl Check<'_> {
                 self.report(site.key(&["retention"]), fault.help(help));
             }
         }
-        let mut nodes: Vec<Node> = ways.iter().map(|way| topology.node(way)).filter(|node| !node.ways.is_empty()).collect();
-        while let Some(cycle) = cycles::find(&nodes) {
-            nodes.retain(|node| node.name != cycle.path[0]);
-            let keeper = ways.iter().find(|way| way.queue.name() == cycle.path[0]).map_or("", |way| way.keeper);
+        let mut nodes = graph.nodes;
+        // each is looked for from the start: more than are shown are not worth it
+        for _ in 0..FAULTS_MAX {
+            let Some(circle) = cycles::find(&nodes) else { break };
+            let mut path = circle.path;
+            path.pop();
+            let first = path.iter().position(|step| queue_of(step).is_some()).unwrap_or(0);
+            path.rotate_left(first);
+            path.push(path[0].clone());
+            nodes.retain(|node| node.name != path[0]);
+            let shown: Vec<&str> = path.iter().map(|step| shown(step, self.topology)).collect();
+            let keeper = queue_of(&path[0]).map_or("", |queue| ways[queue].keeper);
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
-            let fault = Fault::new(format!("dead letters would go in a circle by themselves: {cycle}")).value(cycle.path[1].as_str());
+            let message = format!("dead letters would go in a circle by themselves: {}", shown.join(" -> "));
+            let fault = Fault::new(message).value(shown[1]);
             let help = "in a circle at least one queue must neither drop its oldest nor have a `retention`: its jobs then die by a handler only; \
                         and a queue does not send its letters straight back to itself";
             self.report(site.key(&["dead_letter_target", "dead_letter_exchange"]), fault.help(help));
         }
+    }
+}
+
+/// Where all dead letters go. A step is written so that no name is taken for another: `q` and a queue's number, `x` and an exchange's, `-` and what only has a name.
+///
+/// An exchange through which letters go by any key is a node of its own. So there are as many ways as bindings, not as many as queues times bindings.
+struct Graph<'t> {
+    nodes: Vec<Node>,
+    /// The queues that dead letters may come to.
+    receiving: HashSet<&'t str>,
+    queues: HashMap<&'t str, usize>,
+    exchanges: HashMap<&'t str, usize>,
+    /// The exchanges that are nodes.
+    opened: HashSet<&'t str>,
+    /// Nodes of exchanges; they come after the queues, so that circles begin at queues.
+    hubs: Vec<Node>,
+}
+
+impl<'t> Graph<'t> {
+    fn new(topology: &'t Topology, ways: &[LetterWay<'t>], routes: &mut Routes<'t>) -> Self {
+        let mut graph = Graph {
+            nodes: Vec::new(),
+            receiving: HashSet::new(),
+            queues: topology.queues.iter().enumerate().map(|(at, queue)| (queue.name(), at)).collect(),
+            exchanges: topology.exchanges.iter().enumerate().map(|(at, exchange)| (exchange.name.as_str(), at)).collect(),
+            opened: HashSet::new(),
+            hubs: Vec::new(),
+        };
+        for (at, way) in ways.iter().enumerate() {
+            graph.queue(at, way, routes);
+        }
+        graph.nodes.append(&mut graph.hubs);
+        graph
+    }
+
+    fn queue(&mut self, at: usize, way: &LetterWay<'t>, routes: &mut Routes<'t>) {
+        let queue = &way.queue.config;
+        let by_name = |name: &str| format!("-{name}");
+        let mut through: Vec<String> = Some(way.keeper).filter(|keeper| *keeper != queue.name).map(by_name).into_iter().collect();
+        let mut ways: Vec<Way> = way.config.queue.as_deref().and_then(|to| self.way(to, &through, true)).into_iter().collect();
+        if let Some(exchange) = way.config.exchange.as_deref() {
+            let key = way.config.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok());
+            let reached = key.map(|key| routes.reached(exchange, key)).filter(|reached| !reached.more);
+            if let Some(Reached { queues, .. }) = reached {
+                through.push(by_name(exchange));
+                ways.extend(queues.iter().filter_map(|to| self.way(to, &through, queues.len() == 1)));
+            } else if let Some(number) = self.exchanges.get(exchange) {
+                ways.push(Way { through, to: format!("x{number}"), certain: false });
+                self.open(exchange, routes);
+            }
+        }
+        if !ways.is_empty() {
+            let by_itself = queue.overflow == Overflow::DropOldest || queue.retention.is_some();
+            self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once: way.config.retention.is_none(), ways });
+        }
+    }
+
+    fn way(&mut self, to: &'t str, through: &[String], certain: bool) -> Option<Way> {
+        self.receiving.insert(to);
+        let number = self.queues.get(to)?;
+        Some(Way { through: through.to_vec(), to: format!("q{number}"), certain })
+    }
+
+    /// Makes a node of an exchange, and of its alternates.
+    fn open(&mut self, exchange: &'t str, routes: &Routes<'t>) {
+        let mut walked = HashSet::new();
+        let mut next = routes.exchange(exchange);
+        while let Some(exchange) = next.filter(|exchange| self.opened.insert(&exchange.name)) {
+            walked.insert(exchange.name.as_str());
+            let mut ways: Vec<Way> = exchange.bindings.iter().filter_map(|binding| self.way(&binding.queue, &[], false)).collect();
+            // a circle of alternates is a fault of its own, and none of dead letters
+            let alternate = exchange.alternate.as_deref().filter(|name| !walked.contains(name));
+            ways.extend(alternate.and_then(|name| self.exchanges.get(name)).map(|number| Way {
+                through: Vec::new(),
+                to: format!("x{number}"),
+                certain: false,
+            }));
+            self.hubs.push(Node { name: format!("x{}", self.exchanges[exchange.name.as_str()]), by_itself: true, at_once: false, ways });
+            next = alternate.and_then(|name| routes.exchange(name));
+        }
+    }
+}
+
+/// The number of a queue, if the step is one.
+fn queue_of(step: &str) -> Option<usize> {
+    step.strip_prefix('q')?.parse().ok()
+}
+
+fn shown<'s>(step: &'s str, topology: &'s Topology) -> &'s str {
+    let (kind, rest) = step.split_at(1);
+    let number = || rest.parse::<usize>().unwrap_or(usize::MAX);
+    match kind {
+        "q" => topology.queues.get(number()).map_or(rest, QueueSpec::name),
+        "x" => topology.exchanges.get(number()).map_or(rest, |exchange| &exchange.name),
+        _ => rest,
     }
 }

@@ -70,7 +70,7 @@ fn give_lanes(topology: &mut Topology, laneless: &BTreeSet<String>) {
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
     for binding in topology.exchanges.iter().flat_map(|exchange| &exchange.bindings) {
         let lanes = wanted.entry(&binding.queue).or_default();
-        *lanes = (*lanes).max(binding.lane + 1);
+        *lanes = (*lanes).max(binding.lane.saturating_add(1));
     }
     for queue in topology.queues.iter_mut().filter(|queue| laneless.contains(queue.name())) {
         if let Some(&lanes @ 2..=LANES_MAX) = wanted.get(queue.name()) {

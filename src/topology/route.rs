@@ -1,8 +1,8 @@
 //! Where a routing key leads, by the data alone.
 
-use super::data::{ExchangeSpec, Topology};
-use crate::routing::{BindingKey, RoutingKey};
-use std::collections::BTreeSet;
+use super::data::{BindingSpec, ExchangeSpec, Topology};
+use crate::routing::{BindingKey, RoutingKey, TopicTable, Walk};
+use std::collections::{BTreeSet, HashMap};
 
 impl Topology {
     /// The names of the queues that a job goes to, published to `exchange` under `routing_key`; sorted, each once. Empty when it is unroutable, or there is no
@@ -24,30 +24,106 @@ impl Topology {
     /// ```
     pub fn route(&self, exchange: &str, routing_key: &str) -> Vec<&str> {
         let Ok(key) = RoutingKey::new(routing_key) else { return Vec::new() };
-        self.reached(exchange, Some(key)).into_iter().collect()
-    }
-
-    /// The queues a key leads to; without a key, those that any key may lead to.
-    pub(super) fn reached(&self, exchange: &str, key: Option<RoutingKey<'_>>) -> BTreeSet<&str> {
         let mut reached = BTreeSet::new();
         let mut next = self.exchange(exchange);
-        // alternates may go in a circle, which is a fault of its own
+        // alternates may go in a circle, which `validate` refuses
         for _ in 0..=self.exchanges.len() {
             let Some(exchange) = next else { break };
-            let matching = exchange.bindings.iter().filter(|binding| match key {
-                Some(key) => BindingKey::new(&binding.routing_key).is_ok_and(|bound| bound.matches(key)),
-                None => true,
+            let matching = |binding: &&BindingSpec| BindingKey::new(&binding.routing_key).is_ok_and(|bound| bound.matches(key));
+            reached.extend(exchange.bindings.iter().filter(matching).map(|binding| binding.queue.as_str()));
+            if !reached.is_empty() {
+                break;
+            }
+            next = exchange.alternate.as_deref().and_then(|name| self.exchange(name));
+        }
+        reached.into_iter().collect()
+    }
+
+    fn exchange(&self, name: &str) -> Option<&ExchangeSpec> {
+        self.exchanges.iter().find(|exchange| exchange.name == name)
+    }
+}
+
+/// The most exchanges that follow each other as alternates.
+pub(super) const ALTERNATES_MAX: usize = 64;
+
+/// How many of the queues that a key leads to are told apart; one is what most questions are about.
+const REACHED_MAX: usize = 8;
+
+/// Where a key leads.
+#[derive(Debug, Default)]
+pub(super) struct Reached<'t> {
+    /// Queues, sorted, each once.
+    pub(super) queues: BTreeSet<&'t str>,
+    /// There are others.
+    pub(super) more: bool,
+}
+
+/// An exchange whose keys were read.
+struct Compiled<'t> {
+    table: TopicTable,
+    /// Where each binding leads.
+    queues: Vec<&'t str>,
+}
+
+/// Where keys lead, for many questions: each exchange is compiled once, and each key followed once.
+pub(super) struct Routes<'t> {
+    exchanges: HashMap<&'t str, &'t ExchangeSpec>,
+    compiled: HashMap<&'t str, Compiled<'t>>,
+    reached: HashMap<(&'t str, &'t str), Reached<'t>>,
+    walk: Walk,
+}
+
+impl<'t> Routes<'t> {
+    pub(super) fn new(topology: &'t Topology) -> Self {
+        let exchanges = topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect();
+        Routes { exchanges, compiled: HashMap::new(), reached: HashMap::new(), walk: Walk::new() }
+    }
+
+    pub(super) fn exchange(&self, name: &str) -> Option<&'t ExchangeSpec> {
+        self.exchanges.get(name).copied()
+    }
+
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = &'t str> {
+        self.exchanges.keys().copied()
+    }
+
+    /// The queues that a key leads to.
+    pub(super) fn reached(&mut self, exchange: &'t str, key: RoutingKey<'t>) -> &Reached<'t> {
+        let asked = (exchange, key.as_str());
+        if !self.reached.contains_key(&asked) {
+            let reached = self.follow(exchange, key);
+            self.reached.insert(asked, reached);
+        }
+        &self.reached[&asked]
+    }
+
+    fn follow(&mut self, exchange: &str, key: RoutingKey<'_>) -> Reached<'t> {
+        let mut reached = Reached::default();
+        let mut next = self.exchange(exchange);
+        // alternates may go in a circle, which is a fault of its own
+        for _ in 0..=ALTERNATES_MAX {
+            let Some(exchange) = next else { break };
+            let Compiled { table, queues } = self.compiled.entry(&exchange.name).or_insert_with(|| compile(exchange));
+            table.matches(key, &mut self.walk, |binding| {
+                let queue = queues[binding as usize];
+                if reached.queues.len() < REACHED_MAX {
+                    reached.queues.insert(queue);
+                } else {
+                    reached.more |= !reached.queues.contains(queue);
+                }
             });
-            reached.extend(matching.map(|binding| binding.queue.as_str()));
-            if key.is_some() && !reached.is_empty() {
+            if !reached.queues.is_empty() {
                 break;
             }
             next = exchange.alternate.as_deref().and_then(|name| self.exchange(name));
         }
         reached
     }
+}
 
-    pub(super) fn exchange(&self, name: &str) -> Option<&ExchangeSpec> {
-        self.exchanges.iter().find(|exchange| exchange.name == name)
-    }
+fn compile(exchange: &ExchangeSpec) -> Compiled<'_> {
+    let read = exchange.bindings.iter().filter_map(|binding| Some((BindingKey::new(&binding.routing_key).ok()?, binding.queue.as_str())));
+    let (keys, queues): (Vec<BindingKey>, Vec<&str>) = read.unzip();
+    Compiled { table: TopicTable::new(&keys), queues }
 }

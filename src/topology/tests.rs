@@ -11,6 +11,7 @@ use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
 mod bad_input;
+mod cost;
 mod drawings;
 mod example;
 mod page;
