@@ -166,11 +166,25 @@ impl<'t> Check<'t> {
     /// Everything that `validate` knows. Where dead letters go is [looked at](Self::onward) with the other names.
     fn settings(&mut self, site: &Site, config: &QueueConfig) {
         let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
-        if let Err(error) = config.validate()
-            && !moved.contains(&error.field())
-        {
+        let Err(mut error) = config.validate() else { return };
+        let mut config = config.clone();
+        // behind these there may be another
+        if error.field() == "name" {
             self.setting(site, &error);
+            "q".clone_into(&mut config.name);
+            match config.validate() {
+                Ok(()) => return,
+                Err(next) => error = next,
+            }
         }
+        if moved.contains(&error.field()) {
+            (config.dead_letters.exchange, config.dead_letters.queue, config.dead_letters.routing_key) = (None, None, None);
+            match config.validate() {
+                Ok(()) => return,
+                Err(next) => error = next,
+            }
+        }
+        self.setting(site, &error);
     }
 
     /// A setting that `validate` refuses.
@@ -231,9 +245,9 @@ impl<'t> Check<'t> {
             self.report(site.key(&["bindings"]), Fault::new(format!("{count} bindings, allowed is 0..={BINDINGS_MAX}")));
         }
         let mut seen = HashSet::new();
-        for (index, binding) in exchange.bindings.iter().enumerate().filter(|(_, binding)| !binding.queue.is_empty()) {
+        for (index, binding) in exchange.bindings.iter().enumerate() {
             let site = Site { binding: Some(index), ..site.clone() };
-            if !seen.insert((&binding.routing_key, &binding.queue)) {
+            if !binding.queue.is_empty() && !seen.insert((&binding.routing_key, &binding.queue)) {
                 let (key, queue) = (&binding.routing_key, &binding.queue);
                 let fault =
                     Fault::new(format!("`{}` is bound to `{}` twice", key.escape_debug(), queue.escape_debug())).value(key.as_str());
@@ -253,6 +267,9 @@ impl<'t> Check<'t> {
                 self.report(site.key(&["routing_key"]), fault.value(text.as_str()));
             }
             Ok(_) => {}
+        }
+        if name.is_empty() {
+            return self.report(site.key(&["queue"]), Fault::new("a binding names no `queue`").value(""));
         }
         if self.letter_queues.contains(name.as_str()) {
             let fault = Fault::new(format!("`{}` keeps dead letters and cannot be published to", name.escape_debug()));

@@ -171,11 +171,10 @@ pub struct TopologyError {
 }
 
 impl TopologyError {
-    /// Sorts the faults by place; of those at one place the first is kept.
+    /// Sorts the faults by place; those at one place stay in the order in which they were found.
     pub(super) fn new(name: Option<&str>, Faults { kept: mut faults, more }: Faults) -> Self {
         let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
         faults.sort_by_key(place);
-        faults.dedup_by(|later, fault| place(later).is_some() && place(later) == place(fault));
         TopologyError { name: name.map(str::to_owned), faults, more, format: Format::Yaml }
     }
 

@@ -3,9 +3,10 @@
 use super::check::{Site, check};
 use super::data::Topology;
 use super::fault::{Fault, Faults, Format, TopologyError};
-use super::node::Node;
-use super::source::{Source, Span};
+use super::node::{Node, Value};
+use super::source::{Place, Source, Span};
 use super::{read, toml, yaml};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -106,20 +107,43 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
     let (topology, mut faults) = read::read(&root, source);
     let (found, more) = check(&topology);
     faults.more += more;
+    let place_of = |place: &Place| (place.line, place.column);
+    // what could not be read was left at its default, and what is wrong with that has been said
+    let said: HashSet<_> = faults.kept.iter().filter_map(|fault| fault.place.as_ref().map(place_of)).collect();
     for (site, fault) in found {
-        // that a name is missing, or what was to be a queue is none, has been said
-        let said = !faults.is_empty() && (site.name.is_empty() || site.list.is_empty());
-        if !said {
-            faults.add(|| Fault { place: Some(source.place(&locate(&root, &site))), ..fault });
+        let place = source.place(&locate(&root, &site));
+        let whole = site.list.is_empty();
+        let follows = if whole { are_queues_unread(&root) } else { is_about_no_name(&site) || said.contains(&place_of(&place)) };
+        if faults.is_empty() || !follows {
+            faults.add(|| Fault { place: Some(place), ..fault });
         }
     }
     if faults.is_empty() { Ok(topology) } else { refuse(faults) }
 }
 
+/// Whether there is something that was to be queues.
+fn are_queues_unread(root: &Node) -> bool {
+    match &root.value {
+        Value::Table(_) => root.get("queues").is_some_and(|queues| !matches!(&queues.value, Value::List(items) if items.is_empty())),
+        _ => true,
+    }
+}
+
+/// Whether the fault is that there is no name. What else is wrong with the thing is another fault.
+fn is_about_no_name(site: &Site) -> bool {
+    site.name.is_empty() && site.binding.is_none() && site.keys == ["name"]
+}
+
+/// The name of an item, as it was read: empty if it was not.
+fn name_of(item: &Node) -> Option<&str> {
+    let is_read = matches!(item.value, Value::Table(_));
+    is_read.then(|| item.get("name").and_then(Node::text).unwrap_or_default())
+}
+
 /// Where in the tree a site is: the value of the key, or the nearest thing around it that is there.
 fn locate(root: &Node, site: &Site) -> Span {
     let items = root.get(site.list).map(Node::items).unwrap_or_default();
-    let mut named = items.iter().filter(|item| item.get("name").and_then(Node::word) == Some(&site.name));
+    let mut named = items.iter().filter(|item| name_of(item) == Some(&site.name));
     let Some(item) = named.nth(site.nth) else { return root.span.clone() };
     let binding = site.binding.and_then(|index| item.get("bindings").map(Node::items).unwrap_or_default().get(index));
     let within = binding.unwrap_or(item);

@@ -58,6 +58,15 @@ impl Node {
         }
     }
 
+    /// A text that is not empty. A number of TOML is none.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) if !text.is_empty() => Some(text),
+            Value::Plain(word) if !is_null(word) => Some(word),
+            _ => None,
+        }
+    }
+
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.value {
             Value::Table(entries) => entries.iter().find(|entry| entry.key == key),

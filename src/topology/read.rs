@@ -42,10 +42,10 @@ pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
     }
     let Some(top) = reader.table(root, "the file", &TOP) else { return (topology, reader.faults) };
     let queues = reader.list(top.get("queues"), "`queues`");
-    let letter_queues: BTreeSet<&str> = queues.iter().filter_map(|queue| queue.get("dlq")?.word()).collect();
+    let letter_queues: BTreeSet<&str> = queues.iter().filter_map(|queue| queue.get("dlq")?.text()).collect();
     let mut laneless = BTreeSet::new();
     for node in queues {
-        let name = node.get("name").and_then(Node::word).unwrap_or_default();
+        let name = node.get("name").and_then(Node::text).unwrap_or_default();
         if letter_queues.contains(name) {
             topology.dead_letter_queues.extend(reader.dead_letter_queue(node));
         } else if let Some(queue) = reader.queue(node) {
@@ -127,9 +127,10 @@ impl Reader<'_> {
     /// A text that is not empty.
     pub(super) fn text(&mut self, node: Option<&Node>, what: &str) -> Option<String> {
         let node = node?;
+        if let Some(text) = node.text() {
+            return Some(text.to_owned());
+        }
         match &node.value {
-            Value::Text(text) if !text.is_empty() => return Some(text.clone()),
-            Value::Plain(word) if !is_null(word) => return Some(word.clone()),
             Value::Text(_) => self.fault(&node.span, Fault::new(format!("{what} is empty")).value("")),
             Value::Other(word) => self.fault(&node.span, Fault::new(format!("{what} is {word}, expected a text")).value(word.as_str())),
             _ => self.fault(&node.span, Fault::new(format!("{what} is {}, expected a text", node.kind()))),

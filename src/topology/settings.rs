@@ -86,14 +86,14 @@ impl Reader<'_> {
 
     /// The table of a queue of jobs. Settings of dead-letter queues are named as such.
     pub(super) fn queue_table<'n>(&mut self, node: &'n Node) -> Option<&'n Node> {
-        let name = node.get("name").and_then(Node::word).unwrap_or_default().escape_debug().to_string();
+        let name = node.get("name").and_then(Node::text).unwrap_or_default().escape_debug().to_string();
         let why = format!("is a setting of dead-letter queues, and no queue has `{name}` as its `dlq`");
         self.either_table(node, &QUEUE, &DEAD_LETTER_QUEUE, &why)
     }
 
     /// The table of a dead-letter queue. Settings of queues of jobs are named as such.
     pub(super) fn dead_letter_queue_table<'n>(&mut self, node: &'n Node) -> Option<&'n Node> {
-        let name = node.get("name").and_then(Node::word).unwrap_or_default().escape_debug().to_string();
+        let name = node.get("name").and_then(Node::text).unwrap_or_default().escape_debug().to_string();
         // a `dlq` of a dead-letter queue may be one of a circle: that is said of the whole
         let queue: Vec<&str> = QUEUE.into_iter().filter(|key| *key != "dlq").collect();
         let known: Vec<&str> = DEAD_LETTER_QUEUE.into_iter().chain(["dlq"]).collect();

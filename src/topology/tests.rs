@@ -13,6 +13,7 @@ use std::time::Duration;
 mod bad_input;
 mod cost;
 mod drawings;
+mod everything;
 mod example;
 mod page;
 

@@ -21,7 +21,7 @@ fn found(error: &TopologyError) -> Vec<Found<'_>> {
 }
 
 #[track_caller]
-fn refused(text: &str, wanted: &[Found<'_>]) -> TopologyError {
+pub(super) fn refused(text: &str, wanted: &[Found<'_>]) -> TopologyError {
     let error = yaml(text).expect_err("must be refused");
     assert_eq!(found(&error), wanted, "{error}");
     error
