@@ -64,7 +64,10 @@ impl Topology {
     /// assert_eq!(error.faults().len(), 3); // no queues, no such queue, no such key
     /// ```
     pub fn validate(&self) -> Result<(), TopologyError> {
-        let (found, more) = check(self);
+        let mut check = Check::new(self);
+        check.all();
+        check.unserved();
+        let Check { found, more, .. } = check;
         if found.is_empty() {
             return Ok(());
         }
@@ -73,46 +76,10 @@ impl Topology {
     }
 }
 
-/// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are.
-pub(super) fn check(topology: &Topology) -> (Vec<(Site, Fault)>, usize) {
-    let mut served = HashMap::new();
-    for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
-        served.entry(dlq).or_insert(name);
-    }
-    let mut check = Check {
-        topology,
-        found: Vec::new(),
-        more: 0,
-        routes: Routes::new(topology),
-        queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
-        letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
-        pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
-        served,
-    };
-    if topology.queues.is_empty() {
-        check.report(Site::default(), Fault::new("there is no queue").help("add one to `queues`"));
-    }
-    for (site, exchange) in named("exchanges", &topology.exchanges, |exchange| &exchange.name) {
-        check.exchange(&site, exchange);
-    }
-    let queue_names: Vec<&str> =
-        topology.queues.iter().map(QueueSpec::name).chain(topology.dead_letter_queues.iter().map(|queue| queue.name.as_str())).collect();
-    for (site, _) in named("queues", &queue_names, |name| name).filter(|(site, _)| site.nth > 0) {
-        check.twice(&site, "queue");
-    }
-    for (site, queue) in named("queues", &topology.queues, |queue| queue.name()) {
-        check.queue(&site, queue);
-    }
-    for (site, queue) in named("queues", &topology.dead_letter_queues, |queue| &queue.name) {
-        check.dead_letter_queue(&site, queue);
-    }
-    for (site, pool) in named("pools", &topology.pools, |pool| &pool.name) {
-        check.twice(&site, "pool");
-        if let Err(error) = pool.validate() {
-            check.setting(&site, &error);
-        }
-    }
-    check.circles();
+/// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are. With `count_only` none is worked out.
+pub(super) fn check(topology: &Topology, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
+    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology) };
+    check.all();
     (check.found, check.more)
 }
 
@@ -130,6 +97,8 @@ pub(super) fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T)
 pub(super) struct Check<'t> {
     pub(super) topology: &'t Topology,
     found: Vec<(Site, Fault)>,
+    /// How many are kept.
+    room: usize,
     more: usize,
     pub(super) routes: Routes<'t>,
     pub(super) queues: HashMap<&'t str, &'t QueueSpec>,
@@ -137,13 +106,67 @@ pub(super) struct Check<'t> {
     pools: HashSet<&'t str>,
     /// The first queue that each dead-letter queue serves.
     served: HashMap<&'t str, &'t str>,
+    /// The queues that were probably meant as a `dlq`, and written wrong.
+    pub(super) meant: HashSet<&'t str>,
 }
 
 impl<'t> Check<'t> {
+    fn new(topology: &'t Topology) -> Self {
+        let mut served = HashMap::new();
+        for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
+            served.entry(dlq).or_insert(name);
+        }
+        Check {
+            topology,
+            found: Vec::new(),
+            room: FAULTS_MAX,
+            more: 0,
+            routes: Routes::new(topology),
+            queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
+            letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
+            pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
+            served,
+            meant: HashSet::new(),
+        }
+    }
+
+    fn all(&mut self) {
+        let topology = self.topology;
+        if topology.queues.is_empty() {
+            self.report(Site::default(), Fault::new("there is no queue").help("add one to `queues`"));
+        }
+        for (site, exchange) in named("exchanges", &topology.exchanges, |exchange| &exchange.name) {
+            self.exchange(&site, exchange);
+        }
+        let queue_names: Vec<&str> = topology
+            .queues
+            .iter()
+            .map(QueueSpec::name)
+            .chain(topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()))
+            .collect();
+        for (site, _) in named("queues", &queue_names, |name| name).filter(|(site, _)| site.nth > 0) {
+            self.twice(&site, "queue");
+        }
+        for (site, queue) in named("queues", &topology.queues, |queue| queue.name()) {
+            self.queue(&site, queue);
+        }
+        for (site, queue) in named("queues", &topology.dead_letter_queues, |queue| &queue.name) {
+            self.dead_letter_queue(&site, queue);
+        }
+        for (site, pool) in named("pools", &topology.pools, |pool| &pool.name) {
+            self.twice(&site, "pool");
+            if let Err(error) = pool.validate() {
+                self.setting(&site, &error);
+            }
+        }
+        self.circles();
+    }
+
     pub(super) fn report(&mut self, site: Site, fault: Fault) {
-        match self.found.len() {
-            FAULTS_MAX.. => self.more += 1,
-            _ => self.found.push((site, fault)),
+        if self.found.len() < self.room {
+            self.found.push((site, fault));
+        } else {
+            self.more += 1;
         }
     }
 
@@ -208,25 +231,29 @@ impl<'t> Check<'t> {
         self.report(site.key(keys), Fault::new(message).value(error.value()));
     }
 
-    pub(super) fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) {
-        if self.found.len() >= FAULTS_MAX {
+    /// The name that was probably meant, if there is one.
+    pub(super) fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) -> Option<&'t str> {
+        if self.found.len() >= self.room {
             self.more += 1;
-            return;
+            return None;
         }
-        let mut names: Vec<&str> = match list {
+        let mut names: Vec<&'t str> = match list {
             "exchanges" => self.routes.exchanges().collect(),
             "queues" if site.keys != ["dlq"] => self.queues.keys().copied().collect(),
-            "queues" => self.letter_queues.iter().copied().collect(),
+            // what is named becomes a dead-letter queue by it: any but itself may be meant
+            "queues" => self.letter_queues.iter().chain(self.queues.keys()).copied().filter(|known| *known != site.name).collect(),
             _ => self.pools.iter().copied().collect(),
         };
         names.sort_unstable(); // of equally near ones always the same
         let what = list.trim_end_matches('s');
         let fault = Fault::new(format!("{what} `{}` is not declared", name.escape_debug())).value(name);
-        let fault = match nearest(name, names.iter().copied().filter(|known| !known.is_empty())) {
-            meant @ Some(_) => fault.meant(meant),
+        let meant = nearest(name, names.iter().copied().filter(|known| !known.is_empty()));
+        let fault = match meant {
+            Some(_) => fault.meant(meant),
             None => fault.help(format!("declare it in `{list}`")),
         };
         self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind }));
+        meant
     }
 
     fn exchange(&mut self, site: &Site, exchange: &ExchangeSpec) {
@@ -276,7 +303,8 @@ impl<'t> Check<'t> {
             return self.report(site.key(&["queue"]), fault.value(name.as_str()));
         }
         let Some(queue) = self.queues.get(name.as_str()) else {
-            return self.undeclared(site.key(&["queue"]), "queues", name, None);
+            self.undeclared(site.key(&["queue"]), "queues", name, None);
+            return;
         };
         let lanes = queue.config.lanes.len();
         if binding.lane >= lanes {
@@ -288,7 +316,8 @@ impl<'t> Check<'t> {
     fn alternate(&mut self, site: &Site, exchange: &ExchangeSpec) {
         let Some(alternate) = &exchange.alternate else { return };
         if self.routes.exchange(alternate).is_none() {
-            return self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
+            self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
+            return;
         }
         let mut path = vec![exchange.name.as_str()];
         let mut next = Some(alternate.as_str());
@@ -321,7 +350,9 @@ impl<'t> Check<'t> {
         }
         let Some(dlq) = &queue.dlq else { return };
         if !self.letter_queues.contains(dlq.as_str()) {
-            return self.undeclared(site.key(&["dlq"]), "queues", dlq, None);
+            let meant = self.undeclared(site.key(&["dlq"]), "queues", dlq, None);
+            self.meant.extend(meant);
+            return;
         }
         if let Some(first) = self.served.get(dlq.as_str()).filter(|first| **first != queue.name()) {
             let fault = Fault::new(format!("`{}` is the `dlq` of `{first}` already", dlq.escape_debug())).value(dlq.as_str());
@@ -334,10 +365,16 @@ impl<'t> Check<'t> {
         self.durable(site, queue.durable);
         // its settings are tried as those of a queue's dead letters
         self.settings(site, &QueueConfig::new(queue.name.as_str()).dead_letters(queue.config.clone()));
-        if !self.served.contains_key(queue.name.as_str()) && !self.topology.queues.is_empty() {
-            let fault = Fault::new(format!("no queue has `{}` as its `dlq`", queue.name.escape_debug()));
-            self.report(site.key(&["name"]), fault.value(queue.name.as_str()));
-        }
         self.onward(site, &queue.config);
+    }
+
+    /// Dead-letter queues that no queue has. A file has none: there they are what they are because they are named.
+    fn unserved(&mut self) {
+        for (site, queue) in named("queues", &self.topology.dead_letter_queues, |queue| &queue.name) {
+            if !self.served.contains_key(queue.name.as_str()) && !self.topology.queues.is_empty() {
+                let fault = Fault::new(format!("no queue has `{}` as its `dlq`", queue.name.escape_debug()));
+                self.report(site.key(&["name"]), fault.value(queue.name.as_str()));
+            }
+        }
     }
 }

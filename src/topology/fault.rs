@@ -155,6 +155,10 @@ impl Faults {
         self.kept.len() >= FAULTS_MAX
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.kept.len() + self.more
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

@@ -101,7 +101,8 @@ impl<'t> Check<'t> {
         let ways = self.topology.letter_ways();
         let graph = Graph::new(self.topology, &ways, &mut self.routes);
         for (site, queue) in named("queues", &self.topology.queues, |queue| queue.name()) {
-            if queue.config.retention.is_some() && !queue.name().is_empty() && !graph.receiving.contains(queue.name()) {
+            let is_named = !queue.name().is_empty() && !self.meant.contains(queue.name());
+            if queue.config.retention.is_some() && is_named && !graph.receiving.contains(queue.name()) {
                 let fault = Fault::new(format!(
                     "`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`",
                     queue.name().escape_debug()

@@ -105,7 +105,7 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
         Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
     };
     let (topology, mut faults) = read::read(&root, source);
-    let (found, more) = check(&topology);
+    let (found, more) = check(&topology, faults.is_full());
     faults.more += more;
     let place_of = |place: &Place| (place.line, place.column);
     // what could not be read was left at its default, and what is wrong with that has been said

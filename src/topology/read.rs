@@ -8,7 +8,7 @@ use super::words::{self, nearest};
 use crate::config::{LaneConfig, QueueConfig};
 use crate::exchange::ExchangeKind;
 use crate::limits::LANES_MAX;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 const TOP: [&str; 3] = ["exchanges", "queues", "pools"];
@@ -34,7 +34,7 @@ const SYNONYMS: [(&str, &str); 11] = [
 
 /// Reads a tree. What could not be read is left at its default, so that the rest can be checked too.
 pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
-    let mut reader = Reader { source, faults: Faults::default() };
+    let mut reader = Reader::new(source);
     let mut topology = Topology::new();
     if root.word().is_some_and(is_null) {
         reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
@@ -43,38 +43,35 @@ pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
     let Some(top) = reader.table(root, "the file", &TOP) else { return (topology, reader.faults) };
     let queues = reader.list(top.get("queues"), "`queues`");
     let letter_queues: BTreeSet<&str> = queues.iter().filter_map(|queue| queue.get("dlq")?.text()).collect();
-    let mut laneless = BTreeSet::new();
     for node in queues {
         let name = node.get("name").and_then(Node::text).unwrap_or_default();
         if letter_queues.contains(name) {
             topology.dead_letter_queues.extend(reader.dead_letter_queue(node));
         } else if let Some(queue) = reader.queue(node) {
-            if node.get("lanes").is_none() {
-                laneless.insert(queue.name().to_owned());
-            }
             topology.queues.push(queue);
         }
     }
     for node in reader.list(top.get("exchanges"), "`exchanges`") {
-        topology.exchanges.extend(reader.exchange(node, &topology.queues));
+        topology.exchanges.extend(reader.exchange(node, topology.exchanges.len()));
     }
     for node in reader.list(top.get("pools"), "`pools`") {
         topology.pools.extend(reader.pool(node));
     }
-    give_lanes(&mut topology, &laneless);
+    give_lanes(&mut topology, &reader.laneless);
+    reader.find_lanes(&mut topology);
     (topology, reader.faults)
 }
 
-/// A queue that says nothing of lanes has as many as its bindings ask for.
-fn give_lanes(topology: &mut Topology, laneless: &BTreeSet<String>) {
+/// A queue that says nothing of lanes has as many as its bindings ask for by number, up to the most there can be.
+fn give_lanes(topology: &mut Topology, laneless: &HashSet<String>) {
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
     for binding in topology.exchanges.iter().flat_map(|exchange| &exchange.bindings) {
         let lanes = wanted.entry(&binding.queue).or_default();
         *lanes = (*lanes).max(binding.lane.saturating_add(1));
     }
     for queue in topology.queues.iter_mut().filter(|queue| laneless.contains(queue.name())) {
-        if let Some(&lanes @ 2..=LANES_MAX) = wanted.get(queue.name()) {
-            queue.config.lanes = (0..lanes).map(|lane| LaneConfig::new(lane.to_string())).collect();
+        if let Some(&lanes @ 2..) = wanted.get(queue.name()) {
+            queue.config.lanes = (0..lanes.min(LANES_MAX)).map(|lane| LaneConfig::new(lane.to_string())).collect();
         }
     }
 }
@@ -83,6 +80,26 @@ fn give_lanes(topology: &mut Topology, laneless: &BTreeSet<String>) {
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) faults: Faults,
+    /// The queues that say nothing of lanes, or nothing that can be read.
+    pub(super) laneless: HashSet<String>,
+    /// The queues of whose lanes something is wrong.
+    pub(super) unread_lanes: HashSet<String>,
+    named_lanes: Vec<NamedLane>,
+}
+
+/// A lane that a binding names. It is looked up when all lanes are known.
+struct NamedLane {
+    exchange: usize,
+    binding: usize,
+    name: String,
+    span: Span,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: Source<'a>) -> Self {
+        let (laneless, unread_lanes) = (HashSet::new(), HashSet::new());
+        Reader { source, faults: Faults::default(), laneless, unread_lanes, named_lanes: Vec::new() }
+    }
 }
 
 impl Reader<'_> {
@@ -211,7 +228,7 @@ impl Reader<'_> {
         None
     }
 
-    fn exchange(&mut self, node: &Node, queues: &[QueueSpec]) -> Option<ExchangeSpec> {
+    fn exchange(&mut self, node: &Node, number: usize) -> Option<ExchangeSpec> {
         let node = self.table(node, "an exchange", &EXCHANGE)?;
         let name = self.name(node, "an exchange").unwrap_or_default();
         if node.get("type").is_none() {
@@ -224,15 +241,18 @@ impl Reader<'_> {
         exchange.alternate = self.text(node.get("alternate"), "`alternate`");
         for binding in self.list(node.get("bindings"), "`bindings`") {
             // one that cannot be read holds its place
-            exchange.bindings.push(self.binding(binding, exchange.kind, queues).unwrap_or_else(|| BindingSpec::new("#", "")));
+            let at = (number, exchange.bindings.len());
+            exchange.bindings.push(self.binding(binding, kind, at).unwrap_or_else(|| BindingSpec::new("#", "")));
         }
         Some(exchange)
     }
 
-    fn binding(&mut self, node: &Node, kind: ExchangeKind, queues: &[QueueSpec]) -> Option<BindingSpec> {
+    /// A binding; `at` are the numbers of its exchange and its own.
+    fn binding(&mut self, node: &Node, kind: Option<ExchangeKind>, at: (usize, usize)) -> Option<BindingSpec> {
         let node = self.table(node, "a binding", &BINDING)?;
         for key in ["queue", "routing_key"] {
-            let needless = key == "routing_key" && kind == ExchangeKind::Fanout;
+            // of a type that could not be read it is not known
+            let needless = key == "routing_key" && matches!(kind, Some(ExchangeKind::Fanout) | None);
             if node.get(key).is_none() && !needless {
                 self.fault(&node.span, Fault::new(format!("a binding has no `{key}`")));
             }
@@ -244,29 +264,36 @@ impl Reader<'_> {
         };
         let queue = self.text(node.get("queue"), "`queue`").unwrap_or_default();
         let number = self.number(node.get("priority"), "`priority`");
-        let named = self.lane(node, &queue, queues);
+        if let (Some(name), Some(lane)) = (self.text(node.get("lane"), "`lane`"), node.get("lane")) {
+            self.named_lanes.push(NamedLane { exchange: at.0, binding: at.1, name, span: lane.span.clone() });
+        }
         if let (Some(lane), Some(_)) = (node.entry("lane"), node.get("priority")) {
             self.fault(&lane.key_span, Fault::new("a binding has `priority` or `lane`, not both").help("`priority` is the lane's number"));
         }
-        Some(BindingSpec::new(key.unwrap_or_else(|| "#".to_owned()), queue).lane(named.or(number).unwrap_or(0)))
+        Some(BindingSpec::new(key.unwrap_or_else(|| "#".to_owned()), queue).lane(number.unwrap_or(0)))
     }
 
-    /// The number of a lane that is named.
-    fn lane(&mut self, node: &Node, queue: &str, queues: &[QueueSpec]) -> Option<usize> {
-        let name = self.text(node.get("lane"), "`lane`")?;
-        let lanes: &[LaneConfig] = &queues.iter().find(|spec| spec.name() == queue)?.config.lanes;
-        let found = lanes.iter().position(|lane| lane.name == name);
-        if found.is_none() {
+    /// The numbers of the lanes that are named.
+    fn find_lanes(&mut self, topology: &mut Topology) {
+        // of queues that are declared twice the first counts
+        let queues: HashMap<&str, &[LaneConfig]> =
+            topology.queues.iter().rev().map(|queue| (queue.name(), queue.config.lanes.as_slice())).collect();
+        for NamedLane { exchange, binding, name, span } in std::mem::take(&mut self.named_lanes) {
+            let binding = &mut topology.exchanges[exchange].bindings[binding];
+            let queue = binding.queue.as_str();
+            let Some(lanes) = queues.get(queue).filter(|_| !self.unread_lanes.contains(queue)) else { continue };
+            if let Some(number) = lanes.iter().position(|lane| lane.name == name) {
+                binding.lane = number;
+                continue;
+            }
             let names = || lanes.iter().map(|lane| lane.name.as_str());
-            let fault = Fault::new(format!("queue `{queue}` has no lane `{}`", name.escape_debug())).value(name.as_str());
+            let fault = Fault::new(format!("queue `{}` has no lane `{}`", queue.escape_debug(), name.escape_debug())).value(name.as_str());
             let fault = match nearest(&name, names()) {
                 meant @ Some(_) => fault.meant(meant),
                 None => fault.help(format!("its lanes are {}", listed(names()))),
             };
-            let span = node.get("lane").map_or(node.span.clone(), |lane| lane.span.clone());
             self.fault(&span, fault);
         }
-        found
     }
 
     fn queue(&mut self, node: &Node) -> Option<QueueSpec> {

@@ -112,7 +112,7 @@ impl Reader<'_> {
     }
 
     fn either_table<'n>(&mut self, node: &'n Node, keys: &[&str], others: &[&str], why: &str) -> Option<&'n Node> {
-        let known: Vec<&str> = keys.iter().chain(others).copied().collect();
+        let known: Vec<&str> = keys.iter().chain(others.iter().filter(|key| !keys.contains(key))).copied().collect();
         let table = self.table(node, "a queue", &known)?;
         if let Value::Table(entries) = &table.value {
             for entry in entries.iter().filter(|entry| others.contains(&entry.key.as_str()) && !keys.contains(&entry.key.as_str())) {
@@ -138,8 +138,9 @@ impl Reader<'_> {
             config = config.overflow(overflow);
         }
         if let Some(lanes) = node.get("lanes") {
-            let read = self.lanes(lanes);
-            config = self.set(config, lanes, "`lanes`", |config| config.lanes(read.clone()));
+            config = self.queue_lanes(config, lanes);
+        } else {
+            self.laneless.insert(config.name.clone());
         }
         config = config.discipline(self.discipline(node));
         if let (Some(at), Some(time)) = (node.get("visibility"), self.duration(node.get("visibility"), "`visibility`")) {
@@ -222,7 +223,11 @@ impl Reader<'_> {
 
     fn discipline(&mut self, node: &Node) -> Discipline {
         let max_wait = self.duration(node.get("max_wait"), "`max_wait`");
-        let strict = self.choice(node.get("discipline"), "`discipline`", &[("weighted", false), ("strict", true)]).unwrap_or(false);
+        let strict = self.choice(node.get("discipline"), "`discipline`", &[("weighted", false), ("strict", true)]);
+        if strict.is_none() && node.get("discipline").is_some() {
+            return Discipline::Weighted; // what `max_wait` is to it is not known
+        }
+        let strict = strict.unwrap_or(false);
         match (strict, max_wait, node.entry("max_wait")) {
             (true, Some(max_wait), Some(entry)) => {
                 let set = |config: QueueConfig| config.discipline(Discipline::Strict { max_wait });
@@ -237,6 +242,22 @@ impl Reader<'_> {
             _ => {}
         }
         Discipline::Weighted
+    }
+
+    /// The lanes of a queue. Where they cannot be read, nothing is said of what its bindings want of them.
+    fn queue_lanes(&mut self, config: QueueConfig, node: &Node) -> QueueConfig {
+        let name = config.name.clone();
+        let before = self.faults.count();
+        let read = self.lanes(node);
+        let is_list = matches!(node.value, Value::List(_));
+        let config = if is_list { self.set(config, node, "`lanes`", |config| config.lanes(read.clone())) } else { config };
+        if config.lanes != read {
+            self.laneless.insert(name.clone());
+        }
+        if self.faults.count() != before {
+            self.unread_lanes.insert(name);
+        }
+        config
     }
 
     fn lanes(&mut self, node: &Node) -> Vec<LaneConfig> {

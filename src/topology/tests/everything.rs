@@ -95,3 +95,92 @@ queues: [{ name: q }]",
     let error = topology.validate().unwrap_err().to_string();
     assert!(error.starts_with("error: a binding names no `queue`\n --> exchange `tasks`, binding 1, queue"), "{error}");
 }
+
+#[test]
+fn a_dead_letter_queue_that_is_written_wrong_is_met_with_any_queue_but_its_own() {
+    refused(
+        "queues:\n- { name: q, dlq: dedd }\n- { name: dead, max_length: 5, retention: 7d }\n- { name: dedq, dlq: dedr }",
+        &[
+            ("queue `dedd` is not declared", (2, 19), Some("dedd"), Some("dead")),
+            ("queue `dedr` is not declared", (4, 22), Some("dedr"), None),
+        ],
+    );
+}
+
+#[test]
+fn a_type_that_is_written_wrong_says_nothing_of_keys() {
+    refused(
+        "exchanges: [{ name: x, type: fanuot, bindings: [{ queue: q }] }]\nqueues: [{ name: q }]",
+        &[("`type` is `fanuot`, expected `direct`, `topic` or `fanout`", (1, 30), Some("fanuot"), Some("fanout"))],
+    );
+    refused(
+        "queues: [{ name: q, discipline: strct, max_wait: 1s }]",
+        &[("`discipline` is `strct`, expected `weighted` or `strict`", (1, 33), Some("strct"), Some("strict"))],
+    );
+}
+
+#[test]
+fn lanes_that_cannot_be_read_say_nothing_of_bindings() {
+    for (lanes, message) in [
+        ("high", "`lanes` is a single value, expected a list"),
+        ("{}", "`lanes` is a table, expected a list"),
+        ("[]", "`lanes` is not right: lanes is 0, allowed is 1..=8"),
+        ("[a, a]", "lane `a` is there twice"),
+        ("[[], b]", "a lane is a list, expected a table"),
+        ("[a, b, c, d, e, f, g, h, i]", "`lanes` is not right: lanes is 9, allowed is 1..=8"),
+    ] {
+        let bindings = "[{ routing_key: a, queue: q, priority: 1 }, { routing_key: b, queue: q, lane: low }]";
+        let text = format!("exchanges: [{{ name: x, type: topic, bindings: {bindings} }}]\nqueues: [{{ name: q, lanes: {lanes} }}]");
+        let error = yaml(&text).unwrap_err();
+        let messages: Vec<&str> = error.faults().iter().map(Fault::message).collect();
+        assert_eq!(messages, [message], "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_name_of_a_dead_letter_queue_makes_none() {
+    let (first, second) =
+        ("`t` is the `dlq` of a queue and has a `dlq` itself, `u`", "`u` is the `dlq` of a queue and has a `dlq` itself, `t`");
+    let text =
+        "queues:\n- { name: q }\n- { name: t, dlq: u }\n- { name: u, dlq: t }\n- { name: v, dlq: w }\n- { name: w, dlq: x }\n- { name: x }";
+    let third = "`w` is the `dlq` of a queue and has a `dlq` itself, `x`";
+    refused(text, &[(first, (3, 19), Some("u"), None), (second, (4, 19), Some("t"), None), (third, (6, 19), Some("x"), None)]);
+    refused(
+        "queues: [{ name: q, dlq: }, { prefetch: 3 }]",
+        &[("`dlq` is nothing, expected a text", (1, 24), None, None), ("a queue has no `name`", (1, 29), None, None)],
+    );
+    let error = toml("[[queues]]\nname = 'q'\ndlq = 7\n[[queues]]\nname = '7'\nprefetch = 3\n").unwrap_err();
+    let messages: Vec<&str> = error.faults().iter().map(Fault::message).collect();
+    assert_eq!(messages, ["`dlq` is 7, expected a text"]);
+    let mut topology = full();
+    topology.dead_letter_queues.push(DeadLetterQueueSpec::new("spare", DeadLetterConfig::new()));
+    let error = topology.validate().unwrap_err().to_string();
+    assert!(error.starts_with("error: no queue has `spare` as its `dlq`\n --> queue `spare`, name"), "{error}");
+}
+
+/// Lanes that nobody named have their numbers for names, once a binding asks for more than one.
+#[test]
+fn lanes_by_number_and_by_name() {
+    let text = |lane: &str| {
+        format!(
+            "exchanges: [{{ name: x, type: topic, bindings: [{{ routing_key: a, queue: q, lane: {lane} }}, {{ routing_key: b, queue: q, priority: 1 }}] }}]\n\
+             queues: [{{ name: q }}]"
+        )
+    };
+    let topology = yaml(&text("1")).unwrap();
+    assert_eq!(topology.exchanges[0].bindings.iter().map(|binding| binding.lane).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(yaml(&text("'0'")).unwrap().exchanges[0].bindings[0].lane, 0);
+    let error = refused(&text("default"), &[("queue `q` has no lane `default`", (1, 82), Some("default"), None)]);
+    assert!(error.to_string().contains("its lanes are `0`, `1`"), "{error}");
+    yaml(&text("default").replace("priority: 1", "priority: 0")).unwrap();
+    refused(
+        &text("'7'").replace("priority: 1", "priority: 8"),
+        &[("lane 8 of queue `q`, which has lanes 0..8", (1, 127), Some("8"), None)],
+    );
+}
+
+#[test]
+fn help_names_each_key_once() {
+    let error = yaml("queues: [{ name: q, dlq: d }, { name: d, colour: red }]").unwrap_err().to_string();
+    assert_eq!(error.matches("`max_length`").count(), 1, "{error}");
+}
