@@ -22,7 +22,8 @@ pub fn run(data: &[u8]) {
             }
         }
         Err(error) => {
-            let lines: Vec<&str> = text.split('\n').collect();
+            let text = text.replace("\r\n", "\n");
+            let lines: Vec<&str> = text.split(['\n', '\r']).collect();
             assert!((1..=FAULTS_MAX).contains(&error.faults().len()));
             for fault in error.faults() {
                 assert!(!fault.message().is_empty());

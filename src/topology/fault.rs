@@ -1,6 +1,7 @@
 //! What is wrong with a topology: every fault, each with its place.
 
 use super::source::Place;
+use super::words::{is_active, printable};
 use std::fmt;
 
 /// How many faults are kept; more are only counted.
@@ -48,16 +49,43 @@ impl Format {
         let is_word =
             name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         match self {
-            Format::Toml => format!("{{ name = {name:?}{kind} }},"),
-            Format::Yaml if is_word => format!("- {{ name: {name}{kind} }}"),
-            Format::Yaml => format!("- {{ name: {name:?}{kind} }}"),
+            Format::Toml => format!("{{ name = {}{kind} }},", quoted(name)),
+            Format::Yaml if is_word && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)) => {
+                format!("- {{ name: {name}{kind} }}")
+            }
+            Format::Yaml => format!("- {{ name: {}{kind} }}", quoted(name)),
         }
     }
 }
 
+/// Words of YAML that are no text, to some of those who read it.
+const OTHERS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+
+/// A text in double quotes, as both formats write it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if is_active(c) || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 impl Fault {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), value: None, nearest: None, help: Vec::new(), place: None, site: String::new(), completion: None }
+        Fault {
+            message: printable(message.into()),
+            value: None,
+            nearest: None,
+            help: Vec::new(),
+            place: None,
+            site: String::new(),
+            completion: None,
+        }
     }
 
     pub(super) fn value(mut self, value: impl Into<String>) -> Self {
@@ -68,14 +96,14 @@ impl Fault {
     /// The name that was probably meant, if there is one.
     pub(super) fn meant(mut self, nearest: Option<&str>) -> Self {
         if let Some(nearest) = nearest {
-            self.help.push(format!("did you mean `{nearest}`?"));
+            self.help.push(printable(format!("did you mean `{nearest}`?")));
             self.nearest = Some(nearest.to_owned());
         }
         self
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help.push(help.into());
+        self.help.push(printable(help.into()));
         self
     }
 
@@ -118,13 +146,13 @@ impl fmt::Display for Fault {
                 let number = place.line.to_string();
                 let gutter = " ".repeat(number.len());
                 let (before, carets) = (" ".repeat(place.carets.0), "^".repeat(place.carets.1));
-                write!(f, "\n{gutter}--> {}:{}:{}\n{gutter} |", place.file, place.line, place.column)?;
+                write!(f, "\n{gutter}--> {}:{}:{}\n{gutter} |", printable(place.file.to_string()), place.line, place.column)?;
                 write!(f, "\n{number} | {}\n{gutter} | {before}{carets}", place.excerpt)?;
                 gutter
             }
             None if self.site.is_empty() => " ".to_owned(),
             None => {
-                write!(f, "\n --> {}", self.site)?;
+                write!(f, "\n --> {}", printable(self.site.clone()))?;
                 " ".to_owned()
             }
         };
@@ -232,7 +260,7 @@ impl TopologyError {
             lines.push(format!("add to `{list}`:"));
             lines.extend(entries.into_iter().map(|entry| format!("    {entry}")));
         }
-        lines.extend(removed.into_iter().map(|what| format!("remove {what}")));
+        lines.extend(removed.into_iter().map(|what| printable(format!("remove {what}"))));
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
@@ -243,7 +271,8 @@ impl fmt::Display for TopologyError {
             write!(f, "{fault}\n\n")?;
         }
         let count = self.faults.len() + self.more;
-        write!(f, "{}: {count} error{}", self.name.as_deref().unwrap_or("topology"), if count == 1 { "" } else { "s" })?;
+        let name = printable(self.name.clone().unwrap_or_else(|| "topology".to_owned()));
+        write!(f, "{name}: {count} error{}", if count == 1 { "" } else { "s" })?;
         if self.more > 0 {
             write!(f, ", {} shown", self.faults.len())?;
         }

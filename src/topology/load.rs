@@ -46,7 +46,9 @@ impl Topology {
             Err(error) => {
                 let at = error.valid_up_to();
                 let text = String::from_utf8_lossy(&bytes);
-                let place = Source { name: &name, text: &text }.place(&(at..at + 1));
+                let text = without_mark(&text);
+                let in_text = if bytes.starts_with(MARK.as_bytes()) { at - MARK.len() } else { at };
+                let place = Source { name: &name, text }.place(&(in_text..in_text + 1));
                 let fault = Fault::new(format!("the file is no UTF-8: byte {at} is 0x{:02x}", bytes[at]));
                 Err(TopologyError::one(Some(&name), Fault { place: Some(place), ..fault }))
             }
@@ -85,6 +87,13 @@ impl Topology {
     }
 }
 
+/// What some editors begin a file with; it is no part of the text.
+const MARK: &str = "\u{feff}";
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix(MARK).unwrap_or(text)
+}
+
 fn too_large() -> Fault {
     Fault::new(format!("the file is larger than {FILE_MAX} bytes")).help("that is more than any topology needs")
 }
@@ -94,7 +103,7 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
     if text.len() > FILE_MAX {
         return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
     }
-    let source = Source { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) };
+    let source = Source { name, text: without_mark(text) };
     let tree = match format {
         _ if source.text.trim().is_empty() => Ok(Node::nothing()),
         Format::Toml => toml::parse(&source),

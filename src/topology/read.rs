@@ -169,7 +169,9 @@ impl Reader<'_> {
             Value::Plain(word) | Value::Other(word) if word == "true" => Some(true),
             Value::Plain(word) | Value::Other(word) if word == "false" => Some(false),
             _ => {
-                let value = node.word().map_or(node.kind().to_owned(), |word| format!("`{}`", word.escape_debug()));
+                let what_it_is =
+                    if matches!(&node.value, Value::Text(word) if word == "true" || word == "false") { "the text " } else { "" };
+                let value = node.word().map_or(node.kind().to_owned(), |word| format!("{what_it_is}`{}`", word.escape_debug()));
                 self.fault(
                     &node.span,
                     Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or("")),
@@ -183,7 +185,9 @@ impl Reader<'_> {
         let node = node?;
         let word = node.word().unwrap_or_default();
         let digits = word.strip_prefix(['-', '+']).unwrap_or(word).replace('_', "");
-        let is_number = !matches!(node.value, Value::Text(_)) && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_text = matches!(node.value, Value::Text(_));
+        let looks_so = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = looks_so && !is_text;
         let number = digits.parse::<u64>().ok().filter(|_| !word.starts_with('-')).and_then(|number| N::try_from(number).ok());
         if is_number && number.is_some() {
             return number;
@@ -191,6 +195,7 @@ impl Reader<'_> {
         let fault = match (is_number, node.word()) {
             (true, _) if word.starts_with('-') => Fault::new(format!("{what} is {word}, expected a number that is not negative")),
             (true, _) => Fault::new(format!("{what} is {word}, which is larger than any number here")),
+            (false, Some(word)) if looks_so => Fault::new(format!("{what} is the text `{word}`, expected a whole number")),
             (false, Some(word)) => Fault::new(format!("{what} is `{}`, expected a whole number", word.escape_debug())),
             (false, None) => Fault::new(format!("{what} is {}, expected a whole number", node.kind())),
         };

@@ -1,5 +1,6 @@
 //! A file: its name, its text, and where in it a byte is.
 
+use super::words::is_active;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,19 +36,30 @@ const BEFORE: usize = 60;
 impl Source<'_> {
     /// Where a span begins.
     pub(super) fn place(&self, span: &Span) -> Place {
-        let start = self.boundary(span.start);
+        let mut start = self.boundary(span.start);
         let end = self.boundary(span.end.max(start));
-        let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
-        let line = 1 + self.text[..line_start].matches('\n').count();
+        if self.text[..start].ends_with('\r') && self.text[start..].starts_with('\n') {
+            start -= 1; // both are one end of a line
+        }
+        let (before, behind) = self.text.split_at(start);
+        let line_start = before.rfind('\n').max(before.rfind('\r')).map_or(0, |at| at + 1);
+        let line_end = [behind.find('\n'), behind.find('\r')].into_iter().flatten().min().map_or(self.text.len(), |at| start + at);
+        let line = 1 + self.lines_before(line_start);
         let before = self.text[line_start..start].chars().count();
         let marked = self.text[start..end.min(line_end)].trim_end().chars().count().max(1);
         let skipped = if self.text[line_start..line_end].chars().count() > EXCERPT_MAX { before.saturating_sub(BEFORE) } else { 0 };
         let shown = self.text[line_start..line_end].trim_end().chars().skip(skipped).take(EXCERPT_MAX);
-        let excerpt: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let excerpt: String = shown.map(|c| if is_active(c) { ' ' } else { c }).collect();
         let caret = before - skipped;
         let carets = (caret, marked.min(EXCERPT_MAX.saturating_sub(caret).max(1)));
         Place { file: self.name.into(), line, column: before + 1, excerpt, carets }
+    }
+
+    /// How many lines end before a byte: with a line feed, a carriage return, or both.
+    fn lines_before(&self, at: usize) -> usize {
+        let feeds = self.text[..at].matches('\n').count();
+        let returns = self.text[..at].match_indices('\r');
+        feeds + returns.filter(|(at, _)| self.text.as_bytes().get(at + 1) != Some(&b'\n')).count()
     }
 
     /// The character that this byte belongs to.

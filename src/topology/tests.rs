@@ -16,6 +16,7 @@ mod drawings;
 mod everything;
 mod example;
 mod page;
+mod shown;
 
 fn yaml(text: &str) -> Result<Topology, TopologyError> {
     Topology::from_yaml(text, "t.yaml")

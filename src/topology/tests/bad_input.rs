@@ -87,6 +87,13 @@ fn durations_say_what_to_write() {
         ("30", "a unit is missing"),
         ("-1s", "not negative"),
         ("1.5s", "instead of `1.5s` write `1500ms`"),
+        ("1.5h", "instead of `1.5h` write `90m`"),
+        ("0.25 days", "instead of `0.25 days` write `6h`"),
+        ("2.0m", "instead of `2.0m` write `2m`"),
+        ("1.5", "whole numbers only"),
+        ("0.3ns", "whole numbers only"),
+        ("5\u{b5}s", "write `5us`"),
+        ("5\u{3bc}s", "write `5us`"),
         ("soon", "write a whole number and a unit"),
         ("1y", "write a whole number and a unit"),
         ("99999999999999999999s", "longer than can be counted"),
@@ -118,7 +125,7 @@ fn numbers_out_of_range_say_what_is_allowed() {
     setting("max_length: -1", "`max_length` is -1, expected a number that is not negative", 15);
     setting("max_length: 99999999999999999999", "`max_length` is 99999999999999999999, which is larger than any number here", 15);
     setting("max_length: 1e3", "`max_length` is `1e3`, expected a whole number", 15);
-    setting("max_length: '10'", "`max_length` is `10`, expected a whole number", 15);
+    setting("max_length: '10'", "`max_length` is the text `10`, expected a whole number", 15);
     setting("max_length: [10]", "`max_length` is a list, expected a whole number", 15);
     setting("prefetch: 33", "`prefetch` is 33, allowed is 1..=32", 13);
     setting("weight: 4294967296", "`weight` is 4294967296, which is larger than any number here", 11);
@@ -503,10 +510,10 @@ fn depth_is_bounded() {
 }
 
 /// A file that is gone when the test ends.
-struct TempFile(PathBuf);
+pub(super) struct TempFile(pub(super) PathBuf);
 
 impl TempFile {
-    fn new(name: &str, content: &[u8]) -> Self {
+    pub(super) fn new(name: &str, content: &[u8]) -> Self {
         let path = std::env::temp_dir().join(format!("ringmill-topology-{}-{name}", std::process::id()));
         fs::write(&path, content).unwrap();
         TempFile(path)
