@@ -335,7 +335,7 @@ fn what_a_letter_drives_out_moves_on_in_another_act_also_if_somebody_waits_for_i
         .map(|config| builder.pull_queue::<u32>(config).unwrap());
         let runtime = builder.build().unwrap();
         if watched {
-            let _ = b.producer().unwrap().watched().publish(1).unwrap();
+            drop(b.producer().unwrap().watched().publish(1).unwrap());
         } else {
             b.producer().unwrap().publish(1).unwrap();
         }
