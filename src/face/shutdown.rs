@@ -57,7 +57,7 @@ impl Default for ShutdownOptions {
     }
 }
 
-/// A job that was still with a handler or consumer when the shutdown ended.
+/// A job that was still with a handler or consumer when the shutdown ended, or in the hands of a thread that was just giving it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunningJob {
@@ -65,7 +65,7 @@ pub struct RunningJob {
     pub queue: String,
     /// Its id.
     pub job: JobId,
-    /// The number of the delivery.
+    /// The number of the delivery; 0: it was never delivered.
     pub attempt: u32,
 }
 
