@@ -5,7 +5,7 @@ use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Claimer, Plan, Queue, When};
 use ringmill::sync::atomic::AtomicU64;
 use ringmill::sync::{EventCount, thread};
-use ringmill::{Job, JobError, Payload, Refusal, Undone};
+use ringmill::{Job, JobError, Payload, QueueConfig, Refusal, Undone};
 use std::sync::Arc;
 
 /// What a publish said, against what became of the job.
@@ -414,14 +414,14 @@ fn undelivered_jobs_are_dropped_once_twin() {
 }
 
 /// A batch meets the stop: what it took back is in nobody's hand.
-fn batch_into_the_hand_back() {
-    let world = World::new(&config(2));
+fn batch_into_the_hand_back(config: &QueueConfig, job: fn(&World, usize) -> Job<Probe>) {
+    let world = World::new(config);
     let publisher = world.publisher();
     let claimer = world.claimer();
     let producing = thread::spawn({
         let world = world.clone();
         move || {
-            let mut jobs = [0, 1].map(|job| world.job(job)).into_iter();
+            let mut jobs = [0, 1].map(|number| job(&world, number)).into_iter();
             let (accepted, refused) = world.queue.publish_batch(&publisher, &mut jobs, &*world.clock, false, 0, |job, when| {
                 world.queue.try_publish(&publisher, job, when, world.now())
             });
@@ -440,9 +440,23 @@ fn batch_into_the_hand_back() {
     world.close_the_books(claimer);
 }
 
+fn plain_batch_into_the_hand_back() {
+    batch_into_the_hand_back(&config(2), World::job);
+}
+
+/// The jobs of the batch leave their chain for a partition.
+fn keyed_batch_into_the_hand_back() {
+    batch_into_the_hand_back(&config(2).partitions(1), |world, number| world.job(number).partition_key(b"a"));
+}
+
 #[test]
 fn a_late_batch_is_handed_back() {
-    model("batch_into_the_hand_back", B2, batch_into_the_hand_back);
+    model("batch_into_the_hand_back", B2, plain_batch_into_the_hand_back);
+}
+
+#[test]
+fn a_late_keyed_batch_is_handed_back() {
+    model("keyed_batch_into_the_hand_back", B2, keyed_batch_into_the_hand_back);
 }
 
 /// A payload whose drop asks the queue for what was handed back.

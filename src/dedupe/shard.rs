@@ -4,6 +4,7 @@ use super::line::{Home, Hook, Lines};
 use super::rules::Rules;
 use crate::id::JobId;
 use crate::key::Key;
+use crate::sync::prefetch_for_write;
 use std::collections::VecDeque;
 
 /// A taken key.
@@ -82,6 +83,10 @@ impl Shard {
                 }
                 entry.hook = home.hang(at);
                 *place = entry;
+                // the next one may have been free for long: it is here when the next key comes
+                if let Some(next) = self.entries.get((self.free as usize).wrapping_sub(1)) {
+                    prefetch_for_write(next);
+                }
                 at
             }
             None => {

@@ -85,6 +85,12 @@ impl<R: Rules> Table<R> {
         &self.shards[home.at % SHARDS]
     }
 
+    /// Asks for the line in which `key` is looked for.
+    #[inline]
+    pub fn prefetch(&self, key: Key) {
+        self.lines.home(key).prefetch();
+    }
+
     /// The job that has `key` now. The answer may be old when it arrives.
     #[inline]
     pub fn holder(&self, key: Key, now: Timestamp) -> Option<JobId> {

@@ -243,10 +243,13 @@ impl<T: Payload> Producer<T> {
         self.handle.queue.try_publish(&self.publisher, job.into(), when, now)
     }
 
-    /// Publishes from an iterator, up to 32 jobs for one shared operation, until it is exhausted or a job is refused. Jobs of one lane keep their order.
+    /// Publishes from an iterator, up to 32 jobs for one shared operation, until it is exhausted or a job is refused. Jobs of one lane keep their order, and so do those
+    /// with one partition key. Up to 32 jobs with partition keys share all but the step into their partition; a job with a key that the queue dedupes goes in alone.
     /// A full queue does with each job what its [`Overflow`] policy says, as for [`publish`](Self::publish).
     ///
-    /// Pass the iterator by `&mut`: what was not pulled is still in it.
+    /// Pass the iterator by `&mut`: what was not pulled is still in it. It runs while up to 31 jobs are in hand, as many as its `size_hint` promises at least, and these
+    /// are delivered when it has brought the others or has ended: an iterator that waits for something should promise none (`.filter(|_| true)`), and must not wait for
+    /// its own jobs. What it publishes itself may come before them.
     ///
     /// ```
     /// use ringmill::{QueueConfig, Runtime};
@@ -279,6 +282,38 @@ impl<T: Payload> Producer<T> {
         let mut jobs = jobs.map(Into::into);
         let patient = matches!(queue.settings.overflow, Overflow::Block(_));
         queue.publish_batch(publisher, &mut jobs, &**clock, patient, kept, |job, when| self.publish_as(job, when))
+    }
+
+    /// Asks the processor for the memory that a publish of `job` is going to look at for its [key](Job::key) and its [partition key](Job::partition_key), and does not
+    /// wait for it. Nothing else happens, whatever the job.
+    ///
+    /// A key that is one among many lies in a place that no cache has, and a partition in the cache of the worker that was there last. A publisher that has its
+    /// next jobs at hand asks for those of some jobs ahead: the memory is on its way while it publishes the jobs before. A handful is enough. ([`publish_batch`](Self::publish_batch)
+    /// does so for partition keys by itself.)
+    ///
+    /// ```
+    /// use ringmill::{Dedupe, Job, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let orders = builder.pull_queue::<u64>(QueueConfig::new("orders").capacity(1_000).dedupe(Dedupe::WhileLive, 1_000))?;
+    /// let runtime = builder.build()?;
+    /// let producer = orders.producer()?;
+    /// // (as they were read from a socket, say)
+    /// let jobs = (0..100).map(|order: u64| Job::new(order).key(order.to_le_bytes())).collect::<Vec<_>>();
+    /// let mut ahead = jobs.clone().into_iter().skip(8);
+    /// for job in jobs {
+    ///     if let Some(later) = ahead.next() {
+    ///         producer.prefetch_keys(&later);
+    ///     }
+    ///     producer.try_publish(job)?;
+    /// }
+    /// assert_eq!(orders.depth(), 100);
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn prefetch_keys(&self, job: &Job<T>) {
+        self.handle.queue.prefetch_keys(job);
     }
 
     /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.

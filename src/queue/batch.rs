@@ -4,7 +4,7 @@ use super::Queue;
 use super::publish::{Publisher, When, count_refusal};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Overflow, validate_payload};
+use crate::config::Overflow;
 use crate::error::PublishError;
 use crate::id::JobId;
 use crate::inbox::Flag;
@@ -57,12 +57,9 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
             let (lane, checked) = (job.lane, self.check(&job, || clock.stamp()));
-            // what goes alone may turn out to be a duplicate when its slot is in hand already; or it has an order of its own
-            let credits = if checked.is_err() || self.goes_alone(&job) {
-                None
-            } else {
-                self.credits_for(publisher, lane, jobs.size_hint().0, patient)
-            };
+            // what may turn out to be a duplicate when its slot is in hand already goes alone
+            let credits =
+                if checked.is_err() || self.dedupes(&job) { None } else { self.credits_for(publisher, lane, jobs.size_hint().0, patient) };
             let Some(credits) = credits else {
                 let taken_in = match checked {
                     Ok(()) => full(job, kept.next()),
@@ -85,7 +82,8 @@ impl<T: Payload> Queue<T> {
             while train.has_room() {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
-                if job.lane != lane || job.ttl.is_some() || self.goes_alone(&job) || validate_payload(&job.payload).is_err() {
+                // (closed: perhaps by that user code, and what comes now is refused)
+                if self.is_closed() || job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || !self.is_well_formed(&job) {
                     pulled = Some(job);
                     break;
                 }
@@ -126,7 +124,8 @@ impl<T: Payload> Queue<T> {
     }
 }
 
-/// Jobs of one lane on their way in as one chain. Publishes what it has when it is dropped, also by a panic of the user's iterator.
+/// Jobs of one lane on their way in as one chain; those with a partition key leave it for their partitions. Publishes what it has when it is dropped, also by a panic
+/// of the user's iterator.
 struct Train<'a, T: Payload> {
     queue: &'a Queue<T>,
     publisher: &'a Publisher,
@@ -149,10 +148,12 @@ impl<T: Payload> Train<'_, T> {
         let index = chain.first();
         // the link is read before the index is filled and re-linked
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
-        let ttl = job.ttl;
+        let (ttl, order) = (job.ttl, job.order);
         let id = self.queue.next_id(self.publisher);
         self.queue.set_nameless(index, id);
         self.queue.write_job(index, id, job, now, now);
+        self.queue.line_up_later(index, self.lane, order);
+        self.queue.prefetch_order(order, self.lane);
         let promise = kept.next().promise().cloned();
         let watched = promise.is_some();
         if let Some(promise) = promise {
@@ -179,13 +180,18 @@ impl<T: Payload> Drop for Train<'_, T> {
             }
         }
         if self.len > 0 {
-            let chain = Chain::link(&self.queue.slab, &self.filled[..self.len]);
-            self.queue.slab.note(chain);
-            crate::crash_point!("queue.batch.linked");
-            self.queue.lanes[self.lane].push(chain);
+            let (unkeyed, ready) = self.queue.enter_keyed(&mut self.filled[..self.len]);
+            if unkeyed > 0 {
+                let chain = Chain::link(&self.queue.slab, &self.filled[..unkeyed]);
+                self.queue.slab.note(chain);
+                crate::crash_point!("queue.batch.linked");
+                self.queue.lanes[self.lane].push(chain);
+            }
             crate::crash_point!("queue.batch.pushed");
             self.publisher.ledger.add(Count::Accepted, self.len as u64);
-            self.queue.ring_bell(self.len);
+            if unkeyed + ready > 0 {
+                self.queue.ring_bell(unkeyed + ready);
+            }
         }
     }
 }

@@ -147,6 +147,16 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Asks for the line in which `key` is looked for.
+    #[inline]
+    pub(super) fn prefetch_key(&self, key: Key) {
+        if let Some(keys) = self.deduped()
+            && key.is_some()
+        {
+            keys.table.prefetch(key);
+        }
+    }
+
     /// The second question, and the one that decides: the id of the job that goes into the slot, whose key is its own now. The caller owns `index`.
     ///
     /// # Errors

@@ -79,11 +79,28 @@ impl<T> Queue<T> {
     pub(super) fn check_keys(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if job.order.is_some() {
             self.check_order_key(job.order)?;
-            if let Some(order) = &self.order {
-                order.partitions.prefetch(job.order, job.lane);
-            }
+            self.prefetch_order(job.order, job.lane);
         }
         if self.dedupes(job) { self.check_key(job.key, now()) } else { Ok(()) }
+    }
+
+    /// Asks for the lines that a publish of `job` will look at for its keys.
+    #[inline]
+    pub fn prefetch_keys(&self, job: &Job<T>) {
+        if self.tracks && job.lane < self.lanes.len() {
+            self.prefetch_order(job.order, job.lane);
+            self.prefetch_key(job.key);
+        }
+    }
+
+    /// Asks for the lines of a partition that a job of `lane` is about to enter, if it has a key and they matter.
+    #[inline]
+    pub(super) fn prefetch_order(&self, key: OrderKey, lane: usize) {
+        if let Some(order) = &self.order
+            && key.is_some()
+        {
+            order.partitions.prefetch(key, lane);
+        }
     }
 
     /// Refuses a partition key that is none, where it matters.
@@ -92,12 +109,6 @@ impl<T> Queue<T> {
             Some(bytes) if self.order.is_some() => Err(Refusal::BadKey { bytes }),
             _ => Ok(()),
         }
-    }
-
-    /// True for a job that does not travel in a chain with others.
-    #[inline]
-    pub(super) fn goes_alone(&self, job: &Job<T>) -> bool {
-        self.tracks && (self.dedupes(job) || self.order.is_some() && job.order.is_some())
     }
 
     /// A new job, filled and ready, takes its place in `lane`, or in its partition. True if the caller rings; the caller's last look at the world is fenced from
@@ -120,7 +131,8 @@ impl<T> Queue<T> {
         order.partitions.enter(&self.slab, index, key, lane)
     }
 
-    /// As [`line_up`](Self::line_up), for a job that the timer is about to get: it takes its place when its time has come.
+    /// As [`line_up`](Self::line_up), for a job that takes its place later: when the timer has had it, or with others.
+    #[inline]
     pub(super) fn line_up_later(&self, index: u32, lane: usize, key: OrderKey) {
         if let Some(order) = &self.order
             && key.is_some()
@@ -128,6 +140,32 @@ impl<T> Queue<T> {
             self.slab.slot(index).set_keyed();
             order.partitions.set_place(index, Place::new(key, lane));
         }
+    }
+
+    /// Those of the jobs in these slots take their places that have a key, and the others move up to the front: as many as are said first. Then, how many partitions
+    /// are ready by that. The caller owns the slots, and its last look at the world is fenced from what has entered.
+    #[inline]
+    pub(super) fn enter_keyed(&self, slots: &mut [u32]) -> (usize, usize) {
+        match &self.order {
+            None => (slots.len(), 0),
+            Some(order) => self.enter_each(order, slots),
+        }
+    }
+
+    #[inline(never)]
+    fn enter_each(&self, order: &Order, slots: &mut [u32]) -> (usize, usize) {
+        let (mut unkeyed, mut ready) = (0, 0);
+        for at in 0..slots.len() {
+            let index = slots[at];
+            let place = self.place_of(index);
+            if place.role() == Role::Unkeyed {
+                slots[unkeyed] = index;
+                unkeyed += 1;
+            } else {
+                ready += usize::from(order.partitions.enter_again(&self.slab, index, place));
+            }
+        }
+        (unkeyed, ready)
     }
 
     /// A delayed job's time has come, or it was cancelled: it takes its place, unless it has kept it. The caller, who owns `index`, rings.

@@ -5,7 +5,8 @@ use crate::key::OrderKey;
 use crate::partitions::Place;
 use crate::tests::threads::Mutex;
 use crate::{
-    Binding, Context, DeadLetterConfig, Dedupe, ExchangeConfig, Job, JobError, LaneConfig, OrderPolicy, Origin, Overflow, Refusal, Verdict,
+    Binding, Context, DeadLetterConfig, Dedupe, ExchangeConfig, Idle, Job, JobError, LaneConfig, OrderPolicy, Origin, Overflow, Refusal,
+    Verdict,
 };
 use std::collections::HashMap;
 use std::future::Future;
@@ -414,6 +415,85 @@ fn a_batch_keeps_the_order() {
     let of = |key: &str| seen.iter().filter(|text| text.starts_with(key)).copied().collect::<Vec<_>>();
     assert_eq!((of("a"), of("b"), of("x").len() + of("y").len()), (vec!["a1", "a2", "a3"], vec!["b1"], 2));
     pull.settled();
+}
+
+#[test]
+fn a_batch_goes_in_as_far_as_the_first_job_that_is_refused() {
+    let pull = Pull::new(q(8).partitions(8));
+    let mut jobs = [job("a1"), Job::new("x"), job("a2"), Job::new("bad").partition_key(b""), job("a3")].into_iter();
+    let batch = pull.producer.publish_batch(&mut jobs);
+    let error = batch.refused.unwrap();
+    assert_eq!((batch.accepted, error.refusal()), (3, &Refusal::BadKey { bytes: 0 }));
+    assert_eq!((error.into_inner(), jobs.len()), ("bad", 1));
+    let mut more = (0..9).map(|number| job(nth("b", number)));
+    let batch = pull.producer.publish_batch(&mut more);
+    let error = batch.refused.unwrap();
+    assert_eq!((batch.accepted, error.is_full()), (5, true));
+    assert_eq!((error.into_inner(), more.len()), ("b5", 3));
+    let seen = drained(&pull);
+    let of = |key: &str| seen.iter().filter(|text| text.starts_with(key)).copied().collect::<Vec<_>>();
+    assert_eq!((of("a"), of("b"), of("x")), (vec!["a1", "a2"], vec!["b0", "b1", "b2", "b3", "b4"], vec!["x"]));
+    pull.settled();
+}
+
+#[test]
+fn a_batch_whose_iterator_panics_has_published_what_it_was_given() {
+    let pull = Pull::new(q(8).partitions(8));
+    let mut jobs = (1..).map(|number| if number < 4 { job(nth("a", number)) } else { panic!("no more") });
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pull.producer.publish_batch(&mut jobs)));
+    assert!(caught.is_err());
+    assert_eq!(drained(&pull), ["a1", "a2", "a3"]);
+    pull.settled();
+}
+
+/// A chain of jobs wakes by the partitions that have become ready, not by the jobs.
+#[test]
+fn a_batch_wakes_sleeping_workers() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let mut builder = Runtime::builder();
+    let handler = {
+        let seen = Arc::clone(&seen);
+        move |text: &&'static str, _: &Context<&'static str>| seen.lock().unwrap().push(*text)
+    };
+    let queue = builder.queue(q(64).partitions(8), handler).unwrap();
+    builder.pool(PoolConfig::new("default").workers(2).idle(Idle::Park)).unwrap();
+    let runtime = builder.build().unwrap();
+    let producer = queue.producer().unwrap();
+    for round in 0..50 {
+        let mut jobs = (0..6).map(|number| job(nth(["a", "b"][number as usize % 2], round * 6 + number)));
+        assert_eq!(producer.publish_batch(&mut jobs).accepted, 6);
+        eventually("the batch is done", || queue.counts().acked == u64::from(round + 1) * 6);
+    }
+    assert!(runtime.shutdown(Default::default()).is_clean());
+    assert_eq!(queue.counts().wake_rescued, 0);
+    let seen = seen.lock().unwrap();
+    for key in ["a", "b"] {
+        let numbers = seen.iter().filter_map(|text| text.strip_prefix(key)?.parse::<u32>().ok()).collect::<Vec<_>>();
+        assert!(numbers.len() == 150 && numbers.is_sorted(), "{key}: {numbers:?}");
+    }
+}
+
+#[test]
+fn to_ask_for_the_memory_of_keys_changes_nothing() {
+    let long = "k".repeat(300);
+    for config in [q(8), q(8).partitions(4), q(8).dedupe(Dedupe::WhileLive, 8), q(8).partitions(4).dedupe(Dedupe::WhileLive, 8)] {
+        let pull = Pull::new(config);
+        let jobs = [
+            Job::new("plain"),
+            Job::new("both").partition_key(b"a").key(b"a"),
+            Job::new("bad").partition_key(b"").key(&long),
+            Job::new("nowhere").partition_key(b"a").key(b"b").lane(7),
+        ];
+        for job in &jobs {
+            pull.producer.prefetch_keys(job);
+        }
+        assert!(pull.get().is_none());
+        assert_eq!(pull.queue.counts(), Default::default());
+        let accepted = jobs.into_iter().filter_map(|job| pull.producer.publish(job).ok()).count();
+        assert!((2..=3).contains(&accepted));
+        assert_eq!(drained(&pull).len(), accepted);
+        pull.settled();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeadLetterConfig, Job, JobId, LaneConfig, Origin, RecvError, Refusal, ShutdownReport, Undone, Verdict};
+use crate::{Batch, Context, DeadLetterConfig, Job, JobId, LaneConfig, Origin, RecvError, Refusal, ShutdownReport, Undone, Verdict};
 use std::collections::BTreeSet;
 
 fn by_number(mut undone: Vec<Undone<Counted>>) -> Vec<(u32, Origin)> {
@@ -80,6 +80,27 @@ fn after_a_shutdown_publishes_are_refused_and_receivers_are_told() {
     assert_eq!(consumer.try_recv().unwrap_err(), RecvError::Closed);
     assert_eq!(consumer.recv().unwrap_err(), RecvError::Closed);
     assert_eq!((queue.purge(), queue.cancel(JobId(1)), queue.reclaim().len()), (0, false, 0));
+}
+
+/// The iterator of a batch is user code, and may take its time.
+#[test]
+fn a_queue_that_closes_under_a_batch_takes_in_no_more_of_it() {
+    for partitions in [None, Some(8)] {
+        let pull = Pull::<u32>::new(partitions.map_or(q(64), |count| q(64).partitions(count)));
+        let handle = pull.runtime.shutdown_handle();
+        let mut jobs = (0..20).map(|number| {
+            if number == 2 {
+                handle.request();
+            }
+            Job::new(number).partition_key(b"a")
+        });
+        let Batch { accepted, refused, .. } = pull.producer.publish_batch(&mut jobs);
+        let error = refused.unwrap();
+        assert_eq!((accepted, error.is_closed(), error.into_inner(), jobs.len()), (2, true, 2, 17));
+        drop(jobs);
+        let report = pull.runtime.shutdown(at_once());
+        assert_eq!((balanced(&report, "q").counts.accepted, report.undone_count(), pull.queue.reclaim().len()), (2, 2, 0));
+    }
 }
 
 #[test]

@@ -286,6 +286,16 @@ fn a_publish_with_a_partition_key_stopped_anywhere_holds_up_nobody_else() {
     nobody_waits_for(plain().partitions(1 << BITS), |world| world.queue.producer().unwrap(), act, true, &["partition.entered"]);
 }
 
+#[test]
+fn a_batch_with_partition_keys_stopped_anywhere_holds_up_nobody_else() {
+    let act = |_: &World, producer: Producer<u32>| {
+        let mut jobs = [Job::new(1).partition_key(mine()), Job::new(2), Job::new(3).partition_key(mine())].into_iter();
+        assert_eq!(producer.publish_batch(&mut jobs).accepted, 3);
+    };
+    let steps = [&PUSH[..], &["queue.batch.filled", "partition.entered", "queue.batch.linked", "queue.batch.pushed"]].concat();
+    nobody_waits_for(plain().partitions(1 << BITS), |world| world.queue.producer().unwrap(), act, true, &steps);
+}
+
 /// Copies that have gone in are taken at once; the others wait for nobody.
 #[test]
 fn a_fan_out_stopped_anywhere_holds_up_nobody_else() {
