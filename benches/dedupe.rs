@@ -2,7 +2,7 @@
 //!
 //! | group | subjects |
 //! |---|---|
-//! | `dedupe_publish_1m_live` | a queue that dedupes and holds a million delayed jobs with keys: publish jobs without a key, and with one; the same queue without dedupe |
+//! | `dedupe_publish_1m_live` | a queue that dedupes and holds a million delayed jobs with keys: publish jobs without a key, with one, and with one that was asked for 8 jobs ahead; the same queue without dedupe |
 //! | `dedupe_table_1m` | claim and forget a key among a million: the table; a `HashMap` of the texts under one lock |
 //!
 //! Before the groups `ratios` runs the subjects of the first in turns, each first as often as the others, and prints medians: that is where the figures of the docs are
@@ -18,7 +18,7 @@ use ringmill::dedupe::Table;
 use ringmill::id::JobId;
 use ringmill::key::Key;
 use ringmill::{Consumer, Dedupe, Job, Producer, QueueConfig, Runtime};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ const FRESH: usize = 1 << 16;
 /// Fresh keys whose lines, 64 bytes each, stay in a core's cache.
 const NEAR: usize = 2_048;
 const BATCH: usize = 256;
+/// So many jobs ahead a publisher asks for the memory of a job's key.
+const AHEAD: usize = 8;
 
 struct World {
     _runtime: Runtime,
@@ -62,14 +64,33 @@ impl World {
 
     /// How long it takes to publish a batch, and to receive and ack it.
     fn publish(&self, jobs: impl Iterator<Item = Job<u64>>) -> [Duration; 2] {
+        self.timed(|| jobs.for_each(|job| self.publish_one(job)))
+    }
+
+    /// The same, where the publisher asks for the memory of each job's key some jobs ahead.
+    fn publish_ahead(&self, jobs: impl Iterator<Item = Job<u64>>) -> [Duration; 2] {
+        self.timed(|| {
+            let mut ahead = VecDeque::with_capacity(AHEAD + 1);
+            for job in jobs {
+                self.producer.prefetch_keys(&job);
+                ahead.push_back(job);
+                if ahead.len() > AHEAD {
+                    ahead.pop_front().into_iter().for_each(|job| self.publish_one(job));
+                }
+            }
+            ahead.into_iter().for_each(|job| self.publish_one(job));
+        })
+    }
+
+    fn publish_one(&self, job: Job<u64>) {
+        self.producer.try_publish(job).expect("there is room, and no key comes twice");
+    }
+
+    fn timed(&self, publish: impl FnOnce()) -> [Duration; 2] {
         let start = Instant::now();
-        let mut count = 0;
-        for job in jobs {
-            self.producer.try_publish(job).expect("there is room, and no key comes twice");
-            count += 1;
-        }
+        publish();
         let published = start.elapsed();
-        for _ in 0..count {
+        for _ in 0..BATCH {
             self.consumer.try_recv().expect("it was published").ack().expect("it is ours");
         }
         [published, start.elapsed() - published]
@@ -96,29 +117,35 @@ fn each(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_nanos() as f64 / BATCH as f64
 }
 
+/// Of `ratios`.
+const SUBJECTS: usize = 6;
+
 fn ratios(_: &mut Criterion) {
     let (without, with, few) = (World::new(LIVE, false), World::new(LIVE, true), World::new(FEW, true));
     let (keys, near_keys) = (fresh_keys(FRESH), fresh_keys(NEAR));
-    let mut times: [[Vec<Duration>; 2]; 5] = Default::default();
-    for turn in 0..10_000 {
+    let mut times: [[Vec<Duration>; 2]; SUBJECTS] = Default::default();
+    for turn in 0..2_000 * SUBJECTS {
         // each is first as often as the others, and a batch of keys is everybody's in turn
-        let (subject, turn) = ((turn + turn / 5) % 5, turn / 5);
+        let (subject, turn) = ((turn + turn / SUBJECTS) % SUBJECTS, turn / SUBJECTS);
         let took = match subject {
             0 => without.publish(plain()),
             1 => with.publish(plain()),
             2 => few.publish(batch(&keys, turn)),
             3 => with.publish(batch(&near_keys, turn)),
-            _ => with.publish(batch(&keys, turn)),
+            4 => with.publish(batch(&keys, turn)),
+            // not those whose lines have just been here
+            _ => with.publish_ahead(batch(&keys, turn + FRESH / BATCH / 2)),
         };
         times[subject].iter_mut().zip(took).for_each(|(times, took)| times.push(took));
     }
-    let [none, unkeyed, few, near, many] = times.map(|[publish, end]| (each(publish), each(end)));
+    let [none, unkeyed, few, near, many, ahead] = times.map(|[publish, end]| (each(publish), each(end)));
     let rows = [
         ("without dedupe", none),
         ("dedupe, no key", unkeyed),
         ("a key, 1 000 taken", few),
         ("a key, 1 000 000 taken, its line in the cache", near),
         ("a key, 1 000 000 taken", many),
+        ("a key, 1 000 000 taken, its line asked for 8 jobs ahead", ahead),
     ];
     for (what, (publish, end)) in rows {
         println!("ratios: {what}: publish {publish:.1} ns, {:+.1}; receive and ack {end:.1} ns, {:+.1}", publish - none.0, end - none.1);
@@ -127,13 +154,13 @@ fn ratios(_: &mut Criterion) {
 
 /// A million jobs are in line: the keys that end are those that were published longest ago.
 fn in_line(_: &mut Criterion) {
-    let worlds = [World::empty(LIVE, false), World::empty(LIVE, true)];
+    let worlds = [World::empty(LIVE, false), World::empty(LIVE, true), World::empty(LIVE, true)];
     let mut next = 0_u64;
-    let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
+    let mut times: [[Vec<Duration>; 2]; 3] = Default::default();
     for turn in 0..(LIVE / BATCH + 2_000) {
         let keys: Vec<String> = (0..BATCH as u64).map(|n| format!("order-{:08}", next + n)).collect();
         next += BATCH as u64;
-        for at in [turn % 2, 1 - turn % 2] {
+        for at in [0, 1, 2].map(|at| (at + turn) % 3) {
             if turn < LIVE / BATCH {
                 for key in &keys {
                     worlds[at].producer.publish(Job::new(7).key(key)).expect("there is room");
@@ -142,20 +169,16 @@ fn in_line(_: &mut Criterion) {
             }
             let took = match at {
                 0 => worlds[0].publish(plain()),
-                _ => worlds[1].publish(keys.iter().map(|key| Job::new(7).key(key))),
+                1 => worlds[1].publish(keys.iter().map(|key| Job::new(7).key(key))),
+                _ => worlds[2].publish_ahead(keys.iter().map(|key| Job::new(7).key(key))),
             };
             times[at].iter_mut().zip(took).for_each(|(times, took)| times.push(took));
         }
     }
-    let [none, keyed] = times.map(|[publish, end]| (each(publish), each(end)));
-    println!("in line: without keys: publish {:.1} ns, receive and ack {:.1} ns", none.0, none.1);
-    println!(
-        "in line: with keys: publish {:.1} ns, {:+.1}; receive and ack {:.1} ns, {:+.1}",
-        keyed.0,
-        keyed.0 - none.0,
-        keyed.1,
-        keyed.1 - none.1
-    );
+    let [none, keyed, ahead] = times.map(|[publish, end]| (each(publish), each(end)));
+    for (what, (publish, end)) in [("without keys", none), ("with keys", keyed), ("with keys, asked for 8 jobs ahead", ahead)] {
+        println!("in line: {what}: publish {publish:.1} ns, {:+.1}; receive and ack {end:.1} ns, {:+.1}", publish - none.0, end - none.1);
+    }
 }
 
 #[repr(align(64))]
@@ -234,6 +257,7 @@ fn publish(criterion: &mut Criterion) {
     timed("without_dedupe", &|_| without.publish(plain()));
     timed("no_key", &|_| with.publish(plain()));
     timed("key", &|turn| with.publish(batch(&keys, turn)));
+    timed("key_ahead", &|turn| with.publish_ahead(batch(&keys, turn)));
     group.finish();
 }
 

@@ -5,8 +5,10 @@
 //! | `unkeyed` | a queue without partitions, jobs without keys: the baseline |
 //! | `unkeyed_in_partitioned` | the same jobs, in a queue that has partitions |
 //! | `keys_1000` | 1 000 keys in turn, 1 024 partitions |
+//! | `keys_1000_ahead` | the same, where the producer asks for the memory of each key 8 jobs ahead |
 //! | `keys_1000_random` | the same keys in no order |
 //! | `key_1` | all jobs have one key: one worker at a time can help it |
+//! | `unkeyed_batch`, `keys_1000_batch` | as `unkeyed` and `keys_1000`, published as batches |
 //!
 //! Every run is the same number of jobs, from the first publish to the last end, on a runtime that runs already; a full queue makes the producer wait. The handler
 //! checks that each key's jobs come in order. Before the group `ratios` runs all subjects in turns and prints medians: that is where the figures of the docs are
@@ -16,6 +18,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringmill::{Context, Job, Overflow, PoolConfig, Producer, QueueConfig, QueueHandle, Runtime};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -45,6 +48,17 @@ impl Keys {
     }
 }
 
+/// How the producer publishes.
+#[derive(Clone, Copy)]
+enum Way {
+    OneByOne,
+    Ahead,
+    Batch,
+}
+
+/// So many jobs ahead the producer asks for the memory of a job's key, if it does.
+const AHEAD: usize = 8;
+
 /// A runtime with one queue whose handler looks at the order.
 struct Mill {
     // dropped first: the runtime shuts down while the queue's handles still live
@@ -52,11 +66,12 @@ struct Mill {
     queue: QueueHandle<(u64, u64)>,
     producer: Producer<(u64, u64)>,
     keys: Keys,
+    way: Way,
     published: u64,
 }
 
 impl Mill {
-    fn new(partitions: Option<u32>, keys: Keys) -> Self {
+    fn new(partitions: Option<u32>, keys: Keys, way: Way) -> Self {
         let mut builder = Runtime::builder();
         let config = QueueConfig::new("jobs").capacity(CAPACITY).overflow(Overflow::Block(Duration::MAX));
         let config = if let Some(partitions) = partitions { config.partitions(partitions) } else { config };
@@ -73,14 +88,30 @@ impl Mill {
         builder.pool(PoolConfig::new("default").workers(2)).expect("the settings are valid");
         let runtime = builder.build().expect("threads can be started");
         let producer = queue.producer().expect("accounts are left");
-        Mill { runtime: Some(runtime), queue, producer, keys, published: 0 }
+        Mill { runtime: Some(runtime), queue, producer, keys, way, published: 0 }
     }
 
     /// `RUN_JOBS` jobs from the first publish to the last end.
     fn run(&mut self) -> Duration {
         let begun = Instant::now();
-        for number in self.published..self.published + RUN_JOBS {
-            self.producer.publish(self.keys.job(number)).expect("it is open");
+        let mut jobs = (self.published..self.published + RUN_JOBS).map(|number| self.keys.job(number));
+        let publish = |job| {
+            self.producer.publish(job).expect("it is open");
+        };
+        match self.way {
+            Way::OneByOne => jobs.for_each(publish),
+            Way::Ahead => {
+                let mut ahead = VecDeque::with_capacity(AHEAD + 1);
+                for job in jobs {
+                    self.producer.prefetch_keys(&job);
+                    ahead.push_back(job);
+                    if ahead.len() > AHEAD {
+                        ahead.pop_front().into_iter().for_each(publish);
+                    }
+                }
+                ahead.into_iter().for_each(publish);
+            }
+            Way::Batch => assert_eq!(self.producer.publish_batch(&mut jobs).accepted as u64, RUN_JOBS),
         }
         // the last slot is free again when its job has been acked
         while self.queue.depth() > 0 {
@@ -107,13 +138,17 @@ impl Drop for Mill {
     }
 }
 
-fn subjects() -> [(&'static str, Mill); 5] {
+fn subjects() -> [(&'static str, Mill); 8] {
+    let (none, some, in_turn) = (None, Some(PARTITIONS), Keys::InTurn(KEYS));
     [
-        ("unkeyed", Mill::new(None, Keys::None)),
-        ("unkeyed_in_partitioned", Mill::new(Some(PARTITIONS), Keys::None)),
-        ("keys_1000", Mill::new(Some(PARTITIONS), Keys::InTurn(KEYS))),
-        ("keys_1000_random", Mill::new(Some(PARTITIONS), Keys::Random)),
-        ("key_1", Mill::new(Some(PARTITIONS), Keys::InTurn(1))),
+        ("unkeyed", Mill::new(none, Keys::None, Way::OneByOne)),
+        ("unkeyed_in_partitioned", Mill::new(some, Keys::None, Way::OneByOne)),
+        ("keys_1000", Mill::new(some, in_turn, Way::OneByOne)),
+        ("keys_1000_ahead", Mill::new(some, in_turn, Way::Ahead)),
+        ("keys_1000_random", Mill::new(some, Keys::Random, Way::OneByOne)),
+        ("key_1", Mill::new(some, Keys::InTurn(1), Way::OneByOne)),
+        ("unkeyed_batch", Mill::new(none, Keys::None, Way::Batch)),
+        ("keys_1000_batch", Mill::new(some, in_turn, Way::Batch)),
     ]
 }
 
