@@ -105,6 +105,13 @@ impl Partition {
         Word(peek_u32(&self.word))
     }
 
+    /// The job that was pushed last and is in the inbox still. Racy.
+    #[inline]
+    pub(super) fn last_in(&self) -> Option<u32> {
+        let top = self.peek().top();
+        (top != INDEX_NONE).then_some(top)
+    }
+
     /// Pushes a job. Says what the word was before.
     #[inline]
     pub(super) fn enter<R: Rules>(&self, links: &impl Links, index: u32) -> Word {
@@ -156,9 +163,17 @@ impl Partition {
             if word.is_held() && R::TAKES_FREE {
                 return FromLine::Held;
             }
+            // the inbox comes along when its jobs are next
+            let fills = line.first == INDEX_NONE && word.top() != INDEX_NONE;
+            let taken = if fills { word.emptied().0 | MORE } else { word.0 };
+            // edge partition.enter, acquire: links, places and descriptions of the jobs
             // edge partition.pass, acquire: what the last job's handler did
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.0 | HELD, R::TAKE, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, taken | HELD, R::TAKE, Relaxed) {
+                Ok(_) if fills => {
+                    line.first = reverse(links, word.top());
+                    break;
+                }
                 Ok(_) => break,
                 Err(now) => word = Word(now),
             }

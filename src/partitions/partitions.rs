@@ -257,6 +257,12 @@ impl<R: Rules> Partitions<R> {
                 }
                 step += 1;
             }
+            // and of what waits in them
+            for &(_, partition) in &out[..found] {
+                if let Some(top) = self.partitions[usize::from(partition)].last_in() {
+                    links.prefetch(top);
+                }
+            }
             let mut taken = 0;
             for entry in 0..found {
                 let partition = out[entry].1;
