@@ -33,10 +33,10 @@ impl Word {
         Word(self.0 & !INDEX_NONE | several | index)
     }
 
-    /// With the inbox taken.
+    /// With the inbox taken into the line.
     #[inline]
     fn emptied(self) -> Self {
-        Word(self.0 & !SEVERAL | INDEX_NONE)
+        Word(self.0 & !SEVERAL | INDEX_NONE | MORE)
     }
 
     #[inline]
@@ -165,11 +165,11 @@ impl Partition {
             }
             // the inbox comes along when its jobs are next
             let fills = line.first == INDEX_NONE && word.top() != INDEX_NONE;
-            let taken = if fills { word.emptied().0 | MORE } else { word.0 };
+            let taken = if fills { word.emptied() } else { word };
             // edge partition.enter, acquire: links, places and descriptions of the jobs
             // edge partition.pass, acquire: what the last job's handler did
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, taken | HELD, R::TAKE, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, taken.0 | HELD, R::TAKE, Relaxed) {
                 Ok(_) if fills => {
                     line.first = reverse(links, word.top());
                     break;
@@ -274,7 +274,7 @@ impl Partition {
         while word.top() != INDEX_NONE {
             // edge partition.enter, acquire: links, places and descriptions of the jobs
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.emptied().0 | MORE, R::TAKE, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, word.emptied().0, R::TAKE, Relaxed) {
                 Ok(_) => {
                     line.first = reverse(links, word.top());
                     return true;

@@ -4,7 +4,7 @@ use super::Queue;
 use super::publish::{Publisher, When, count_refusal};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Overflow, validate_payload};
+use crate::config::Overflow;
 use crate::error::PublishError;
 use crate::id::JobId;
 use crate::inbox::Flag;
@@ -83,7 +83,7 @@ impl<T: Payload> Queue<T> {
                 // user code: `train` publishes what it has even if this panics
                 let Some(job) = jobs.next() else { break };
                 // (closed: perhaps by that user code, and what comes now is refused)
-                if self.is_closed() || job.lane != lane || job.ttl.is_some() || !self.rides_along(&job) {
+                if self.is_closed() || job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || !self.is_well_formed(&job) {
                     pulled = Some(job);
                     break;
                 }
@@ -97,13 +97,6 @@ impl<T: Payload> Queue<T> {
             }
             self.at_once.run();
         }
-    }
-
-    /// True for a job that nothing but a close can refuse once its slot is in hand.
-    #[inline]
-    fn rides_along(&self, job: &Job<T>) -> bool {
-        let keys = !self.tracks || !self.dedupes(job) && self.check_order_key(job.order).is_ok();
-        keys && validate_payload(&job.payload).is_ok()
     }
 
     /// Credits for a job and, as far as there are any, for those `behind` it.
@@ -157,12 +150,10 @@ impl<T: Payload> Train<'_, T> {
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
         let (ttl, order) = (job.ttl, job.order);
         let id = self.queue.next_id(self.publisher);
+        self.queue.set_nameless(index, id);
         self.queue.write_job(index, id, job, now, now);
-        if self.queue.tracks {
-            self.queue.set_nameless(index, id);
-            self.queue.line_up_later(index, self.lane, order);
-            self.queue.prefetch_order(order, self.lane);
-        }
+        self.queue.line_up_later(index, self.lane, order);
+        self.queue.prefetch_order(order, self.lane);
         let promise = kept.next().promise().cloned();
         let watched = promise.is_some();
         if let Some(promise) = promise {
