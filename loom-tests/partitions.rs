@@ -34,6 +34,8 @@ twins! {
     Unfenced FENCED: bool = false;
     /// A key that waits no more tells nobody.
     ReturnsSilently RETURN_SAYS: bool = false;
+    /// A top that was away and has come back is taken for one that has never left.
+    Untagged TAGGED: bool = false;
     EnterRelaxed ENTER: Ordering = Relaxed;
     TakeRelaxed TAKE: Ordering = Relaxed;
     PassRelaxed PASS: Ordering = Relaxed;
@@ -48,11 +50,11 @@ impl Rules for SilentPassRelaxed {
     const RELEASE_SAYS: bool = false;
 }
 
-/// One partition of one lane, and what the jobs' handlers write: loom sees two that are not ordered.
+/// One partition of one or two lanes, and what the jobs' handlers write: loom sees two that are not ordered.
 struct World<R: Rules> {
     partitions: Partitions<R>,
     links: LinkArray,
-    payloads: [UnsafeCell<u32>; 4],
+    payloads: [UnsafeCell<u32>; 5],
     work: UnsafeCell<u32>,
 }
 
@@ -68,20 +70,28 @@ fn key(name: &str) -> OrderKey {
 
 impl<R: Rules> World<R> {
     fn new() -> Arc<Self> {
+        Self::with_lanes(1)
+    }
+
+    fn with_lanes(lanes: usize) -> Arc<Self> {
         Arc::new(World {
-            partitions: Partitions::with_rules(1, 1, 4),
-            links: LinkArray::new(4),
+            partitions: Partitions::with_rules(1, lanes, 5),
+            links: LinkArray::new(5),
             payloads: std::array::from_fn(|_| UnsafeCell::new(0)),
             work: UnsafeCell::new(0),
         })
     }
 
     fn publish(&self, index: u32, name: &str) {
+        self.publish_to(0, index, name);
+    }
+
+    fn publish_to(&self, lane: usize, index: u32, name: &str) {
         self.payloads[index as usize].with_mut(|payload| {
             // SAFETY: the publisher owns the index
             unsafe { *payload = index + 1 }
         });
-        self.partitions.enter(&self.links, index, key(name), 0);
+        self.partitions.enter(&self.links, index, key(name), lane);
     }
 
     /// Seats that know their homes: later they take no lock, which would order what the model is about.
@@ -92,8 +102,12 @@ impl<R: Rules> World<R> {
     }
 
     fn take(&self, seat: &mut Seat) -> Option<u32> {
+        self.take_from(0, seat)
+    }
+
+    fn take_from(&self, lane: usize, seat: &mut Seat) -> Option<u32> {
         let mut out = [(0, 0)];
-        (self.partitions.take_ready(&self.links, 0, seat, &mut out) == 1).then_some(out[0].0)
+        (self.partitions.take_ready(&self.links, lane, seat, &mut out) == 1).then_some(out[0].0)
     }
 
     /// Runs a job that was taken.
@@ -143,10 +157,29 @@ fn publish_against_the_last_end<R: Rules + 'static>() {
     assert_eq!(world.partitions.held(), 0, "the token is lost");
 }
 
-/// As above, with an end that may go on with the next.
+/// As above, by a publish to another lane. Bad: whoever ends the last job finds the new one, and says in the wrong lane that it is ready.
+fn publish_to_another_lane_against_the_last_end<R: Rules + 'static>() {
+    let world = World::<R>::with_lanes(2);
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let head = world.take(&mut seat).expect("it is ready");
+    let publisher = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.publish_to(1, 1, "a"))
+    };
+    world.run(head);
+    world.end(head);
+    publisher.join().unwrap();
+    assert_eq!(world.take_from(1, &mut seat), Some(1), "lost, or said to be of another lane");
+}
+
+/// As above, with an end that may go on with the next. (The younger of two lay once on another, and its link says so still to whoever does not see the publish.)
 fn publish_against_going_on<R: Rules + 'static>() {
     let world = World::<R>::new();
     let [mut seat] = world.seats();
+    world.publish(3, "a");
+    world.publish(2, "a");
+    assert_eq!(world.drain(&mut seat), [3, 2]);
     world.publish(0, "a");
     assert_eq!(world.take(&mut seat), Some(0));
     let publisher = {
@@ -315,6 +348,39 @@ fn set_aside_beside_the_last_end<R: Rules + 'static>() {
     assert_eq!((seen, world.partitions.held()), (vec![1], 0));
 }
 
+/// Bad: as above, by one who had looked before the other key's last job was taken, and then waited for the lock.
+fn set_aside_after_a_look<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat, mut others_seat] = world.seats();
+    world.publish(0, "a");
+    let loose = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    world.partitions.step_aside(&world.links, loose);
+    assert_eq!(world.take(&mut seat), None, "it is set aside");
+    world.publish(2, "b");
+    let other = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            world.partitions.say_for_model(0, 0);
+            let index = world.take(&mut others_seat)?;
+            world.run(index);
+            world.end(index);
+            Some(index)
+        })
+    };
+    let returning = {
+        let world = Arc::clone(&world);
+        // the loose job has come back, and has run
+        thread::spawn(move || world.end(loose))
+    };
+    let mut seen = world.drain(&mut seat);
+    seen.extend(other.join().unwrap());
+    returning.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    seen.sort_unstable();
+    assert_eq!((seen, world.partitions.held()), (vec![1, 2], 0), "lost, or taken twice");
+}
+
 /// Bad: a key waits no more and nothing was set aside for it, so that its next job is taken on the short way, which no lock orders: it does not see what the
 /// loose one's handler wrote.
 fn a_key_waits_no_more_for_nothing<R: Rules + 'static>() {
@@ -345,7 +411,8 @@ fn a_purge_after_the_end<R: Rules + 'static, const OTHER_LANE: bool>() {
     let [mut seat, mut others_seat] = world.seats();
     world.publish(0, "a");
     let head = world.take(&mut seat).expect("it is ready");
-    world.publish(1, "a");
+    // more than the word has room for: the lock is taken
+    (1..4).for_each(|index| world.publish(index, "a"));
     let ending = {
         let world = Arc::clone(&world);
         thread::spawn(move || {
@@ -362,7 +429,7 @@ fn a_purge_after_the_end<R: Rules + 'static, const OTHER_LANE: bool>() {
         let world = Arc::clone(&world);
         thread::spawn(move || world.partitions.drain(&world.links, 0))
     };
-    world.publish(2, "a");
+    world.publish(4, "a");
     let mut seen = world.drain(&mut seat);
     ending.join().unwrap();
     seen.extend(purging.join().unwrap());
@@ -375,7 +442,40 @@ fn a_purge_after_the_end<R: Rules + 'static, const OTHER_LANE: bool>() {
         seen.extend(rest);
     }
     seen.sort_unstable();
-    assert_eq!((seen, world.partitions.held()), (vec![1, 2], 0), "lost, or taken twice");
+    assert_eq!((seen, world.partitions.held()), (vec![1, 2, 3, 4], 0), "lost, or taken twice");
+}
+
+/// Bad: whoever takes the lower one of two jobs by the link of the upper one takes a job that is long gone, because the upper one has been taken meanwhile, and
+/// was published again on top of another.
+fn a_top_that_comes_back<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat, mut others_seat] = world.seats();
+    world.publish(0, "a");
+    world.publish(1, "a");
+    let other = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            // said once more than need be: a publisher that was slow
+            world.partitions.say_for_model(0, 0);
+            let index = world.take(&mut others_seat)?;
+            world.run(index);
+            world.end(index);
+            Some(index)
+        })
+    };
+    let mut seen = world.drain(&mut seat);
+    let mut published = vec![0, 1];
+    if seen == [0, 1] {
+        world.publish(2, "a");
+        world.publish(1, "a");
+        published.extend([2, 1]);
+    }
+    let others = other.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    seen.extend(others);
+    seen.sort_unstable();
+    published.sort_unstable();
+    assert_eq!((seen, world.partitions.held()), (published, 0), "lost, or taken twice");
 }
 
 /// Bad: an evictor or a purge takes what a worker takes too, or leaves the partition without its jobs.
@@ -401,6 +501,7 @@ fn what_is_taken_out_is_taken_once() {
 #[test]
 fn a_publish_meets_the_last_end() {
     check("partitions: publish / last end", Bound::ALL, publish_against_the_last_end::<Sound>);
+    check("partitions: publish to another lane / last end", Bound::ALL, publish_to_another_lane_against_the_last_end::<Sound>);
     check("partitions: publish / going on", Bound::preemptions(3), publish_against_going_on::<Sound>);
 }
 
@@ -423,6 +524,16 @@ fn twin_a_job_is_run_without_what_its_publisher_wrote() {
 #[test]
 fn of_two_who_take_one_has_the_token() {
     check("partitions: two takers", Bound::preemptions(2), two_who_take::<Sound>);
+}
+
+#[test]
+fn a_top_that_comes_back_is_another() {
+    check("partitions: a top that comes back", Bound::preemptions(3), a_top_that_comes_back::<Sound>);
+}
+
+#[test]
+fn twin_a_top_that_comes_back_is_taken_for_the_same() {
+    must_fail("partitions: untagged", Bound::preemptions(3), a_top_that_comes_back::<Untagged>);
 }
 
 #[test]
@@ -482,6 +593,11 @@ fn twin_what_was_set_aside_is_run_beside_the_last_end() {
         Bound::preemptions(3),
         set_aside_beside_the_last_end::<TakeRelaxed>,
     );
+}
+
+#[test]
+fn what_was_set_aside_sees_an_end_after_the_look() {
+    check("partitions: a key waits no more / look, last end", Bound::preemptions(3), set_aside_after_a_look::<Sound>);
 }
 
 #[test]

@@ -7,6 +7,11 @@
 use crate::limits::{CHAIN_MAX, INDEX_NONE};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+/// In a link, beside the index: a note of the list whose link it is. Whoever sets one takes it out; to others a link may lead anywhere.
+pub const MARK: u32 = 1 << 31;
+
+const _: () = assert!(INDEX_NONE < MARK);
+
 /// The intrusive links of a slab: one per slot index.
 pub trait Links {
     /// The link of `index`. Only the owner of the index may write it.
@@ -62,11 +67,11 @@ pub trait Links {
         self.link(index).load(Relaxed)
     }
 
-    /// As [`next`](Self::next), for whoever may own the chain no more: its links may lead anywhere then. Nothing follows `INDEX_NONE`.
+    /// As [`next`](Self::next), for whoever may own the chain no more: its links may lead anywhere then, without a [`MARK`]. Nothing follows `INDEX_NONE`.
     #[inline]
     fn next_if_any(&self, index: u32) -> u32 {
         // relaxed: the caller finds out whether it was the owner
-        self.link_if_any(index).map_or(INDEX_NONE, |link| link.load(Relaxed))
+        self.link_if_any(index).map_or(INDEX_NONE, |link| link.load(Relaxed) & INDEX_NONE)
     }
 
     /// Makes `next` follow `index`.

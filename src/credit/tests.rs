@@ -2,8 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests start threads and read the clock")]
 
 use super::*;
-use crate::chain::{Chain, LinkArray, Links};
-use crate::limits::ACCOUNTS_MAX;
+use crate::chain::{Chain, LinkArray, Links, MARK};
+use crate::limits::{ACCOUNTS_MAX, INDEX_NONE};
 use crate::rng::Rng;
 use crate::sync::chaos::set_hook;
 use std::collections::HashSet;
@@ -680,14 +680,14 @@ fn waiters_in_two_lines_lose_nothing() {
 /// The owner reads the account, and before it goes on somebody else empties it, and the slots' links end a list.
 #[test]
 fn an_account_that_is_emptied_as_it_is_read_gives_nothing() {
-    for max in 1..4 {
+    for (max, link) in (1..4).flat_map(|max| [INDEX_NONE, MARK | 2, MARK | INDEX_NONE].map(|link| (max, link))) {
         let (account, links) = (Arc::new(account::Account::new()), Arc::new(LinkArray::new(4)));
         assert_eq!(account.put(&*links, Chain::link(&*links, &[0, 1, 2, 3]), 4), None);
         let (theirs, their_links) = (Arc::clone(&account), Arc::clone(&links));
         crate::sync::chaos::set_hook(Some(Box::new(move |at| {
             if at == "credit.take.read" {
                 assert_eq!(theirs.take_all().map(|chain| chain.len()), Some(4));
-                (0..4).for_each(|index| their_links.set_next(index, crate::limits::INDEX_NONE));
+                (0..4).for_each(|index| their_links.set_next(index, link));
             }
         })));
         let taken = account.take(&*links, max);

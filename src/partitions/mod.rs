@@ -20,15 +20,18 @@
 //! partition says that it is **ready**: it has jobs and nobody has its token. That is a hint. What decides is the partition's word:
 //!
 //! ```text
-//!   31     30     29      28        27 24 23               0
-//!  +------+------+-------+---------+-----+------------------+
-//!  | held | more | aside | several |  0  | top of the inbox |
-//!  +------+------+-------+---------+-----+------------------+
+//!   63         28  27     26     25       24     23               0
+//!  +-------------+------+------+-------+---------+------------------+
+//!  |     tag     | held | more | aside | several | top of the inbox |
+//!  +-------------+------+------+-------+---------+------------------+
 //! ```
 //!
-//! *held*: somebody has the token. *more*: the line is not empty. *aside*: some keys wait. *several*: the inbox has more than one job. The inbox is pushed to by CAS and only ever taken whole, so its top
-//! means the same whenever it is found again: no tag is needed. The line, and the right to take the inbox into it, are under a lock: those who publish never
-//! take it, nor does a worker while a partition has no more than one job at a time.
+//! *held*: somebody has the token. *more*: the line is not empty. *aside*: some keys wait. *several*: the inbox has more than one job. *tag*: counts the pushes.
+//!
+//! The line, and the right to take the inbox into it, are under a lock. Those who publish never take it, nor do workers while no key waits, the line is empty and
+//! the inbox has one job or two: the oldest is the top then, or what the top's link leads to, and it is taken by a CAS on the word. Of two the younger stays where
+//! it is, with a link that means nothing any more; whoever pushes onto a job that is alone says in his own link that nothing is below it. So a link is followed by
+//! somebody who does not own it; the tag tells him. A top that reads the same with the same tag has never left: to come back it would have to be pushed.
 //!
 //! # Who does what
 //!
@@ -36,7 +39,7 @@
 //! |---|---|---|
 //! | enter | a publisher, or the timer with a delayed job | pushes into the inbox; if nobody has the token, says that the partition is ready |
 //! | take | a worker that looks for work | clears the bit, *then* looks at the word: takes the token, and the oldest job of no waiting key |
-//! | release | whoever ended the head | gives the token back if nothing waits, by a CAS that fails when something has come; else gives it back and says *ready* |
+//! | release | whoever ended the head | gives the token back, by a CAS that fails when something has come; says *ready* if something waits |
 //! | go on | a worker that ended the head | keeps the token and takes the next job, so often in a row |
 //! | step aside | whoever settles a head that is to be retried | the key waits; the job is *loose*: it comes back by itself, without the token, which is released |
 //! | return | whoever ended a loose job | its key waits no more: what was set aside goes to the front of the line |
@@ -68,7 +71,7 @@
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `partition.enter` | the push's CAS | whoever takes the inbox | link, place and description of every job in it |
+//! | `partition.enter` | the push's CAS | whoever follows the link of the top, or takes the inbox | link, place and description of every job in it |
 //! | `partition.pass` | the token is given back; a key waits no more | the token is taken | everything that the last job's handler did |
 //!
 //! # How it is checked

@@ -3,45 +3,62 @@
 use super::partitions::Next;
 use super::place::{Places, Role};
 use super::rules::Rules;
-use crate::chain::Links;
+use crate::chain::{Links, MARK};
 use crate::limits::{INDEX_BITS, INDEX_NONE};
-use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use crate::sync::{Mutex, peek_u32};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, look_u64, peek_u64};
 use std::collections::BTreeMap;
 
-const HELD: u32 = 1 << 31;
-const MORE: u32 = 1 << 30;
-const ASIDE: u32 = 1 << 29;
-const SEVERAL: u32 = 1 << 28;
+const SEVERAL: u64 = 1 << INDEX_BITS;
+const ASIDE: u64 = SEVERAL << 1;
+const MORE: u64 = SEVERAL << 2;
+const HELD: u64 = SEVERAL << 3;
+/// One push: the tag is above the flags.
+const TAG_ONE: u64 = SEVERAL << 4;
+const TOP: u64 = INDEX_NONE as u64;
 
-const _: () = assert!(INDEX_BITS <= 28, "an index fits below the flags");
+/// In the link of a job in the inbox: nothing is below the next.
+const LAST: u32 = MARK;
 
 /// What a partition's word says. Drawn in the [module's](super) essay.
 #[derive(Clone, Copy)]
-pub(super) struct Word(u32);
+pub(super) struct Word(u64);
 
 impl Word {
     #[inline]
     fn top(self) -> u32 {
-        self.0 & INDEX_NONE
+        (self.0 & TOP) as u32
+    }
+
+    /// The link of a job that is pushed next.
+    #[inline]
+    fn link(self) -> u32 {
+        let is_alone = self.top() != INDEX_NONE && !self.has_several();
+        if is_alone { self.top() | LAST } else { self.top() }
     }
 
     /// After a push.
     #[inline]
-    fn pushed(self, index: u32) -> Self {
+    fn pushed<R: Rules>(self, index: u32) -> Self {
         let several = if self.top() == INDEX_NONE { 0 } else { SEVERAL };
-        Word(self.0 & !INDEX_NONE | several | index)
+        let tag = if R::TAGGED { TAG_ONE } else { 0 };
+        Word((self.0 & !TOP | several | u64::from(index)).wrapping_add(tag))
     }
 
     /// With the inbox taken into the line.
     #[inline]
     fn emptied(self) -> Self {
-        Word(self.0 & !SEVERAL | INDEX_NONE | MORE)
+        Word(self.0 & !SEVERAL | TOP | MORE)
     }
 
     #[inline]
     pub(super) fn is_held(self) -> bool {
         self.0 & HELD != 0
+    }
+
+    #[inline]
+    fn has_several(self) -> bool {
+        self.0 & SEVERAL != 0
     }
 
     /// True when jobs are in the inbox or in the line.
@@ -50,10 +67,18 @@ impl Word {
         self.top() != INDEX_NONE || self.0 & MORE != 0
     }
 
-    /// True when all there can be is one job in the inbox.
+    /// The oldest job, and the word without it, where one CAS takes it out: when no key waits, the line is empty, and it has no more than one above it in the inbox.
+    /// It is what it says if the word is still the same, and some index otherwise.
     #[inline]
-    fn has_one_at_most(self) -> bool {
-        self.0 & (MORE | ASIDE | SEVERAL) == 0
+    fn oldest(self, links: &impl Links) -> Option<(u32, Self)> {
+        if self.0 & (MORE | ASIDE) != 0 || self.top() == INDEX_NONE {
+            return None;
+        }
+        if !self.has_several() {
+            return Some((self.top(), Word(self.0 | TOP)));
+        }
+        let below = links.next(self.top());
+        (below & LAST != 0).then_some((below & !LAST, Word(self.0 & !SEVERAL)))
     }
 }
 
@@ -62,7 +87,7 @@ impl Word {
 #[repr(align(64))]
 pub(super) struct Partition {
     /// Changed by RMW only. *more* and *aside* by whoever has the lock, *held* by whoever takes and gives back the token, the top by publishers and takers.
-    word: AtomicU32,
+    word: AtomicU64,
     line: Mutex<Line>,
 }
 
@@ -96,13 +121,21 @@ enum FromLine {
 
 impl Partition {
     pub(super) fn new() -> Self {
-        Partition { word: AtomicU32::new(INDEX_NONE), line: Mutex::new(Line { first: INDEX_NONE, aside: BTreeMap::new() }) }
+        Partition { word: AtomicU64::new(TOP), line: Mutex::new(Line { first: INDEX_NONE, aside: BTreeMap::new() }) }
     }
 
     /// The word as the starting point of a step that looks again, or of none.
     #[inline]
     pub(super) fn peek(&self) -> Word {
-        Word(peek_u32(&self.word))
+        Word(peek_u64(&self.word))
+    }
+
+    /// As [`peek`](Self::peek), for whoever follows the link of what is on top.
+    #[inline]
+    fn look<R: Rules>(&self) -> Word {
+        // edge partition.enter, acquire: link, place and description of every job in the inbox
+        // edge partition.pass, acquire: what the last job's handler did
+        Word(look_u64(&self.word, R::TAKE))
     }
 
     /// The job that was pushed last and is in the inbox still. Racy.
@@ -117,10 +150,10 @@ impl Partition {
     pub(super) fn enter<R: Rules>(&self, links: &impl Links, index: u32) -> Word {
         let mut word = self.peek();
         loop {
-            links.set_next(index, word.top());
+            links.set_next(index, word.link());
             // edge partition.enter, release: link, place and description of the job
             // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.pushed(index).0, R::ENTER, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, word.pushed::<R>(index).0, R::ENTER, Relaxed) {
                 Ok(_) => {
                     crate::crash_point!("partition.entered");
                     return word;
@@ -133,17 +166,17 @@ impl Partition {
     /// Takes the token and the oldest job of no waiting key, if there is one and nobody has the token.
     #[inline]
     pub(super) fn take<R: Rules>(&self, links: &impl Links, places: &Places) -> Option<u32> {
-        let mut word = self.peek();
+        let mut word = self.look::<R>();
         loop {
             if word.is_held() && R::TAKES_FREE || !word.waits() {
                 return None;
             }
-            if word.has_one_at_most() {
-                // edge partition.enter, acquire: the job's link, place and description
-                // edge partition.pass, acquire: what the last job's handler did
-                // relaxed on failure: CAS re-checks
-                match self.word.compare_exchange_weak(word.0, HELD | INDEX_NONE, R::TAKE, Relaxed) {
-                    Ok(_) => return Some(word.top()),
+            if let Some((oldest, rest)) = word.oldest(links) {
+                // relaxed on success: the same word was acquired by the look
+                // edge partition.enter, acquire (on failure): as the look
+                // edge partition.pass, acquire (on failure): as the look
+                match self.word.compare_exchange_weak(word.0, rest.0 | HELD, Relaxed, R::TAKE) {
+                    Ok(_) => return Some(oldest),
                     Err(now) => word = Word(now),
                 }
                 continue;
@@ -151,7 +184,7 @@ impl Partition {
             match self.take_from_line::<R>(links, places) {
                 FromLine::Job(index) => return Some(index),
                 FromLine::Held | FromLine::Nothing => return None,
-                FromLine::Again => word = self.peek(),
+                FromLine::Again => word = self.look::<R>(),
             }
         }
     }
@@ -171,7 +204,7 @@ impl Partition {
             // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, taken.0 | HELD, R::TAKE, Relaxed) {
                 Ok(_) if fills => {
-                    line.first = reverse(links, word.top());
+                    line.first = reverse(links, word);
                     break;
                 }
                 Ok(_) => break,
@@ -188,25 +221,27 @@ impl Partition {
     /// Gives the token back. The lane of the job that is next, if one waits: the caller says that the partition is ready.
     #[inline]
     pub(super) fn release<R: Rules>(&self, links: &impl Links, places: &Places) -> Option<usize> {
-        let mut word = self.peek();
+        let mut word = self.look::<R>();
         loop {
             debug_assert!(word.is_held(), "released by nobody");
-            if word.waits() {
+            let next = word.oldest(links);
+            if next.is_none() && word.waits() {
                 if let Some(lane) = self.release_with_more::<R>(links, places) {
                     return Some(lane);
                 }
-                word = self.peek();
+                word = self.look::<R>();
                 continue;
             }
             if !R::RELEASE_RECHECKS {
                 // a model's mutation. relaxed: its fault is another
-                self.word.swap(INDEX_NONE, Relaxed);
+                self.word.swap(TOP, Relaxed);
                 return None;
             }
+            let lane = next.map(|(index, _)| places.lane(index));
             // edge partition.pass, release: what the job's handler did
-            // relaxed on failure: CAS re-checks
-            match self.word.compare_exchange_weak(word.0, word.0 & !HELD, R::PASS, Relaxed) {
-                Ok(_) => return None,
+            // edge partition.enter, acquire (on failure): as the look
+            match self.word.compare_exchange_weak(word.0, word.0 & !HELD, R::PASS, R::TAKE) {
+                Ok(_) => return lane,
                 Err(now) => word = Word(now),
             }
         }
@@ -225,8 +260,18 @@ impl Partition {
     }
 
     /// Keeps the token for the next job, if there is one to take; otherwise gives it back.
+    #[inline]
     pub(super) fn go_on<R: Rules>(&self, links: &impl Links, places: &Places) -> Next {
-        if self.peek().waits() {
+        let mut word = self.look::<R>();
+        while let Some((oldest, rest)) = word.oldest(links) {
+            // relaxed on success: the same word was acquired by the look
+            // edge partition.enter, acquire (on failure): as the look
+            match self.word.compare_exchange_weak(word.0, rest.0, Relaxed, R::TAKE) {
+                Ok(_) => return Next::Job(oldest),
+                Err(now) => word = Word(now),
+            }
+        }
+        if word.waits() {
             let mut line = self.line.lock();
             if let Some(index) = self.pop_runnable::<R>(&mut line, links, places) {
                 return Next::Job(index);
@@ -276,7 +321,7 @@ impl Partition {
             // relaxed on failure: CAS re-checks
             match self.word.compare_exchange_weak(word.0, word.emptied().0, R::TAKE, Relaxed) {
                 Ok(_) => {
-                    line.first = reverse(links, word.top());
+                    line.first = reverse(links, word);
                     return true;
                 }
                 Err(now) => word = Word(now),
@@ -394,13 +439,17 @@ impl Partition {
     }
 }
 
-/// Turns a stack into a chain, oldest first. Says which is the oldest.
-fn reverse(links: &impl Links, top: u32) -> u32 {
-    let (mut first, mut at) = (INDEX_NONE, top);
-    while at != INDEX_NONE {
+/// Turns an inbox that was taken into a chain, oldest first. Says which is the oldest.
+fn reverse(links: &impl Links, word: Word) -> u32 {
+    let (mut first, mut at, mut is_last) = (INDEX_NONE, word.top(), !word.has_several());
+    loop {
+        // of the last the link means nothing: it may be left from when others were below
         let next = links.next(at);
         links.set_next(at, first);
-        (first, at) = (at, next);
+        first = at;
+        if is_last {
+            return first;
+        }
+        (at, is_last) = (next & !LAST, next & LAST != 0);
     }
-    first
 }

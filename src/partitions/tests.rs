@@ -3,9 +3,11 @@
 use super::partitions::ABROAD;
 use super::ready::WORD;
 use super::{Next, Partitions, Place, Role, Seat, Skew};
-use crate::chain::LinkArray;
+use crate::chain::{LinkArray, Links};
 use crate::key::OrderKey;
 use crate::rng::Rng;
+use crate::sync::atomic::AtomicU32;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A key of the partition `at` among `1 << bits`.
@@ -425,4 +427,62 @@ fn a_job_without_a_key_passes_nothing_on() {
     partitions.set_apart(0);
     assert_eq!(partitions.place(0).role(), Role::Unkeyed);
     assert!(!partitions.leave(&links, partitions.place(0)));
+}
+
+// ---- beside others ----
+
+type Act<'a> = Box<dyn FnOnce(&LinkArray) + 'a>;
+
+/// Links; before the link of one index is looked at, once, others do something.
+struct Beside<'a> {
+    links: LinkArray,
+    act: RefCell<Option<(u32, Act<'a>)>>,
+}
+
+impl Links for Beside<'_> {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        let act = self.act.borrow_mut().take_if(|(at, _)| *at == index);
+        if let Some((_, act)) = act {
+            act(&self.links);
+        }
+        self.links.link(index)
+    }
+
+    fn link_if_any(&self, index: u32) -> Option<&AtomicU32> {
+        self.links.link_if_any(index)
+    }
+}
+
+#[test]
+fn a_link_is_followed_to_no_job_where_its_own_has_gone() {
+    // given back, gone on with, or taken by another, while a purge takes out what waits and one of its slots is used again, by a key of another partition
+    for (ends, goes_on) in [(true, false), (true, true), (false, false)] {
+        let partitions = Partitions::new(2, 2, 8);
+        let links = Beside { links: LinkArray::new(8), act: RefCell::default() };
+        let mut seats = [partitions.join(), partitions.join()];
+        let mut out = [(0, 0)];
+        if ends {
+            partitions.enter(&links, 0, key(1, 0, 1), 0);
+            assert_eq!(partitions.take_ready(&links, 0, &mut seats[0], &mut out), 1);
+        }
+        for index in 1..3 {
+            partitions.enter(&links, index, key(1, 0, 1), 0);
+        }
+        *links.act.borrow_mut() = Some((
+            2,
+            Box::new(|links| {
+                assert_eq!(partitions.drain(links, 0), [1, 2]);
+                partitions.enter(links, 2, key(1, 1, 1), 1);
+            }),
+        ));
+        if goes_on {
+            assert_eq!(partitions.go_on(&links, 0, 0, &mut seats[0], 8), Next::Nothing);
+        } else if ends {
+            assert!(!partitions.leave(&links, partitions.place(0)));
+        } else {
+            assert_eq!(partitions.take_ready(&links, 0, &mut seats[0], &mut out), 0);
+        }
+        assert!(links.act.borrow().is_none(), "it was not looked at");
+        assert_eq!((partitions.held(), partitions.take_ready(&links, 1, &mut seats[1], &mut out), out[0].0), (0, 1, 2));
+    }
 }

@@ -111,6 +111,16 @@ pub fn peek_u64(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
+/// As [`peek_u64`], for whoever needs what the word stands for before the CAS.
+#[inline]
+#[track_caller]
+pub fn look_u64(word: &AtomicU64, order: Ordering) -> u64 {
+    #[cfg(loom)]
+    return word.fetch_or(0, order);
+    #[cfg(not(loom))]
+    word.load(order)
+}
+
 /// As [`peek_u64`], for 32 bits.
 #[inline]
 pub fn peek_u32(word: &AtomicU32) -> u32 {

@@ -138,6 +138,7 @@ fn operation(source: &Source, line: usize, at: usize) -> Option<(String, usize, 
     let method = &code[code.rfind(|c| !is_word(c)).map_or(0, |at| at + 1)..];
     let (op, argument) = match (method, commas) {
         ("load", 0) | ("store", 1) | ("swap", 1) => (method.to_owned(), 0),
+        ("look_u64", 1) => ("load".to_owned(), 0),
         ("store_exclusive", 2) => ("store".to_owned(), 0),
         ("compare_exchange" | "compare_exchange_weak", 2) => ("CAS".to_owned(), 0),
         ("compare_exchange" | "compare_exchange_weak", 3) => ("CAS lost".to_owned(), 1),
