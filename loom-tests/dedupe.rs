@@ -35,10 +35,32 @@ impl Rules for MovesUp {
     const STAYS_PUT: bool = false;
 }
 
+/// A claim is refused when the pool has no room.
+#[derive(Debug)]
+struct LooksNowhere;
+
+impl Rules for LooksNowhere {
+    const LOOKS_FOR_ROOM: bool = false;
+}
+
+/// Whoever looks for room looks beside others who do.
+#[derive(Debug)]
+struct LooksBesideOthers;
+
+impl Rules for LooksBesideOthers {
+    const LOOKS_ALONE: bool = false;
+}
+
 const NOW: Timestamp = Timestamp::ZERO;
 
+/// Keys of the first line, and so of the first shard, with tags of their own: fixed, so that every execution is the same.
+fn key_of(number: u64) -> Key {
+    Key::from_halves((1, number << 56))
+}
+
+/// One of them.
 fn key() -> Key {
-    Key::of(b"a")
+    key_of(1)
 }
 
 fn job(number: u64) -> JobId {
@@ -92,16 +114,16 @@ fn publish_against_end<R: Rules + 'static>(by_place: bool) {
 fn look_against_end<R: Rules + 'static>() {
     let table = table::<R>(4);
     // in models a line has two words and a list
-    for (key, number) in [b"a", b"b", b"c"].into_iter().zip(1..) {
-        table.claim(Key::of(key), job(number), NOW).unwrap();
+    for number in 1..4 {
+        table.claim(key_of(number), job(number), NOW).unwrap();
     }
     let ending = {
         let table = Arc::clone(&table);
-        thread::spawn(move || table.forget(Key::of(b"a"), job(1)))
+        thread::spawn(move || table.forget(key_of(1), job(1)))
     };
-    assert_eq!(table.holder(Key::of(b"c"), NOW), Some(job(3)), "a look missed a taken key");
+    assert_eq!(table.holder(key_of(3), NOW), Some(job(3)), "a look missed a taken key");
     ending.join().unwrap();
-    assert_eq!((table.holder(Key::of(b"a"), NOW), table.len()), (None, 2));
+    assert_eq!((table.holder(key_of(1), NOW), table.len()), (None, 2));
 }
 
 /// Bad: both get one key each and neither gets through; or a copy goes into one queue only; or they wait for each other.
@@ -122,68 +144,93 @@ fn fan_out_against_fan_out(same_order: bool) {
 
 #[test]
 fn of_two_publishes_with_one_key_one_is_accepted() {
-    key();
     check("dedupe: publish / publish", Bound::ALL, publish_against_publish::<Sound>);
 }
 
 #[test]
 fn twin_who_looks_before_it_enters_is_overtaken() {
-    key();
     must_fail("dedupe: looks, then enters", Bound::ALL, publish_against_publish::<LooksThenEnters>);
 }
 
 #[test]
 fn a_job_that_ends_frees_its_own_key_only() {
-    key();
     check("dedupe: publish / end", Bound::ALL, || publish_against_end::<Sound>(false));
     check("dedupe: publish / end at a place", Bound::ALL, || publish_against_end::<Sound>(true));
 }
 
 #[test]
 fn twin_a_late_end_frees_the_key_of_another() {
-    key();
     must_fail("dedupe: forgets anybody's", Bound::ALL, || publish_against_end::<ForgetsAnybodys>(false));
     must_fail("dedupe: forgets anybody's at a place", Bound::ALL, || publish_against_end::<ForgetsAnybodys>(true));
 }
 
 #[test]
 fn a_look_without_a_lock_misses_no_taken_key() {
-    key();
     check("dedupe: look / end", Bound::ALL, look_against_end::<Sound>);
 }
 
 #[test]
 fn twin_an_entry_that_moves_is_missed() {
-    key();
     must_fail("dedupe: moves up", Bound::ALL, look_against_end::<MovesUp>);
 }
 
 #[test]
 fn of_two_fan_outs_with_one_key_one_goes_everywhere() {
-    key();
     check("dedupe: fan-out / fan-out", Bound::ALL, || fan_out_against_fan_out(true));
 }
 
 #[test]
 fn twin_fan_outs_in_different_orders_wait_for_each_other() {
-    key();
     must_die("dedupe: different orders", "deadlock", Bound::ALL, || fan_out_against_fan_out(false));
+}
+
+/// Bad: a key is refused because the room for it is kept by the shard of other keys, or is on its way from there.
+fn claims_against_claims<R: Rules + 'static>() {
+    let (one_shards, others) = (key_of, |number| Key::from_halves((u64::MAX, number)));
+    let table = table::<R>(8);
+    let claim = move |table: &Table<R>, key, number| table.claim(key, job(number), NOW).map(drop);
+    // with the first key its shard takes room for four; the other shard takes what is left
+    claim(&table, one_shards(1), 1).unwrap();
+    (1..5).for_each(|number| claim(&table, others(number), number).unwrap());
+    let other = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || claim(&table, others(5), 5))
+    };
+    assert_eq!((claim(&table, others(6), 6), other.join().unwrap()), (Ok(()), Ok(())), "refused");
+    assert_eq!((claim(&table, others(7), 7), claim(&table, others(8), 8)), (Ok(()), Err(Denied::Full)));
+    assert_eq!(table.len(), 8);
+    table.forget(one_shards(1), job(1));
+    assert_eq!((table.len(), claim(&table, others(8), 8)), (7, Ok(())));
+}
+
+#[test]
+fn room_that_a_shard_keeps_is_found() {
+    check("dedupe: room", Bound::ALL, claims_against_claims::<Sound>);
+}
+
+#[test]
+fn twin_who_looks_for_no_room_refuses() {
+    must_fail("dedupe: looks for no room", Bound::ALL, claims_against_claims::<LooksNowhere>);
+}
+
+#[test]
+fn twin_who_does_not_wait_for_another_look_refuses() {
+    must_fail("dedupe: looks beside others", Bound::ALL, claims_against_claims::<LooksBesideOthers>);
 }
 
 /// Bad: two windows find room for one; or the room that a window leaves when it ends is lost.
 #[test]
 fn a_bound_of_one_admits_one() {
-    key();
     check("dedupe: bound", Bound::ALL, || {
         let table = Arc::new(Table::new(1, Some(Duration::from_nanos(5))));
         let other = {
             let table = Arc::clone(&table);
-            thread::spawn(move || table.claim(Key::of(b"b"), job(1), NOW))
+            thread::spawn(move || table.claim(key_of(2), job(1), NOW))
         };
         let mine = table.claim(key(), job(2), NOW);
         let other = other.join().unwrap();
         assert!(mine.is_ok() != other.is_ok() && (mine == Err(Denied::Full) || other == Err(Denied::Full)));
-        assert!(table.claim(Key::of(b"c"), job(3), Timestamp::from_nanos(5)).is_ok());
+        assert!(table.claim(key_of(3), job(3), Timestamp::from_nanos(5)).is_ok());
         assert_eq!(table.len(), 1);
     });
 }

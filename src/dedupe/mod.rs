@@ -21,6 +21,9 @@
 //! may be taken for nothing, and is given back. The other order, the key first, would tell others that they are duplicates of a job that then
 //! finds no slot.
 //!
+//! A claim needs room: its shard's, or the pool's, of which a shard takes some more than it needs while there is plenty (`pool.rs`). Who finds none gathers what the
+//! shards keep, and tries again.
+//!
 //! A job's end forgets its key, but only if the key is still that job's ([`Table::forget`] takes both): of a slot that several holders leave, the last may
 //! come when the key belongs to somebody else for long. Whoever has kept the [`Place`] that the claim gave need not look for the entry.
 //!
@@ -28,7 +31,8 @@
 //! in the order in which every fan-out goes through its queues. Where jobs wait for others, the lock of the timer's side is kept with it, and taken before it.
 //!
 //! **Invariant.** A key is taken by at most one job.
-//! **Invariant.** At most `bound` keys are taken, exactly: the count is raised before a key is entered and lowered after it is gone.
+//! **Invariant.** The keys that are taken, the room that the shards have and that of the pool are `bound` together, exactly. Whoever enters a key takes its room first,
+//! and whoever drops one gives it back after; a claim is refused when neither its shard nor the pool has any, and a look into every shard found none either.
 //! **Invariant.** An entry hangs on one word, or in the list, from its claim to its end, and never moves: a look without the lock misses no key that was claimed before it
 //! and is taken all the while.
 //! **Invariant.** In a table with a window, each entry has one record in its shard's line, in which the windows end one after the other; records of
@@ -36,6 +40,7 @@
 
 mod line;
 mod names;
+mod pool;
 pub mod rules;
 mod shard;
 mod table;

@@ -8,6 +8,10 @@ pub trait Rules {
     const FORGETS_ITS_OWN: bool = true;
     /// An entry stays where it was entered.
     const STAYS_PUT: bool = true;
+    /// A claim that finds no room looks for what the shards keep.
+    const LOOKS_FOR_ROOM: bool = true;
+    /// Whoever looks for room waits for others who do.
+    const LOOKS_ALONE: bool = true;
 }
 
 /// The rules as they are.

@@ -33,6 +33,8 @@ pub(super) struct Shard {
     entries: Vec<Entry>,
     /// One more than the index of the first free entry; 0: there is none.
     free: u32,
+    /// How many keys may be entered here before the pool is asked for more.
+    pub(super) room: usize,
     /// When windows end, and whose: about in order, as the publishers' clocks are.
     ends: VecDeque<(u64, u32)>,
 }
@@ -43,7 +45,7 @@ impl Shard {
         let part = bound.div_ceil(shards);
         // more than six standard deviations above the mean: that one of the shards grows is less likely than that the machine fails
         let most = (part + 6 * part.isqrt() + 16).min(bound);
-        Shard { entries: Vec::with_capacity(most), free: 0, ends: VecDeque::new() }
+        Shard { entries: Vec::with_capacity(most), free: 0, room: 0, ends: VecDeque::new() }
     }
 
     /// The entry of `key`.

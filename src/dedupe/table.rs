@@ -2,20 +2,20 @@
 
 use super::line::{Home, Lines};
 use super::names::{Name, Place};
+use super::pool::Pool;
 use super::rules::{Rules, Sound};
 use super::shard::{Entry, Shard};
 use crate::clock::{Timestamp, nanos};
 use crate::id::JobId;
 use crate::key::Key;
 use crate::limits::MODEL;
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::sync::{CachePadded, Mutex};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 /// How many locks there are.
-const SHARDS: usize = if MODEL { 1 } else { 64 };
+const SHARDS: usize = if MODEL { 2 } else { 64 };
 /// How many windows that have ended a claim clears away before it looks: more than the one that it may add, so that they do not pile up.
 const CLEARED_BY_CLAIM: usize = 2;
 /// How many a sweep clears away in each shard.
@@ -35,8 +35,10 @@ pub struct Table<R: Rules = Sound> {
     lines: Lines,
     /// The entries of every so many-th line.
     shards: Box<[CachePadded<Mutex<Shard>>]>,
-    /// How many keys are taken. Raised under the lock of the shard that enters a key, lowered under that of the shard that drops one; read by claims.
-    taken: CachePadded<AtomicUsize>,
+    /// The room that no shard has.
+    pool: Pool,
+    /// Held by whoever looks into every shard for room.
+    looks: Mutex<()>,
     bound: usize,
     /// How long a key is taken, in nanoseconds; `None`: until it is forgotten.
     window: Option<u64>,
@@ -57,7 +59,8 @@ impl<R: Rules> Table<R> {
         Table {
             lines: Lines::new(bound, SHARDS),
             shards: (0..SHARDS).map(|_| CachePadded::new(Mutex::new(Shard::new(bound, SHARDS)))).collect(),
-            taken: CachePadded::new(AtomicUsize::new(0)),
+            pool: Pool::new(bound, SHARDS),
+            looks: Mutex::new(()),
             bound,
             window: window.map(nanos),
             rules: PhantomData,
@@ -69,10 +72,10 @@ impl<R: Rules> Table<R> {
         self.bound
     }
 
-    /// How many keys are taken: those included whose window has ended and that were not cleared away yet.
+    /// How many keys are taken: those included whose window has ended and that were not cleared away yet. Right when nobody takes or frees any meanwhile.
     pub fn len(&self) -> usize {
-        // relaxed: statistics
-        self.taken.load(Relaxed)
+        let room: usize = self.shards.iter().map(|shard| shard.lock().room).sum();
+        self.bound.saturating_sub(room + self.pool.room())
     }
 
     /// True when no key is taken.
@@ -140,11 +143,12 @@ impl<R: Rules> Table<R> {
             return Err(why(Denied::Taken(job)));
         }
         let until = self.window.map_or(u64::MAX, |window| now.saturating_add(window));
-        for last in [false, true] {
+        loop {
             let mut guard = self.shard(home).lock();
             let shard = &mut *guard;
             if self.window.is_some() {
-                self.lower(shard.clear::<R>(&self.lines, now, CLEARED_BY_CLAIM));
+                let ended = shard.clear::<R>(&self.lines, now, CLEARED_BY_CLAIM);
+                self.pool.leave(&mut shard.room, ended);
             }
             let at = match shard.find(home, key) {
                 Some(at) if R::CLAIMS_AT_ONCE && shard.entry(at).until > now => return Err(why(Denied::Taken(shard.entry(at).job))),
@@ -154,15 +158,16 @@ impl<R: Rules> Table<R> {
                     (entry.job, entry.slot, entry.until) = (job, None, until);
                     ended
                 }
-                None if self.raise() => {
-                    more().inspect_err(|_| self.lower(1))?;
+                None if self.pool.enter(&mut shard.room) => {
+                    more().inspect_err(|_| self.pool.leave(&mut shard.room, 1))?;
                     shard.enter(home, Entry::new(key, job, until))
                 }
-                None if last || self.window.is_none() => return Err(why(Denied::Full)),
                 None => {
-                    // windows that have ended elsewhere may make room; one lock of a table at a time
+                    // one lock of a table at a time
                     drop(guard);
-                    self.sweep_all(now);
+                    if !self.make_room(now) {
+                        return Err(why(Denied::Full));
+                    }
                     continue;
                 }
             };
@@ -171,7 +176,6 @@ impl<R: Rules> Table<R> {
             }
             return Ok(Place(at));
         }
-        unreachable!("the last try ends in a claim or a refusal")
     }
 
     /// `job`, which has `key`, is in `slot`.
@@ -221,7 +225,7 @@ impl<R: Rules> Table<R> {
         if shard.entry(at).job == job || !R::FORGETS_ITS_OWN {
             let until = shard.entry(at).until;
             shard.leave::<R>(home, at);
-            self.lower(1);
+            self.pool.leave(&mut shard.room, 1);
             if self.window.is_some() {
                 shard.drop_end(until, at);
             }
@@ -230,39 +234,28 @@ impl<R: Rules> Table<R> {
 
     /// Clears away windows that have ended, a bounded number of them. For the timer.
     pub fn sweep(&self, now: Timestamp) {
-        if self.window.is_some() && !self.is_empty() {
+        if self.window.is_some() {
             for shard in &self.shards {
-                self.lower(shard.lock().clear::<R>(&self.lines, now.as_nanos(), CLEARED_BY_SWEEP));
+                let mut shard = shard.lock();
+                let ended = shard.clear::<R>(&self.lines, now.as_nanos(), CLEARED_BY_SWEEP);
+                self.pool.leave(&mut shard.room, ended);
             }
         }
     }
 
+    /// Clears away all windows that have ended, and gathers the room that shards have. False if there is none.
     #[cold]
-    fn sweep_all(&self, now: u64) {
-        for shard in &self.shards {
-            self.lower(shard.lock().clear::<R>(&self.lines, now, usize::MAX));
+    fn make_room(&self, now: u64) -> bool {
+        // whoever comes meanwhile waits for what is found
+        let _looks = R::LOOKS_ALONE.then(|| self.looks.lock());
+        let may_find = self.window.is_some() || R::LOOKS_FOR_ROOM && self.pool.is_kept();
+        let shards = if may_find { &self.shards[..] } else { &[] };
+        for shard in shards {
+            let mut shard = shard.lock();
+            let ended = shard.clear::<R>(&self.lines, now, usize::MAX);
+            self.pool.give(std::mem::take(&mut shard.room) + ended);
         }
-    }
-
-    /// Counts one more key, if there may be one more.
-    fn raise(&self) -> bool {
-        // relaxed: CAS re-checks
-        let mut taken = self.taken.load(Relaxed);
-        while taken < self.bound {
-            // relaxed, both: only the number matters
-            match self.taken.compare_exchange(taken, taken + 1, Relaxed, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => taken = now,
-            }
-        }
-        false
-    }
-
-    fn lower(&self, keys: usize) {
-        if keys > 0 {
-            // relaxed: only the number matters
-            self.taken.fetch_sub(keys, Relaxed);
-        }
+        self.pool.room() > 0
     }
 }
 

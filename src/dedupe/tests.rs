@@ -178,3 +178,46 @@ fn a_name_comes_back() {
     names.set(1, name);
     assert_eq!((names.get(1), names.get(0).key, Name::unclaimed(name.key, name.job).place), (name, Key::NONE, Place::NOWHERE));
 }
+
+#[test]
+fn a_bound_of_many_keys_is_exact() {
+    const BOUND: u64 = 20_000;
+    let table = Table::new(BOUND as usize, None);
+    let key = |number: u64| Key::of(&number.to_le_bytes());
+    let claim = |number: u64| table.claim(key(number), JobId(number), NOW);
+    assert_eq!((0..2 * BOUND).filter(|number| claim(*number).is_ok()).count() as u64, BOUND);
+    assert_eq!((table.len() as u64, claim(2 * BOUND)), (BOUND, Err(Denied::Full)));
+    // a third of them go, and their shards keep some of the room
+    (0..BOUND).step_by(3).for_each(|number| table.forget(key(number), JobId(number)));
+    let free = BOUND - table.len() as u64;
+    assert_eq!(free, BOUND.div_ceil(3));
+    assert_eq!((0..BOUND).filter(|number| claim(3 * BOUND + number).is_ok()).count() as u64, free);
+    assert_eq!(table.len() as u64, BOUND);
+}
+
+#[test]
+fn four_threads_fill_a_table_to_its_bound_and_empty_it() {
+    const EACH: u64 = 5_000;
+    let table = Table::new(4 * EACH as usize, None);
+    for round in 0..4 {
+        let keys = |thread: u64| (0..EACH).map(move |number| (round * 4 + thread) * EACH + number);
+        let key = |number: u64| Key::of(&number.to_le_bytes());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let table = &table;
+                scope.spawn(move || {
+                    keys(thread).for_each(|number| assert!(table.claim(key(number), JobId(number), NOW).is_ok(), "there is room"))
+                });
+            }
+        });
+        assert_eq!((table.len() as u64, table.claim(key(u64::MAX), JobId(0), NOW)), (4 * EACH, Err(Denied::Full)));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let table = &table;
+                // each those of another
+                scope.spawn(move || keys(3 - thread).for_each(|number| table.forget(key(number), JobId(number))));
+            }
+        });
+        assert!(table.is_empty());
+    }
+}
