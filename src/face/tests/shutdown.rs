@@ -385,7 +385,8 @@ fn runtimes_start_and_stop_under_load() {
             }
             let report = runtime.shutdown(ShutdownOptions::new(ms(round % 3), secs(5)));
             publisher.join().unwrap();
-            assert!(report.running().is_empty());
+            // the late publisher may have one in hand that was never delivered
+            assert!(report.running().iter().all(|job| job.attempt == 0), "{report:?}");
             drop(report);
             drop(queue.reclaim());
             let counts = queue.counts();
