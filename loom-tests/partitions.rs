@@ -34,6 +34,8 @@ twins! {
     Unfenced FENCED: bool = false;
     /// A key that waits no more tells nobody.
     ReturnsSilently RETURN_SAYS: bool = false;
+    /// A key waits no more, and then what was set aside for it goes back to the line.
+    ReturnsLate RETURNS_FIRST: bool = false;
     /// A top that was away and has come back is taken for one that has never left.
     Untagged TAGGED: bool = false;
     EnterRelaxed ENTER: Ordering = Relaxed;
@@ -348,6 +350,27 @@ fn set_aside_beside_the_last_end<R: Rules + 'static>() {
     assert_eq!((seen, world.partitions.held()), (vec![1], 0));
 }
 
+/// Bad: the key's next job, which waits in the inbox, is taken before what was set aside is back in the line.
+fn set_aside_before_what_is_in_the_inbox<R: Rules + 'static>() {
+    let world = World::<R>::new();
+    let [mut seat] = world.seats();
+    world.publish(0, "a");
+    let loose = world.take(&mut seat).expect("it is ready");
+    world.publish(1, "a");
+    world.partitions.step_aside(&world.links, loose);
+    assert_eq!(world.take(&mut seat), None, "it is set aside");
+    world.publish(2, "a");
+    let returning = {
+        let world = Arc::clone(&world);
+        // the loose job has come back, and has run
+        thread::spawn(move || world.end(loose))
+    };
+    let mut seen = world.drain(&mut seat);
+    returning.join().unwrap();
+    seen.extend(world.drain(&mut seat));
+    assert_eq!((seen, world.partitions.held()), (vec![1, 2], 0), "out of order");
+}
+
 /// Bad: as above, by one who had looked before the other key's last job was taken, and then waited for the lock.
 fn set_aside_after_a_look<R: Rules + 'static>() {
     let world = World::<R>::new();
@@ -593,6 +616,16 @@ fn twin_what_was_set_aside_is_run_beside_the_last_end() {
         Bound::preemptions(3),
         set_aside_beside_the_last_end::<TakeRelaxed>,
     );
+}
+
+#[test]
+fn what_was_set_aside_comes_before_what_is_in_the_inbox() {
+    check("partitions: a key waits no more / inbox", Bound::ALL, set_aside_before_what_is_in_the_inbox::<Sound>);
+}
+
+#[test]
+fn twin_what_was_set_aside_comes_after_what_is_in_the_inbox() {
+    must_fail("partitions: returns late", Bound::ALL, set_aside_before_what_is_in_the_inbox::<ReturnsLate>);
 }
 
 #[test]

@@ -293,19 +293,26 @@ impl Partition {
     pub(super) fn put_back<R: Rules>(&self, links: &impl Links, places: &Places, key: u64) -> Option<usize> {
         let mut line = self.line.lock();
         let side = line.aside.remove(&key).unwrap_or(EMPTY);
-        if line.aside.is_empty() {
+        let nothing_aside = line.aside.is_empty();
+        if nothing_aside && !R::RETURNS_FIRST {
+            // a model's mutation. relaxed: its fault is another
+            self.word.fetch_and(!ASIDE, Relaxed);
+        }
+        let mut ready = None;
+        if side.first != INDEX_NONE {
+            links.set_next(side.last, line.first);
+            line.first = side.first;
+            // before *aside* goes: whoever takes while neither is up takes what is in the inbox, which is younger
+            // relaxed: whoever takes while *more* or *aside* is up has the lock, and the release below comes before others
+            let before = Word(self.word.fetch_or(MORE, Relaxed));
+            ready = (!before.is_held() && R::RETURN_SAYS).then(|| places.lane(side.first));
+        }
+        if nothing_aside {
             // edge partition.pass, release: what the loose job's handler did. While *aside* is up every taker has the lock, which carries it; from here on one may
             // take the key's next job without
             self.word.fetch_and(!ASIDE, R::PASS);
         }
-        if side.first == INDEX_NONE {
-            return None;
-        }
-        links.set_next(side.last, line.first);
-        line.first = side.first;
-        // relaxed: whoever takes while *more* or *aside* is up has the lock, and the release above came first
-        let before = Word(self.word.fetch_or(MORE, Relaxed));
-        (!before.is_held() && R::RETURN_SAYS).then(|| places.lane(side.first))
+        ready
     }
 
     // ---- under the lock ----

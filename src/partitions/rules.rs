@@ -16,6 +16,8 @@ pub trait Rules {
     const FENCED: bool = true;
     /// What was set aside goes back to the line when its key waits no more, and is said to be ready.
     const RETURN_SAYS: bool = true;
+    /// What was set aside is in the line again before its key waits no more.
+    const RETURNS_FIRST: bool = true;
     /// Every push is counted in the word.
     const TAGGED: bool = true;
     /// `partition.enter`, release.
