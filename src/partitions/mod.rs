@@ -42,7 +42,7 @@
 //! | release | whoever ended the head | gives the token back, by a CAS that fails when something has come; says *ready* if something waits |
 //! | go on | a worker that ended the head | keeps the token and takes the next job, so often in a row |
 //! | step aside | whoever settles a head that is to be retried | the key waits; the job is *loose*: it comes back by itself, without the token, which is released |
-//! | return | whoever ended a loose job | its key waits no more: what was set aside goes to the front of the line |
+//! | return | whoever ended a loose job | what was set aside goes to the front of the line, and only then its key waits no more: the next may be in the inbox |
 //!
 //! # Invariants
 //!
