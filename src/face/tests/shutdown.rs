@@ -385,8 +385,7 @@ fn runtimes_start_and_stop_under_load() {
             }
             let report = runtime.shutdown(ShutdownOptions::new(ms(round % 3), secs(5)));
             publisher.join().unwrap();
-            // the late publisher may have one in hand that was never delivered
-            assert!(report.running().iter().all(|job| job.attempt == 0), "{report:?}");
+            assert!(report.running().is_empty());
             drop(report);
             drop(queue.reclaim());
             let counts = queue.counts();
