@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
 
-use crate::support::{Bound, check, must_die, must_fail};
+use crate::support::{Bound, check, must_die, must_fail, twins};
 use ringmill::clock::Timestamp;
 use ringmill::dedupe::rules::{Rules, Sound};
 use ringmill::dedupe::{Denied, Name, Place, Table};
@@ -11,44 +11,17 @@ use ringmill::key::Key;
 use ringmill::sync::{Arc, thread};
 use std::time::Duration;
 
-/// A claim looks first, and enters later.
-#[derive(Debug)]
-struct LooksThenEnters;
-
-impl Rules for LooksThenEnters {
-    const CLAIMS_AT_ONCE: bool = false;
-}
-
-/// A job that ends takes the key from whoever has it.
-#[derive(Debug)]
-struct ForgetsAnybodys;
-
-impl Rules for ForgetsAnybodys {
-    const FORGETS_ITS_OWN: bool = false;
-}
-
-/// A word that becomes free is taken by the first of the list.
-#[derive(Debug)]
-struct MovesUp;
-
-impl Rules for MovesUp {
-    const STAYS_PUT: bool = false;
-}
-
-/// A claim is refused when the pool has no room.
-#[derive(Debug)]
-struct LooksNowhere;
-
-impl Rules for LooksNowhere {
-    const LOOKS_FOR_ROOM: bool = false;
-}
-
-/// Whoever looks for room looks beside others who do.
-#[derive(Debug)]
-struct LooksBesideOthers;
-
-impl Rules for LooksBesideOthers {
-    const LOOKS_ALONE: bool = false;
+twins! {
+    /// A claim looks first, and enters later.
+    LooksThenEnters CLAIMS_AT_ONCE: bool = false;
+    /// A job that ends takes the key from whoever has it.
+    ForgetsAnybodys FORGETS_ITS_OWN: bool = false;
+    /// A word that becomes free is taken by the first of the list.
+    MovesUp STAYS_PUT: bool = false;
+    /// A claim is refused when the pool has no room.
+    LooksNowhere LOOKS_FOR_ROOM: bool = false;
+    /// Whoever looks for room looks beside others who do.
+    LooksBesideOthers LOOKS_ALONE: bool = false;
 }
 
 const NOW: Timestamp = Timestamp::ZERO;

@@ -2,24 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "outside of loom the models start real threads")]
 
-use crate::support::{Bound, check, must_fail};
+use crate::support::{Bound, check, must_fail, twins};
 use ringmill::chain::LinkArray;
 use ringmill::key::OrderKey;
 use ringmill::partitions::{Next, Partitions, Rules, Seat, Sound};
 use ringmill::sync::atomic::Ordering::{self, Relaxed};
 use ringmill::sync::{Arc, UnsafeCell, thread};
-
-macro_rules! twins {
-    ($($(#[$doc:meta])* $name:ident $field:ident: $type:ty = $value:expr;)*) => { $(
-        $(#[$doc])*
-        #[derive(Debug)]
-        struct $name;
-
-        impl Rules for $name {
-            const $field: $type = $value;
-        }
-    )* };
-}
 
 twins! {
     /// A release that has found nothing writes "nobody" over whatever has come since.
@@ -128,15 +116,27 @@ impl<R: Rules> World<R> {
         self.partitions.leave(&self.links, self.partitions.place(index));
     }
 
+    /// Takes and runs one, if there is one.
+    fn take_one(&self, seat: &mut Seat) -> Option<u32> {
+        let index = self.take(seat)?;
+        self.run(index);
+        self.end(index);
+        Some(index)
+    }
+
     /// Takes and runs what there is, one by one.
     fn drain(&self, seat: &mut Seat) -> Vec<u32> {
-        std::iter::from_fn(|| {
-            let index = self.take(seat)?;
-            self.run(index);
-            self.end(index);
-            Some(index)
-        })
-        .collect()
+        std::iter::from_fn(|| self.take_one(seat)).collect()
+    }
+
+    /// Of a key whose first job is loose, which comes back, the second is set aside. Says which the first is.
+    fn set_one_aside(&self, seat: &mut Seat) -> u32 {
+        self.publish(0, "a");
+        let loose = self.take(seat).expect("it is ready");
+        self.publish(1, "a");
+        self.partitions.step_aside(&self.links, loose);
+        assert_eq!(self.take(seat), None, "it is set aside");
+        loose
     }
 }
 
@@ -354,11 +354,7 @@ fn set_aside_beside_the_last_end<R: Rules + 'static>() {
 fn set_aside_before_what_is_in_the_inbox<R: Rules + 'static>() {
     let world = World::<R>::new();
     let [mut seat] = world.seats();
-    world.publish(0, "a");
-    let loose = world.take(&mut seat).expect("it is ready");
-    world.publish(1, "a");
-    world.partitions.step_aside(&world.links, loose);
-    assert_eq!(world.take(&mut seat), None, "it is set aside");
+    let loose = world.set_one_aside(&mut seat);
     world.publish(2, "a");
     let returning = {
         let world = Arc::clone(&world);
@@ -375,20 +371,13 @@ fn set_aside_before_what_is_in_the_inbox<R: Rules + 'static>() {
 fn set_aside_after_a_look<R: Rules + 'static>() {
     let world = World::<R>::new();
     let [mut seat, mut others_seat] = world.seats();
-    world.publish(0, "a");
-    let loose = world.take(&mut seat).expect("it is ready");
-    world.publish(1, "a");
-    world.partitions.step_aside(&world.links, loose);
-    assert_eq!(world.take(&mut seat), None, "it is set aside");
+    let loose = world.set_one_aside(&mut seat);
     world.publish(2, "b");
     let other = {
         let world = Arc::clone(&world);
         thread::spawn(move || {
             world.partitions.say_for_model(0, 0);
-            let index = world.take(&mut others_seat)?;
-            world.run(index);
-            world.end(index);
-            Some(index)
+            world.take_one(&mut others_seat)
         })
     };
     let returning = {
@@ -480,10 +469,7 @@ fn a_top_that_comes_back<R: Rules + 'static>() {
         thread::spawn(move || {
             // said once more than need be: a publisher that was slow
             world.partitions.say_for_model(0, 0);
-            let index = world.take(&mut others_seat)?;
-            world.run(index);
-            world.end(index);
-            Some(index)
+            world.take_one(&mut others_seat)
         })
     };
     let mut seen = world.drain(&mut seat);

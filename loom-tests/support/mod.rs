@@ -131,3 +131,18 @@ pub fn must_die(name: &str, reason: &str, bound: Bound, model: impl Fn() + Send 
 pub fn must_die(_name: &str, _reason: &str, _bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     let _ = &model;
 }
+
+/// Rules that are sound but for one, each for a twin: name, rule, type and value.
+macro_rules! twins {
+    ($($(#[$doc:meta])* $name:ident $field:ident: $type:ty = $value:expr;)*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        struct $name;
+
+        impl Rules for $name {
+            const $field: $type = $value;
+        }
+    )* };
+}
+
+pub(crate) use twins;
