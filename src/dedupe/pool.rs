@@ -39,14 +39,14 @@ impl Pool {
         self.words.room.load(Relaxed)
     }
 
-    /// True if there may be more than is here: the caller looks into every shard.
-    pub(super) fn is_kept(&self) -> bool {
+    /// True if there may be more than is here, and nobody was told so since it was kept: the caller looks into every shard.
+    pub(super) fn was_kept(&self) -> bool {
         // relaxed, both: whoever keeps some says so under the lock of his shard, before the caller has looked there or after
         self.words.is_kept.load(Relaxed) && self.words.is_kept.swap(false, Relaxed)
     }
 
     fn say_kept(&self) {
-        // relaxed, both: see `is_kept`
+        // relaxed, both: see `was_kept`
         if !self.words.is_kept.load(Relaxed) {
             self.words.is_kept.store(true, Relaxed);
         }
@@ -121,7 +121,7 @@ mod tests {
         let mut left = Vec::new();
         while pool.enter(&mut shard) {
             left.push((pool.room(), shard));
-            assert_eq!(pool.is_kept(), shard > 0);
+            assert_eq!(pool.was_kept(), shard > 0);
         }
         assert_eq!(left[0], (368, 31), "a portion");
         assert_eq!(left.len(), 400);
@@ -142,7 +142,7 @@ mod tests {
         pool.leave(&mut shard, 1);
         assert_eq!((shard, pool.room()), (31, 1_032));
         pool.leave(&mut shard, 500);
-        assert_eq!((shard, pool.room(), pool.is_kept(), pool.is_kept()), (31, 1_532, true, false));
+        assert_eq!((shard, pool.room(), pool.was_kept(), pool.was_kept()), (31, 1_532, true, false));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         let mut shard = 0;
         for keys in 1..16 {
             pool.leave(&mut shard, 1);
-            assert_eq!((shard, pool.room(), pool.is_kept()), (0, keys, false));
+            assert_eq!((shard, pool.room(), pool.was_kept()), (0, keys, false));
         }
     }
 }

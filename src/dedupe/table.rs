@@ -147,8 +147,7 @@ impl<R: Rules> Table<R> {
             let mut guard = self.shard(home).lock();
             let shard = &mut *guard;
             if self.window.is_some() {
-                let ended = shard.clear::<R>(&self.lines, now, CLEARED_BY_CLAIM);
-                self.pool.leave(&mut shard.room, ended);
+                self.clear_ended(shard, now, CLEARED_BY_CLAIM);
             }
             let at = match shard.find(home, key) {
                 Some(at) if R::CLAIMS_AT_ONCE && shard.entry(at).until > now => return Err(why(Denied::Taken(shard.entry(at).job))),
@@ -236,11 +235,15 @@ impl<R: Rules> Table<R> {
     pub fn sweep(&self, now: Timestamp) {
         if self.window.is_some() {
             for shard in &self.shards {
-                let mut shard = shard.lock();
-                let ended = shard.clear::<R>(&self.lines, now.as_nanos(), CLEARED_BY_SWEEP);
-                self.pool.leave(&mut shard.room, ended);
+                self.clear_ended(&mut shard.lock(), now.as_nanos(), CLEARED_BY_SWEEP);
             }
         }
+    }
+
+    /// Clears away up to `most` windows of a shard that have ended.
+    fn clear_ended(&self, shard: &mut Shard, now: u64, most: usize) {
+        let ended = shard.clear::<R>(&self.lines, now, most);
+        self.pool.leave(&mut shard.room, ended);
     }
 
     /// Clears away all windows that have ended, and gathers the room that shards have. False if there is none.
@@ -248,12 +251,12 @@ impl<R: Rules> Table<R> {
     fn make_room(&self, now: u64) -> bool {
         // whoever comes meanwhile waits for what is found
         let _looks = R::LOOKS_ALONE.then(|| self.looks.lock());
-        let may_find = self.window.is_some() || R::LOOKS_FOR_ROOM && self.pool.is_kept();
-        let shards = if may_find { &self.shards[..] } else { &[] };
-        for shard in shards {
-            let mut shard = shard.lock();
-            let ended = shard.clear::<R>(&self.lines, now, usize::MAX);
-            self.pool.give(std::mem::take(&mut shard.room) + ended);
+        if self.window.is_some() || R::LOOKS_FOR_ROOM && self.pool.was_kept() {
+            for shard in &self.shards {
+                let mut shard = shard.lock();
+                let ended = shard.clear::<R>(&self.lines, now, usize::MAX);
+                self.pool.give(std::mem::take(&mut shard.room) + ended);
+            }
         }
         self.pool.room() > 0
     }

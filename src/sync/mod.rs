@@ -104,11 +104,8 @@ pub fn store_exclusive(word: &AtomicU64, value: u64, order: Ordering) {
 /// schedule in which the RMW comes first is never tried: a model of "look" against "load, CAS" has *one* execution. So there it is an RMW.
 #[inline]
 pub fn peek_u64(word: &AtomicU64) -> u64 {
-    // relaxed, both: CAS re-checks
-    #[cfg(loom)]
-    return word.fetch_or(0, Ordering::Relaxed);
-    #[cfg(not(loom))]
-    word.load(Ordering::Relaxed)
+    // relaxed: CAS re-checks
+    look_u64(word, Ordering::Relaxed)
 }
 
 /// As [`peek_u64`], for whoever needs what the word stands for before the CAS.
