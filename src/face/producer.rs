@@ -2,18 +2,16 @@
 
 use super::futures::PublishAsync;
 use super::handle::QueueHandle;
-use crate::clock::{Timestamp, nanos};
+use crate::clock::Timestamp;
 use crate::completion::{End, Kept};
-use crate::config::{Overflow, TICK};
-use crate::error::{ConfigError, HandleError, PublishError, Refusal};
+use crate::config::Overflow;
+use crate::error::{HandleError, PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::{Job, Payload};
 use crate::ledger::Count;
-use crate::queue::{Keeps, Period, Publisher, When};
+use crate::queue::{Keeps, Publisher, When};
 use crate::runtime::handler::{Context, call};
 use crate::runtime::inside;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
@@ -325,58 +323,6 @@ impl<T: Payload> Producer<T> {
         Ok(Permits { producer: self, lane, slots })
     }
 
-    /// Publishes what `make` returns every `period`, from one period from now on, until the returned guard is stopped or dropped. `make` runs in a worker's or
-    /// consumer's thread.
-    ///
-    /// Its jobs have no handles: nobody is there to be given one when a job is published, and one that finds the queue full never is a job. What shall be told of
-    /// its end takes with it whom to tell (a sender that `make` puts into the payload), or the queue keeps [records](crate::QueueConfig::completed_records). Whoever
-    /// wants to wait for each job publishes the next one himself, [watched](Self::watched) and after a delay.
-    ///
-    /// ```
-    /// use ringmill::clock::ManualClock;
-    /// use ringmill::{MissedPeriods, QueueConfig, Runtime};
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    ///
-    /// let clock = Arc::new(ManualClock::new());
-    /// let mut builder = Runtime::builder().manual(clock.clone());
-    /// let ticks = builder.queue(QueueConfig::new("ticks"), |_: &&str, _: &_| ())?;
-    /// let runtime = builder.build()?;
-    /// let minute = Duration::from_secs(60);
-    /// let periodic = ticks.producer()?.every(minute, MissedPeriods::Skip, || "tick")?;
-    /// assert_eq!(periodic.period(), minute);
-    /// runtime.advance(&clock, 5 * minute + Duration::from_secs(1));
-    /// assert_eq!(ticks.counts().acked, 5);
-    /// periodic.stop();
-    /// runtime.advance(&clock, 5 * minute);
-    /// assert_eq!(ticks.counts().acked, 5);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When `period` is shorter than a tick.
-    pub fn every<J: Into<Job<T>>>(
-        &self,
-        period: Duration,
-        missed: MissedPeriods,
-        make: impl Fn() -> J + Send + Sync + 'static,
-    ) -> Result<Periodic<T>, ConfigError> {
-        if period < TICK {
-            let scope = format!("queue `{}`", self.handle.name());
-            return Err(ConfigError::new(scope, "period", format_args!("{period:?}"), format_args!("{TICK:?} or more")));
-        }
-        let period = Arc::new(Period {
-            make: Box::new(move || make().into()),
-            every: period,
-            catch_up: missed == MissedPeriods::CatchUp,
-            stopped: AtomicBool::new(false),
-            owed: AtomicU64::new(0),
-            next: Mutex::new(self.handle.clock.now() + period),
-        });
-        self.handle.queue.add_period(Arc::clone(&period));
-        Ok(Periodic { period })
-    }
-
     /// Runs the handler here, once: the queue is full.
     fn run_here(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let Some(handler) = &self.handle.handler else {
@@ -500,42 +446,5 @@ impl<T: Payload> Drop for Permits<'_, T> {
 impl<T: Payload> fmt::Debug for Permits<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permits").field("lane", &self.lane).field("left", &self.len()).finish()
-    }
-}
-
-/// What happens to periods that went by while nobody could publish them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissedPeriods {
-    /// One job stands for all of them.
-    Skip,
-    /// Each gets its job.
-    CatchUp,
-}
-
-/// A periodic job; stopped when dropped.
-pub struct Periodic<T> {
-    period: Arc<Period<T>>,
-}
-
-impl<T> Periodic<T> {
-    /// No more jobs, except one that may be on its way.
-    pub fn stop(self) {}
-
-    /// The period.
-    pub fn period(&self) -> Duration {
-        Duration::from_nanos(nanos(self.period.every))
-    }
-}
-
-impl<T> Drop for Periodic<T> {
-    fn drop(&mut self) {
-        // relaxed: one more job may be on its way
-        self.period.stopped.store(true, Relaxed);
-    }
-}
-
-impl<T> fmt::Debug for Periodic<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Periodic").field(&self.period).finish()
     }
 }

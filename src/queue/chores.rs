@@ -1,14 +1,12 @@
 //! Work for user code that the timer noticed but must not do itself: it is left to the next worker or consumer that comes by.
 
-use super::Pressure;
-use crate::clock::Timestamp;
-use crate::job::Job;
+use super::{Pressure, Publisher, Queue};
+use crate::clock::{Clock, Timestamp};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One thing to do.
 pub enum Chore<T> {
@@ -18,9 +16,9 @@ pub enum Chore<T> {
     RetireLetters(Timestamp),
     /// Follow-ups wait for a slot: publish them if there is one.
     Deferred,
-    /// A periodic job is due: make and publish it.
+    /// A period is due: do it.
     Period(Arc<Period<T>>),
-    /// A periodic job was stopped: drop it, and what its closure holds.
+    /// A period was stopped: drop it, and what its closure holds.
     Forget(Arc<Period<T>>),
 }
 
@@ -66,17 +64,23 @@ impl Signals {
     }
 }
 
-/// A job that is published again and again.
+/// What is done when a period is due.
+pub type Act<T> = Box<dyn Fn(&Queue<T>, &Publisher, &dyn Clock) + Send + Sync>;
+
+/// When a period is due next, which was due then, and it is now that late: how often it has been due since and including then, and the first time after now.
+pub type Rhythm = Box<dyn Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync>;
+
+/// Something that is done again and again.
 pub struct Period<T> {
-    /// Makes the job of one period.
-    pub make: Box<dyn Fn() -> Job<T> + Send + Sync>,
-    /// From one to the next.
-    pub every: Duration,
-    /// Publish the periods that were slept through, or only the last.
+    /// Done once for each time.
+    pub act: Act<T>,
+    /// When.
+    pub rhythm: Rhythm,
+    /// Make up for the times that were slept through, or only for the last.
     pub catch_up: bool,
     /// Set by whoever stops it.
     pub stopped: AtomicBool,
-    /// How many publications are due. Added to by the timer, taken by the worker that does the chore.
+    /// How many times are due. Added to by the timer, taken by the worker that does the chore.
     pub owed: crate::sync::atomic::AtomicU64,
     /// When the next one is due.
     pub next: Mutex<Timestamp>,
@@ -144,7 +148,7 @@ impl<T> fmt::Debug for Chore<T> {
 
 impl<T> fmt::Debug for Period<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Period").field("every", &self.every).field("catch_up", &self.catch_up).finish_non_exhaustive()
+        f.debug_struct("Period").field("next", &*self.next.lock()).field("catch_up", &self.catch_up).finish_non_exhaustive()
     }
 }
 

@@ -526,10 +526,10 @@ impl<T> Queue<T> {
         for period in periods.iter() {
             let mut due = period.next.lock();
             if *due <= now {
-                let late = now.since(*due).as_nanos() / nanos(period.every).max(1) as u128;
-                *due = *due + Duration::from_nanos(nanos(period.every).saturating_mul(late as u64 + 1));
+                let (times, next) = (period.rhythm)(*due, now);
+                *due = next;
                 // relaxed: the chore list's lock carries it
-                let owed = if period.catch_up { period.owed.fetch_add(late as u64 + 1, Relaxed) } else { period.owed.swap(1, Relaxed) };
+                let owed = if period.catch_up { period.owed.fetch_add(times, Relaxed) } else { period.owed.swap(1, Relaxed) };
                 if owed == 0 {
                     self.add_chore(Chore::Period(Arc::clone(period)));
                 }

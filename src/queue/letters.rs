@@ -220,17 +220,22 @@ impl<T: Payload> Queue<T> {
             if period.stopped.load(Relaxed) || self.is_stopped() {
                 return;
             }
-            let published = match contain(|| (period.make)()) {
-                Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
-                Err(_) => Err(()),
-            };
-            if published.is_err() {
-                publisher.ledger.bump(Count::PeriodsMissed);
-            }
+            (period.act)(self, publisher, clock);
         }
     }
 
-    /// Publishes what `period` makes, from its first due time on.
+    /// Publishes what `make` returns for one period.
+    pub fn publish_made(&self, publisher: &Publisher, make: impl FnOnce() -> Job<T>, clock: &dyn Clock) {
+        let published = match contain(make) {
+            Ok(job) => self.try_publish(publisher, job, When::Now, clock.now()).map_err(|error| self.discard(error)),
+            Err(_) => Err(()),
+        };
+        if published.is_err() {
+            publisher.ledger.bump(Count::PeriodsMissed);
+        }
+    }
+
+    /// Does what `period` does, from its first due time on.
     pub fn add_period(&self, period: Arc<Period<T>>) {
         {
             let mut periods = self.periods.lock();
