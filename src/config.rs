@@ -1,8 +1,10 @@
 //! Settings: plain data with one `validate()` each. Setters never panic; what is out of range is named when the runtime is built.
 
+mod buffer;
 mod check;
 mod dead_letters;
 
+pub use buffer::BufferConfig;
 pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};
 
 use crate::job::Payload;

@@ -141,6 +141,13 @@ pub enum Refusal {
     TooManyHandles,
 }
 
+impl Refusal {
+    /// True when the same job may be accepted later by the same queue, as it is.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Refusal::Full { .. } | Refusal::TimedOut | Refusal::WouldDeadlock)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -21,7 +21,7 @@
 //! assert!(RoutingKey::new(&vec!["x"; KEY_WORDS_MAX].join(".")).is_ok() && RoutingKey::new(&vec!["x"; KEY_WORDS_MAX + 1].join(".")).is_err());
 //! assert!(CAPACITY_DEFAULT <= CAPACITY_MAX && CHAIN_MAX <= PREFETCH_MAX && LANES_MAX <= SOURCES_MAX);
 //! assert_eq!((SLEEPERS_MAX, ACCOUNTS_MAX, JOB_KEY_BYTES_MAX, KIND_BYTES_MAX, BINDINGS_MAX), (56, 1024, 1024, 255, 1 << 20));
-//! assert_eq!((CACHED_KEYS, CACHED_KEY_BYTES_MAX), (1024, 54));
+//! assert_eq!((CACHED_KEYS, CACHED_KEY_BYTES_MAX, BUFFERED_MAX), (1024, 54, 1024));
 //! ```
 
 /// The most slots a queue can have: 2^24 - 1, so that an index and "none" fit 24 bits.
@@ -73,6 +73,8 @@ pub const ACCOUNTS_MAX: usize = if cfg!(loom) {
 pub const KEY_BYTES_MAX: usize = 255;
 /// The most bytes the key of a job can have.
 pub const JOB_KEY_BYTES_MAX: usize = 1024;
+/// The most jobs that are buffered in front of a queue.
+pub const BUFFERED_MAX: usize = 1024;
 /// The most partitions a queue can have: a worker looks for ready ones bit by bit, 64 in a word.
 pub const PARTITIONS_MAX: u32 = 4096;
 /// The most words a routing key or binding key can have.

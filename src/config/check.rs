@@ -15,9 +15,7 @@ impl QueueConfig {
         let scope = || format!("queue `{}`", self.name);
         let check = |ok, field, value: &dyn fmt::Display, allowed: &dyn fmt::Display| expect(scope, ok, field, value, allowed);
         let between = |field, value, low, high| range(scope, field, value, low, high);
-        let spans = |field, value: Duration, low: Duration, high: Duration| {
-            check((low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
-        };
+        let spans = |field, value, low, high| spans(scope, field, value, low, high);
         named(scope, "name", &self.name)?;
         between("capacity", self.capacity, 1, u64::from(limits::CAPACITY_MAX))?;
         between("lanes", self.lanes.len() as u64, 1, limits::LANES_MAX as u64)?;
@@ -94,8 +92,18 @@ fn expect(
     if ok { Ok(()) } else { Err(ConfigError::new(scope(), field, value, allowed)) }
 }
 
-fn range(scope: impl Fn() -> String, field: &'static str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
+pub(super) fn range(scope: impl Fn() -> String, field: &'static str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
     expect(scope, (low..=high).contains(&value), field, &value, &format_args!("{low}..={high}"))
+}
+
+pub(super) fn spans(
+    scope: impl Fn() -> String,
+    field: &'static str,
+    value: Duration,
+    low: Duration,
+    high: Duration,
+) -> Result<(), ConfigError> {
+    expect(scope, (low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
 }
 
 fn named(scope: impl Fn() -> String, field: &'static str, name: &str) -> Result<(), ConfigError> {

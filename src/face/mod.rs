@@ -1,5 +1,6 @@
 //! The public face: what users hold in their hands.
 
+mod buffered;
 mod builder;
 mod completion;
 mod consumer;
@@ -25,6 +26,7 @@ mod watched;
 mod watched_exchange;
 mod ways;
 
+pub use buffered::BufferedProducer;
 pub use builder::RuntimeBuilder;
 pub use completion::Completion;
 pub use consumer::{Consumer, Delivery};

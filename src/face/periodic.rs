@@ -1,11 +1,11 @@
 //! Jobs that are published again and again.
 
 use super::producer::Producer;
-use crate::clock::{Timestamp, nanos};
+use crate::clock::{Clock, Timestamp, nanos};
 use crate::config::TICK;
 use crate::error::ConfigError;
 use crate::job::{Job, Payload};
-use crate::queue::{Period, Queue};
+use crate::queue::{Period, Publisher, Queue};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::fmt;
@@ -58,22 +58,24 @@ impl<T: Payload> Producer<T> {
             let times = nanos(now.since(due)) / every + 1;
             (times, due + Duration::from_nanos(every.saturating_mul(times)))
         };
+        let act = move |queue: &Queue<T>, publisher: &Publisher, clock: &dyn Clock| queue.publish_made(publisher, || make().into(), clock);
         let first = self.handle.clock.now() + period;
-        Ok(Periodic { every: Duration::from_nanos(every), _period: self.add_period(first, rhythm, missed, make) })
+        let period = self.run_period(first, rhythm, missed == MissedPeriods::CatchUp, act);
+        Ok(Periodic { every: Duration::from_nanos(every), _period: period })
     }
 
-    /// Publishes what `make` returns at `first`, and from then on in this rhythm.
-    fn add_period<J: Into<Job<T>>>(
+    /// Has something done at `first`, and from then on in this rhythm.
+    pub(super) fn run_period(
         &self,
         first: Timestamp,
         rhythm: impl Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync + 'static,
-        missed: MissedPeriods,
-        make: impl Fn() -> J + Send + Sync + 'static,
+        catch_up: bool,
+        act: impl Fn(&Queue<T>, &Publisher, &dyn Clock) + Send + Sync + 'static,
     ) -> Running<T> {
         let period = Arc::new(Period {
-            act: Box::new(move |queue: &Queue<T>, publisher, clock| queue.publish_made(publisher, || make().into(), clock)),
+            act: Box::new(act),
             rhythm: Box::new(rhythm),
-            catch_up: missed == MissedPeriods::CatchUp,
+            catch_up,
             stopped: AtomicBool::new(false),
             owed: AtomicU64::new(0),
             next: Mutex::new(first),
@@ -116,6 +118,12 @@ impl<T> fmt::Debug for Periodic<T> {
 
 /// A period, until this is dropped.
 pub(super) struct Running<T>(Arc<Period<T>>);
+
+impl<T> Running<T> {
+    pub(super) fn period(&self) -> &Period<T> {
+        &self.0
+    }
+}
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {

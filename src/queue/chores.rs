@@ -67,7 +67,7 @@ impl Signals {
 /// What is done when a period is due.
 pub type Act<T> = Box<dyn Fn(&Queue<T>, &Publisher, &dyn Clock) + Send + Sync>;
 
-/// When a period is due next, which was due then, and it is now that late: how often it has been due since and including then, and the first time after now.
+/// A period was due then, and it is now that late. How often it was due from then on, perhaps not at all; and when it is due next. Called by the timer, under locks.
 pub type Rhythm = Box<dyn Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync>;
 
 /// Something that is done again and again.

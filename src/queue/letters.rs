@@ -167,10 +167,8 @@ impl<T: Payload> Queue<T> {
             }
             Chore::Pressure => self.signals.tell(|pressure| {
                 let callback = self.pressure_callback.lock().clone();
-                if let Some(callback) = callback
-                    && contain(|| callback(pressure)).is_err()
-                {
-                    self.count_house(Count::DropPanics);
+                if let Some(callback) = callback {
+                    self.call_back(|| callback(pressure));
                 }
             }),
             Chore::Period(period) => {
@@ -233,6 +231,21 @@ impl<T: Payload> Queue<T> {
         if published.is_err() {
             publisher.ledger.bump(Count::PeriodsMissed);
         }
+    }
+
+    /// Calls what somebody wants to be told by. User code: not under a lock.
+    pub fn call_back(&self, call: impl FnOnce()) {
+        if contain(call).is_err() {
+            self.count_house(Count::DropPanics);
+        }
+    }
+
+    /// The period is due at `at`. Not for one that is due before: whoever does that tells the timer nothing new.
+    pub fn set_period(&self, period: &Period<T>, at: Timestamp) {
+        *period.next.lock() = at;
+        // relaxed: as in `add_period`, and the time's lock orders it behind the timer's clearing, unless the timer sees the time
+        self.periods_changed.store(true, Relaxed);
+        self.wake_timer(at.as_nanos());
     }
 
     /// Does what `period` does, from its first due time on.

@@ -160,6 +160,11 @@ impl<T> Mutex<T> {
         self.0.lock().expect("a model does not unwind through a guard")
     }
 
+    /// Locks, unless somebody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
+
     /// The value, by exclusive access.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().expect("a model does not unwind through a guard")

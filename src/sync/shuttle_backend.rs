@@ -212,6 +212,11 @@ impl<T> Mutex<T> {
         MutexGuard(Some(self.0.lock().expect(HELD)))
     }
 
+    /// Locks, unless somebody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+    }
+
     /// The value, by exclusive access.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().expect(HELD)

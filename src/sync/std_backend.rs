@@ -77,6 +77,13 @@ impl<T> Mutex<T> {
         MutexGuard { guard: self.0.lock(), _held: held }
     }
 
+    /// Locks, unless somebody holds it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let held = Held::begin();
+        self.0.try_lock().map(|guard| MutexGuard { guard, _held: held })
+    }
+
     /// The value, by exclusive access.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
