@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::BufferConfig;
 use crate::error::{ConfigError, PublishError, Refusal};
 use crate::job::{Job, Payload};
-use crate::queue::{Publisher, Queue, When};
+use crate::queue::{Bend, Publisher, Queue, When, is_bent};
 use crate::sync::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -194,6 +194,23 @@ impl<T: Payload> BufferedProducer<T> {
     ///
     /// # Errors
     /// Why the rest is still in the buffer: the queue is full; or closed, and then the function for what is refused has the rest.
+    ///
+    /// ```
+    /// use ringmill::{BufferConfig, QueueConfig, Refusal, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words").capacity(1))?;
+    /// let runtime = builder.build()?;
+    /// let buffered = words.producer()?.buffered(BufferConfig::new(), |refused| panic!("{refused}"))?;
+    /// buffered.publish("hello")?;
+    /// assert_eq!(buffered.flush(), Ok(()));
+    /// buffered.publish("world")?;
+    /// assert!(matches!(buffered.flush(), Err(Refusal::Full { .. })));
+    /// words.consumer()?.try_recv()?.ack()?;
+    /// assert_eq!(buffered.flush(), Ok(()));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self) -> Result<(), Refusal> {
         let mut refused = Refused::new();
         let result = flush(&mut Taken::all(self).jobs, &mut refused, |jobs| self.producer.publish_batch(jobs).refused);
@@ -252,6 +269,10 @@ impl<T> Buffer<T> {
         // (whoever has the lock is at it)
         let Some(mut held) = self.held.try_lock() else { return (0, again) };
         if held.jobs.is_empty() {
+            if is_bent(Bend::LooksAway) {
+                drop(held);
+                held = self.held.lock();
+            }
             held.watched = false;
             return (0, Timestamp::MAX);
         }
@@ -266,6 +287,12 @@ impl<T: Payload> Buffer<T> {
         let Some(mut held) = self.held.try_lock() else { return };
         held.since = clock.stamp();
         let mut refused = Refused::new();
+        if is_bent(Bend::FlushesUnlocked) {
+            let mut jobs = std::mem::take(&mut held.jobs);
+            drop(held);
+            let _ = flush_at_once(&mut jobs, queue, publisher, clock, &mut refused);
+            return self.held.lock().jobs.extend(jobs);
+        }
         // what is left is tried again when the timer looks again
         let _ = flush_at_once(&mut held.jobs, queue, publisher, clock, &mut refused);
         drop(held);

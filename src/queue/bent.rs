@@ -50,6 +50,10 @@ pub enum Bend {
     ChainArrivesEarly,
     /// Whoever looks at the slots one by one does not ask again whether a follow-up has set out since.
     ChainsCountedOnce,
+    /// A timer that finds a buffer empty ends its watch when it has let go of the buffer's lock.
+    LooksAway,
+    /// Whoever works for the queue publishes what is buffered when he has let go of the buffer's lock.
+    FlushesUnlocked,
 }
 
 #[cfg(any(loom, feature = "test-util"))]
@@ -70,7 +74,7 @@ pub fn bend(bend: Option<Bend>) {
 
 /// True while a model has bent this step.
 #[inline(always)]
-pub(super) fn is_bent(bend: Bend) -> bool {
+pub(crate) fn is_bent(bend: Bend) -> bool {
     #[cfg(any(loom, feature = "test-util"))]
     return BENT.get() == Some(bend);
     #[cfg(not(any(loom, feature = "test-util")))]

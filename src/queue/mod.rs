@@ -88,7 +88,7 @@ use crate::slab::{Fate, Phase, Slab};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{CachePadded, EventCount, Mutex};
 use accounts::Credits;
-use bent::is_bent;
+pub(crate) use bent::is_bent;
 use chores::{Chores, Signals};
 use std::fmt;
 use std::sync::Arc;
