@@ -135,6 +135,11 @@ impl Job {
     pub fn leaves(&self) -> u64 {
         if let At::Delayed(due) = self.at { due.min(self.expires) } else { u64::MAX }
     }
+
+    /// The timer may have ended it where it waits.
+    pub fn may_be_gone(&self, now: u64) -> bool {
+        matches!(self.at, At::Cancelled | At::Expired) || matches!(self.at, At::Waiting | At::Delayed(_)) && self.expires <= now
+    }
 }
 
 /// A delivery in the hands of a worker or of the test.

@@ -77,6 +77,11 @@ impl Queue {
         self.slots_for(lane, 1).next().expect("one job")
     }
 
+    /// As [`slot_for`](Self::slot_for), in the act that has just ended. Jobs that were over have `gone` in it, perhaps before.
+    pub fn slot_in_this_act(&self, lane: usize, gone: bool) -> Slots {
+        if gone && self.may_have(lane, Slot::Reserve) { EITHER } else { self.slot_for(lane) }
+    }
+
     /// What the slot of one of these jobs may be.
     pub fn slots_of<'a>(mut jobs: impl Iterator<Item = &'a Job>) -> Slots {
         let Some(first) = jobs.next() else { return SHARED };

@@ -37,7 +37,8 @@ impl Run {
             self.add_up(at, now);
         }
         let alive: usize = self.queues.iter().map(|queue| queue.model.alive()).sum();
-        assert_eq!(self.world.alive.load(Relaxed), (alive + self.waiters.len()) as i64, "payloads that live");
+        let left: usize = self.queues.iter().map(|queue| self.sim.left_to_drop(&queue.handle)).sum();
+        assert_eq!(self.world.alive.load(Relaxed), (alive + left + self.waiters.len()) as i64, "payloads that live");
         self.see_completions();
         self.see_waiters();
     }

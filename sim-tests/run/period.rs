@@ -1,7 +1,7 @@
 //! A job that is published to the pull queue again and again. Whoever receives there makes it first.
 
 use super::*;
-use crate::model::{At, New, Period};
+use crate::model::{At, New, Period, RESERVE, SHARED};
 
 /// Such a job, until it is stopped.
 pub(super) struct Again {
@@ -42,10 +42,17 @@ impl Run {
         let mut fresh = fresh.into_iter();
         for load in made {
             let expected = self.expected(PULL, lane, None, false).expect("a queue that drops nothing has no choice");
+            let gone = self.has_gone(PULL, now);
             let model = &mut self.queues[PULL].model;
-            let new = New { load: Some(load), lane, slots: model.slot_for(lane), expires: u64::MAX, key: None };
-            if expected == Expected::Taken {
-                model.take_in(fresh.next().expect("it is there").job, new, At::Waiting);
+            // what was over may have gone before
+            if expected == Expected::Taken || gone && fresh.len() > 0 {
+                let state = fresh.next().expect("it is there");
+                let slots = match state.reserve_of {
+                    _ if !gone => model.slot_for(lane),
+                    Some(_) => RESERVE,
+                    None => SHARED,
+                };
+                model.take_in(state.job, New { load: Some(load), lane, slots, expires: u64::MAX, key: None }, At::Waiting);
                 continue;
             }
             model.counts.periods_missed += 1;

@@ -145,11 +145,14 @@ impl Run {
         let due = model.jobs.values().any(|job| job.leaves() <= now);
         let expected = self.expected(PULL, lane, None, false);
         let expected = expected.filter(|_| !(due && model.rules.overflow == Overflow::DropOldest && expected == Some(Expected::Full)));
+        // and what was over may have gone before
+        let gone = self.has_gone(PULL, now);
+        let expected = expected.filter(|expected| !gone || model.room(lane) > 0 || *expected == Expected::Closed);
         let waits = matches!(model.rules.overflow, Overflow::Block(_)) && expected == Some(Expected::Full);
         let expected = if waits { Some(Expected::Deadlock) } else { expected };
         match result {
             Ok(id) => {
-                let new = New { load: Some(load), lane, slots: model.slot_for(lane), expires: u64::MAX, key: None };
+                let new = New { load: Some(load), lane, slots: model.slot_in_this_act(lane, gone), expires: u64::MAX, key: None };
                 self.published(PULL, Ok(id), expected, new, At::Waiting);
             }
             Err(refusal) => {
@@ -157,6 +160,13 @@ impl Run {
                 assert!(expected.is_none_or(|expected| expected == came_to), "{came_to:?} instead of {expected:?}");
             }
         }
+    }
+
+    /// The timer has ended a job that was over where it waited.
+    pub(super) fn has_gone(&self, queue: usize, now: u64) -> bool {
+        let Real { handle, model, .. } = &self.queues[queue];
+        let real = self.sim.jobs(handle);
+        model.jobs.iter().any(|(id, job)| job.may_be_gone(now) && !real.iter().any(|state| state.job == *id))
     }
 
     pub(super) fn count_refusal(&mut self, queue: usize, refusal: &Refusal) -> Expected {

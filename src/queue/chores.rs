@@ -1,6 +1,6 @@
 //! Work for user code that the timer noticed but must not do itself: it is left to the next worker or consumer that comes by.
 
-use super::{Pressure, Publisher, Queue};
+use super::{Aftermath, Pressure, Publisher, Queue};
 use crate::clock::{Clock, Timestamp};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,6 +18,8 @@ pub enum Chore<T> {
     Deferred,
     /// A period is due: do it.
     Period(Arc<Period<T>>),
+    /// What jobs left that the timer has ended.
+    After(Aftermath<T>),
     /// A period was stopped: drop it, and what its closure holds.
     Forget(Arc<Period<T>>),
 }
@@ -110,13 +112,22 @@ impl<T> Chores<T> {
         self.waiting.store(true, Relaxed);
     }
 
-    /// Takes out those that have to do with periods.
-    pub(super) fn take_periods(&self) -> Vec<Chore<T>> {
+    /// Takes out those that have to do with periods, and what jobs left.
+    pub(super) fn take_last(&self) -> Vec<Chore<T>> {
         let mut list = self.list.lock();
-        let (periods, others) =
-            std::mem::take(&mut *list).into_iter().partition(|chore| matches!(chore, Chore::Period(_) | Chore::Forget(_)));
+        let (last, others) = std::mem::take(&mut *list)
+            .into_iter()
+            .partition(|chore| matches!(chore, Chore::Period(_) | Chore::Forget(_) | Chore::After(_)));
         *list = others;
-        periods
+        last
+    }
+
+    /// How many payloads are among what jobs left.
+    #[cfg(feature = "test-util")]
+    pub(super) fn left_to_drop(&self) -> usize {
+        let has_payload =
+            |chore: &&Chore<T>| matches!(chore, Chore::After(Aftermath::Garbage(_) | Aftermath::Evicted(_) | Aftermath::Callback(..)));
+        self.list.lock().iter().filter(has_payload).count()
     }
 
     /// True when there is something to do; a load, for the hot path.
@@ -141,6 +152,7 @@ impl<T> fmt::Debug for Chore<T> {
             Chore::RetireLetters(_) => "RetireLetters",
             Chore::Deferred => "Deferred",
             Chore::Period(_) => "Period",
+            Chore::After(_) => "After",
             Chore::Forget(_) => "Forget",
         })
     }

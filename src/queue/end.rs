@@ -1,6 +1,7 @@
 //! A job is over: its payload goes where its fate says, and its slot is free again.
 
 use super::bent::{Bend, is_bent};
+use super::chores::Chore;
 use super::follow::{News, Parting};
 use super::{Accounts, House, LetterCallback, Publisher, Queue};
 use crate::clock::Timestamp;
@@ -62,6 +63,19 @@ impl<T> Aftermath<T> {
         self
     }
 
+    /// Tells who is to be told, which wakes a waker at most. The rest.
+    fn tell_first(self) -> Self {
+        match self {
+            Aftermath::Told(told) => {
+                let (news, rest) = *told;
+                // (a waker that panics is its executor's affair)
+                drop(contain(|| news.tell()));
+                rest.tell_first()
+            }
+            rest => rest,
+        }
+    }
+
     /// Runs it. A panic of user code is caught and counted.
     #[inline]
     pub fn run(self, queue: &Queue<T>) {
@@ -87,6 +101,18 @@ impl<T> Aftermath<T> {
         };
         if outcome.is_err() {
             queue.count_house(Count::DropPanics);
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// What a job left that the timer has ended: it tells who is to be told, and leaves user code to whoever does chores.
+    pub(super) fn leave_to_others(&self, aftermath: Aftermath<T>) {
+        match aftermath.tell_first() {
+            Aftermath::Nothing => {}
+            // (it is later when somebody does it)
+            Aftermath::Letters(now) => self.add_chore(Chore::RetireLetters(now)),
+            rest => self.add_chore(Chore::After(rest)),
         }
     }
 }

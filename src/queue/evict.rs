@@ -1,4 +1,4 @@
-//! A full queue makes room: an old job goes to the dead letters.
+//! Waiting jobs are ended where they wait: the oldest of a full queue, which goes to the dead letters, and those whose life is over.
 
 use super::order::Order;
 use super::{Accounts, Aftermath, Queue};
@@ -6,7 +6,11 @@ use crate::clock::Timestamp;
 use crate::ledger::Block;
 use crate::limits::LANES_MAX;
 use crate::ring::{IndexRing, Popped};
-use crate::slab::Fate;
+use crate::slab::{Fate, Phase};
+use crate::sync::atomic::Ordering::Relaxed;
+
+/// So many jobs that are over are ended in one turn of the timer.
+const CLEARED_AT_ONCE: usize = 256;
 
 impl<T> Queue<T> {
     /// Ends the oldest waiting job of the lowest lane where that helps a publisher to `lane`. `None` when it would help nowhere.
@@ -22,37 +26,74 @@ impl<T> Queue<T> {
 
     /// The index of such a job, in the caller's hand.
     fn pop_victim(&self, lane: usize) -> Option<u32> {
+        // (chains have one index in a queue that evicts, see `chain_limit`)
         // a slot that the publisher's lane may use, and that is the publisher's as soon as the job has ended: no handler that overran its lease reads it still,
         // and nobody stands in line for it
         let free = |index: u32| self.slab.state(index).load().holders() == 0 && !self.credits.is_awaited(index);
-        let helps = |index: u32| self.credits.may_occupy(lane, index) && free(index);
-        let mut popped = Popped::new();
-        let mut pop = |ring: &IndexRing| {
-            // (chains have one index in a queue that evicts, see `chain_limit`: more could only be taken together)
-            let taken = ring.pop_if(&mut popped, |chain| chain.len() == 1 && helps(chain.first()));
-            taken.then(|| popped.chains()[0].first())
-        };
+        self.pop_oldest(|index| self.credits.may_occupy(lane, index) && free(index))
+    }
+
+    /// Ends waiting jobs at the heads of their lanes and partitions that were cancelled or whose time to live has ended, a bounded number of them. False when there may be more.
+    ///
+    /// For the timer: who works here would end them as he takes them, but may be busy, and a queue may be paused or have nobody. User code is left as a chore.
+    pub(super) fn clear_heads(&self, now: Timestamp) -> bool {
+        // relaxed: a hint, and raised by whoever has marked a job before
+        let looks_everywhere = self.marked.swap(false, Relaxed);
+        let is_over = |index: u32| self.slab.state(index).load().phase() == Phase::Doomed;
+        for _ in 0..CLEARED_AT_ONCE {
+            let popped =
+                if looks_everywhere { self.pop_oldest(is_over) } else { self.lanes.iter().find_map(|ring| pop_head(ring, is_over)) };
+            let Some(index) = popped else { return true };
+            let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
+            let disposed = self.slab.state(index).dispose(epoch);
+            let left = {
+                let house = self.house.lock();
+                self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
+            };
+            self.leave_to_others(left.unwrap_or(Aftermath::Nothing));
+        }
+        // relaxed: as above
+        self.marked.store(true, Relaxed);
+        false
+    }
+
+    /// True when a job at the head of a lane is over, or one was marked that may be anywhere.
+    pub(super) fn awaits_clearing(&self) -> bool {
+        let is_over = |index: u32| self.slab.state(index).load().phase() == Phase::Doomed;
+        // relaxed: a hint
+        self.marked.load(Relaxed) || self.lanes.iter().any(|ring| ring.peek().is_some_and(is_over))
+    }
+
+    /// Takes out the oldest waiting job of the lowest lane that is `wanted` and whose lane and partition it is the head of. Its index is in the caller's hand.
+    fn pop_oldest(&self, wanted: impl Fn(u32) -> bool) -> Option<u32> {
+        let pop = |ring: &IndexRing| pop_head(ring, &wanted);
         let Some(order) = &self.order else { return self.lanes.iter().rev().find_map(pop) };
         let published = |index: u32| self.slab.slot(index).published();
-        let oldest = self.oldest_in_order(order, helps);
+        let oldest = self.oldest_in_order(order, &wanted);
         self.lanes.iter().zip(oldest).rev().find_map(|(ring, oldest)| {
-            let take_out = || oldest.filter(|&index| order.partitions.take_out(&self.slab, index, helps));
+            let take_out = || oldest.filter(|&index| order.partitions.take_out(&self.slab, index, &wanted));
             // what lies in the lane of a partition's has been taken once: it is older than the rest of the partition
             let lane_first = oldest.is_none_or(|index| ring.peek().is_some_and(|head| published(head) <= published(index)));
             if lane_first { pop(ring).or_else(take_out) } else { take_out().or_else(|| pop(ring)) }
         })
     }
 
-    /// Per lane, the oldest job that waits in a partition and helps.
-    fn oldest_in_order(&self, order: &Order, helps: impl Fn(u32) -> bool) -> [Option<u32>; LANES_MAX] {
+    /// Per lane, the oldest job that waits in a partition and is `wanted`.
+    fn oldest_in_order(&self, order: &Order, wanted: impl Fn(u32) -> bool) -> [Option<u32>; LANES_MAX] {
         let published = |index: u32| self.slab.slot(index).published();
         let mut oldest = [None; LANES_MAX];
         order.partitions.heads(&self.slab, |index| {
             let known = &mut oldest[order.partitions.place(index).lane()];
-            if helps(index) && known.is_none_or(|known| published(index) < published(known)) {
+            if wanted(index) && known.is_none_or(|known| published(index) < published(known)) {
                 *known = Some(index);
             }
         });
         oldest
     }
+}
+
+/// Takes out the head of a lane, if it came alone and is `wanted`. (Jobs that came as one chain can only be taken together.)
+fn pop_head(ring: &IndexRing, wanted: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut popped = Popped::new();
+    ring.pop_if(&mut popped, |chain| chain.len() == 1 && wanted(chain.first())).then(|| popped.chains()[0].first())
 }

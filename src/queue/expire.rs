@@ -107,11 +107,18 @@ impl<T> Queue<T> {
 
     /// One turn of the timer: inbox, sweep if it is time, wheel. Says when it wants the next turn.
     pub fn turn(self: &Arc<Self>, clock: &dyn Clock) -> Timestamp {
-        let mut side = self.timer.lock();
-        let side = &mut *side;
+        let (now, next, sweeps) = self.turn_under_lock(&mut self.timer.lock(), clock);
+        // relaxed: a hint
+        let cleared = !(sweeps || self.marked.load(Relaxed)) || self.clear_heads(now);
+        if cleared { next } else { now }
+    }
+
+    /// The time, when the next turn is wanted, and whether this was a sweep.
+    fn turn_under_lock(self: &Arc<Self>, side: &mut TimerSide, clock: &dyn Clock) -> (Timestamp, Timestamp, bool) {
         let now = self.observe(side, clock);
         self.drain_inbox(side, clock);
-        if now >= side.next_sweep {
+        let sweeps = now >= side.next_sweep;
+        if sweeps {
             self.sweep(side, clock);
             self.watch_depth(side, now);
             side.next_sweep = now + self.sweep_every();
@@ -119,11 +126,11 @@ impl<T> Queue<T> {
         let more = self.fire_due(side, now);
         let periods = self.start_periods(now).min(self.retry_letters(now));
         if more {
-            return now;
+            return (now, now, sweeps);
         }
         let tick = nanos(self.settings.tick).max(1);
         let due = side.wheel.next_due().map_or(Timestamp::MAX, |due| Timestamp::from_nanos(due.saturating_mul(tick)));
-        side.next_sweep.min(due).min(periods)
+        (now, side.next_sweep.min(due).min(periods), sweeps)
     }
 
     /// When there is something to do again, if nobody does anything before; at most as late as the truth. For runtimes without threads, whose time passes in leaps: where nobody
@@ -153,6 +160,7 @@ impl<T> Queue<T> {
             || changed()
             || !self.dead.lock().rests()
             || !self.deferred.lock().is_empty()
+            || self.awaits_clearing()
             || self.claims.lock().iter().any(|block| block.claims().any(watched))
     }
 
@@ -299,7 +307,9 @@ impl<T> Queue<T> {
             match state.cancel(word, Fate::Expired) {
                 CancelStep::Retry(found) => word = found,
                 _ => {
-                    // it occupies its slot until somebody pops it
+                    // relaxed: this turn of the timer looks; it may be at the head of its lane
+                    self.marked.store(true, Relaxed);
+                    // elsewhere it occupies its slot until somebody pops it
                     self.ring_bell(1);
                     return;
                 }
@@ -330,9 +340,7 @@ impl<T> Queue<T> {
             Expire::Buried(word) => {
                 side.block.bump(Count::ExpiredLeases);
                 // dead, but not ended before its last holder leaves
-                let told = self.count_left(&side.block, parting, word.with_cancelled(false), side.last);
-                // a waker at most: a job that was not acked has no answer
-                told.run(self);
+                self.leave_to_others(self.count_left(&side.block, parting, word.with_cancelled(false), side.last));
                 true
             }
             Expire::Lost(_) => false,

@@ -175,6 +175,7 @@ impl<T: Payload> Queue<T> {
                 self.run_period(publisher, &period, clock);
                 self.forget(period);
             }
+            Chore::After(aftermath) => aftermath.run(self),
             Chore::Forget(period) => self.forget(period),
         }
     }
@@ -184,11 +185,16 @@ impl<T: Payload> Queue<T> {
         self.discard(period);
     }
 
-    /// Nobody works here any more: lets go of what periods hold, which may be handles of this queue.
-    pub fn end_periods(&self) {
+    /// Nobody works here any more: lets go of what periods hold, which may be handles of this queue, and runs what was left to others.
+    pub fn let_go(&self) {
         let periods = std::mem::take(&mut *self.periods.lock());
-        let chores = self.chores.take_periods();
-        self.discard((periods, chores));
+        for chore in self.chores.take_last() {
+            match chore {
+                Chore::After(aftermath) => aftermath.run(self),
+                chore => self.discard(chore),
+            }
+        }
+        self.discard(periods);
     }
 
     /// A follow-up that no publish accepts: to the dead letters, or to the deferred again while there is no room for it.

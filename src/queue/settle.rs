@@ -14,6 +14,7 @@ use crate::job::Job;
 use crate::ledger::Count;
 use crate::rng::Rng;
 use crate::slab::{Fate, Leave, Next, Phase, Settled, Word};
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::contain;
 use crate::verdict::{JobError, Verdict};
 use std::time::Duration;
@@ -407,6 +408,8 @@ impl<T> Queue<T> {
             }
             match slot.state.cancel(word, Fate::Cancelled) {
                 crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => {
+                    // relaxed: a hint for the next sweep
+                    self.marked.store(true, Relaxed);
                     if is_bent(Bend::CancelTells) {
                         self.tell_ahead(job);
                     }

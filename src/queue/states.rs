@@ -58,6 +58,11 @@ impl<T> Queue<T> {
         self.credits.room(lane)
     }
 
+    /// How many payloads wait for whoever does chores.
+    pub(crate) fn left_to_drop(&self) -> usize {
+        self.chores.left_to_drop()
+    }
+
     fn state_at(&self, index: u32) -> Option<JobState> {
         let (slot, word) = (self.slab.slot(index), self.slab.state(index).load());
         let phase = match word.phase() {

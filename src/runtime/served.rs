@@ -164,7 +164,7 @@ macro_rules! delegate_served {
 
         fn let_go(&self) {
             self.$queue.set_onward(None);
-            self.$queue.end_periods();
+            self.$queue.let_go();
         }
 
         #[cfg(feature = "test-util")]

@@ -231,6 +231,27 @@ impl Sim {
         queue.queue.room(lane)
     }
 
+    /// How many payloads of jobs that the timer has ended lie where the next worker or consumer who comes by drops them.
+    ///
+    /// ```
+    /// use ringmill::QueueConfig;
+    /// use ringmill::sim::Sim;
+    ///
+    /// let mut builder = Sim::builder(1);
+    /// let jobs = builder.pull_queue::<u32>(QueueConfig::new("jobs"))?;
+    /// let sim = Sim::start(builder)?;
+    /// let job = jobs.producer()?.publish(1)?;
+    /// assert!(jobs.cancel(job));
+    /// sim.run_until_idle();
+    /// assert_eq!((jobs.depth(), sim.left_to_drop(&jobs)), (0, 1));
+    /// assert!(jobs.consumer()?.try_recv().is_err());
+    /// assert_eq!(sim.left_to_drop(&jobs), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left_to_drop<T: Payload>(&self, queue: &QueueHandle<T>) -> usize {
+        queue.queue.left_to_drop()
+    }
+
     /// The deliveries so far, which are forgotten: for runs that would remember too many.
     pub fn take_deliveries(&self) -> Vec<DeliveryRecord> {
         self.log.take()

@@ -16,6 +16,7 @@ mod handlers;
 mod handles;
 mod misuse;
 mod onward;
+mod over;
 mod partitions;
 mod publishing;
 mod routed_futures;

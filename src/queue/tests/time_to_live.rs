@@ -22,13 +22,14 @@ impl Bare<u32> {
         bare
     }
 
-    /// The job waits in a lane or claim, and is doomed when its time has come.
-    fn dies_on_time(&self) {
+    /// The job waits in a lane or claim, and is ended when its time has come; in a claim it is marked.
+    fn dies_on_time(&self, then: Phase) {
         assert_eq!(self.phase(), Phase::Ready);
         self.at(ms(99));
         assert_eq!(self.phase(), Phase::Ready);
         self.at(ms(102));
-        assert_eq!(self.phase(), Phase::Doomed);
+        assert_eq!(self.phase(), then);
+        assert_eq!(self.queue.totals().counts.dead_expired, u64::from(then == Phase::Free));
     }
 }
 
@@ -36,7 +37,7 @@ impl Bare<u32> {
 fn a_job_that_only_waits_dies_on_time() {
     let bare = Bare::with_a_job_that_lives_100_ms(q(1));
     bare.at(ms(1));
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Free);
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn a_job_that_was_stolen_dies_on_time() {
     let (mut first, mut second) = (bare.worker(), bare.worker());
     assert!(first.look());
     assert!(second.steal());
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Doomed);
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn a_job_that_was_taken_back_from_a_claimer_dies_on_time() {
     let mut worker = bare.worker();
     assert!(worker.look());
     worker.give_back();
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Free);
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn a_job_that_is_retried_at_once_dies_on_time() {
     let plan = worker.plan(&lease, Verdict::Retry("again".into()));
     worker.settle(lease, plan, bare.clock.now(), false).map(|aftermath| aftermath.run(&bare.queue)).unwrap();
     bare.at(ms(31));
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Free);
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn a_job_that_waited_for_its_next_attempt_dies_on_time() {
     bare.at(ms(2));
     assert_eq!(bare.phase(), Phase::Delayed);
     bare.at(ms(30));
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Free);
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn a_job_whose_lease_ran_out_dies_on_time() {
     let mut worker = bare.worker();
     let _lease = worker.next(bare.clock.now()).unwrap();
     (2..70).for_each(|at| bare.at(ms(at)));
-    bare.dies_on_time();
+    bare.dies_on_time(Phase::Zombie);
 }
 
 #[test]
