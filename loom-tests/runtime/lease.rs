@@ -254,6 +254,44 @@ fn a_cancelled_delay_leaves_the_timer_twin() {
     twin("cancelled_before_it_falls_due", Bend::CancelUntold, B2, cancelled_as_it_falls_due::<false>);
 }
 
+/// The timer ends a job where it waits, at the head of its lane, as a worker takes it: it runs after its time, dies twice, or its slot is lost.
+fn expired_as_it_is_claimed() {
+    let world = World::new(&config(2));
+    let publisher = world.publisher();
+    let mut claimer = world.claimer();
+    world.publish_for(&publisher, 0, 5 * TICK).unwrap();
+    world.publish(&publisher, 1).unwrap();
+    // it is watched from here on
+    world.turn(TICK);
+    let working = thread::spawn({
+        let world = world.clone();
+        let mut claimer = world.claimer();
+        move || {
+            world.work(&mut claimer);
+            claimer.run_left();
+        }
+    });
+    world.turn(5 * TICK);
+    working.join().unwrap();
+    world.turn(Duration::ZERO);
+    world.run_dry(&mut claimer);
+    claimer.run_left();
+    let counts = world.queue.totals().counts;
+    assert_eq!((counts.acked + counts.dead_expired, counts.dead_expired), (2, u64::from(!world.is_acked(0))), "{counts:?}");
+    assert!(world.is_acked(1));
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn an_expired_job_is_ended_once_where_it_waits() {
+    model("expired_as_it_is_claimed", B2, expired_as_it_is_claimed);
+}
+
+#[test]
+fn an_expired_job_is_ended_once_where_it_waits_twin() {
+    twin("expired_as_it_is_claimed", Bend::EndsInPlace, B2, expired_as_it_is_claimed);
+}
+
 /// A holder puts its job off for a while as somebody cancels it and the timer turns: the poke overtakes the handover, and the job is in two places or in none.
 fn cancelled_as_it_is_put_off() {
     let world = World::new(&config(1));

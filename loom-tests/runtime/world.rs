@@ -141,6 +141,11 @@ impl World {
         self.publish_job(publisher, job, self.job(job).partition_key(b"a"), When::Now)
     }
 
+    /// As [`publish`](Self::publish), with a time to live.
+    pub fn publish_for(&self, publisher: &Publisher, job: usize, ttl: Duration) -> Result<JobId, Refusal> {
+        self.publish_job(publisher, job, self.job(job).ttl(ttl), When::Now)
+    }
+
     fn publish_job(&self, publisher: &Publisher, number: usize, job: Job<Probe>, when: When) -> Result<JobId, Refusal> {
         self.queue.try_publish(publisher, job, when, self.now()).map_err(|error| {
             let refusal = error.refusal().clone();

@@ -50,6 +50,8 @@ pub enum Bend {
     ChainArrivesEarly,
     /// Whoever looks at the slots one by one does not ask again whether a follow-up has set out since.
     ChainsCountedOnce,
+    /// The timer ends a job that is over without taking it out of its lane.
+    EndsInPlace,
     /// A timer that finds a buffer empty ends its watch when it has let go of the buffer's lock.
     LooksAway,
     /// Whoever works for the queue publishes what is buffered when he has let go of the buffer's lock.

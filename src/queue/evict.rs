@@ -1,5 +1,6 @@
 //! Waiting jobs are ended where they wait: the oldest of a full queue, which goes to the dead letters, and those whose life is over.
 
+use super::bent::{Bend, is_bent};
 use super::order::Order;
 use super::{Accounts, Aftermath, Queue};
 use crate::clock::Timestamp;
@@ -94,6 +95,9 @@ impl<T> Queue<T> {
 
 /// Takes out the head of a lane, if it came alone and is `wanted`. (Jobs that came as one chain can only be taken together.)
 fn pop_head(ring: &IndexRing, wanted: impl Fn(u32) -> bool) -> Option<u32> {
+    if is_bent(Bend::EndsInPlace) {
+        return ring.peek().filter(|&index| wanted(index));
+    }
     let mut popped = Popped::new();
     ring.pop_if(&mut popped, |chain| chain.len() == 1 && wanted(chain.first())).then(|| popped.chains()[0].first())
 }
