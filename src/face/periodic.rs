@@ -1,7 +1,7 @@
 //! Jobs that are published again and again.
 
 use super::producer::Producer;
-use crate::clock::{Timestamp, nanos};
+use crate::clock::{Clock, Timestamp, nanos};
 use crate::config::TICK;
 use crate::error::ConfigError;
 use crate::job::{Job, Payload};
@@ -58,12 +58,17 @@ impl<T: Payload> Producer<T> {
             let times = nanos(now.since(due)) / every + 1;
             (times, due + Duration::from_nanos(every.saturating_mul(times)))
         };
-        let first = self.handle.clock.now() + period;
+        let first = self.clock().now() + period;
         Ok(Periodic { every: Duration::from_nanos(every), _period: self.add_period(first, rhythm, missed, make) })
     }
 
-    /// Publishes what `make` returns at `first`, and from then on in this rhythm.
-    fn add_period<J: Into<Job<T>>>(
+    /// The clock of the runtime.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.handle.clock
+    }
+
+    /// Publishes what `make` returns in this rhythm, which is asked first at `first`.
+    pub(crate) fn add_period<J: Into<Job<T>>>(
         &self,
         first: Timestamp,
         rhythm: impl Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync + 'static,
@@ -115,7 +120,7 @@ impl<T> fmt::Debug for Periodic<T> {
 }
 
 /// A period, until this is dropped.
-pub(super) struct Running<T>(Arc<Period<T>>);
+pub(crate) struct Running<T>(Arc<Period<T>>);
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {

@@ -67,7 +67,8 @@ impl Signals {
 /// What is done when a period is due.
 pub type Act<T> = Box<dyn Fn(&Queue<T>, &Publisher, &dyn Clock) + Send + Sync>;
 
-/// When a period is due next, which was due then, and it is now that late: how often it has been due since and including then, and the first time after now.
+/// When a period is due next, which was due then, and it is now that late: how often it has been due since and including then, and when to ask again. A period of the calendar
+/// also asks in between, and then has not been due; one that has been due very often says so in several answers.
 pub type Rhythm = Box<dyn Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync>;
 
 /// Something that is done again and again.
