@@ -88,6 +88,7 @@
 //! |---|---|
 //! | publish: at once, waiting, from a task, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_async`](Producer::publish_async), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
 //! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
+//! | publish by the calendar | module `cron`, feature `cron` |
 //! | routing by key, patterns, to everybody; bindings with lanes and predicates; an alternate | [`Exchange`], [`ExchangeConfig`], [`Binding`], [`RoutingKey`], [`BindingKey`] |
 //! | publishing through an exchange, to several queues or none, to some, by a resolved key, from a task | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`], [`PublishRouted`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
@@ -140,6 +141,8 @@
 
 pub mod clock;
 mod config;
+#[cfg(feature = "cron")]
+pub mod cron;
 mod dead_letter;
 mod error;
 mod face;

@@ -278,7 +278,7 @@ fn expired_as_it_is_claimed() {
     claimer.run_left();
     let counts = world.queue.totals().counts;
     assert_eq!((counts.acked + counts.dead_expired, counts.dead_expired), (2, u64::from(!world.is_acked(0))), "{counts:?}");
-    assert!(world.is_acked(1));
+    assert_eq!((world.is_acked(1), counts.taken_back), (true, 0), "an index was where its job was not");
     world.close_the_books(claimer);
 }
 

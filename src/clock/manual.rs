@@ -1,8 +1,9 @@
 //! Time that a test moves.
 
-use super::{Clock, Timestamp, nanos};
+use super::{Clock, Timestamp, nanos, wall_after};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A clock that moves only when it is told to, forwards or backwards. It stops before [`Timestamp::MAX`], which is when nothing ever happens.
 ///
@@ -18,12 +19,14 @@ use std::time::Duration;
 pub struct ManualClock {
     /// Written by whoever moves the clock, read by everyone.
     now: AtomicU64,
+    /// What was on the wall at the clock's origin.
+    origin: Mutex<SystemTime>,
 }
 
 impl ManualClock {
-    /// A clock at its origin.
+    /// A clock at its origin, when 1970 begins on the wall.
     pub fn new() -> Self {
-        ManualClock { now: AtomicU64::new(0) }
+        ManualClock { now: AtomicU64::new(0), origin: Mutex::new(UNIX_EPOCH) }
     }
 
     /// The last moment that there is.
@@ -44,6 +47,26 @@ impl ManualClock {
         // relaxed: time carries no data
         self.now.swap(to.min(Self::END).as_nanos(), Ordering::Relaxed);
     }
+
+    /// Sets the wall, forwards or back; from there it goes with the clock, and nothing else notices.
+    ///
+    /// ```
+    /// use ringmill::clock::{Clock, ManualClock, Timestamp};
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let (clock, minute) = (ManualClock::new(), Duration::from_secs(60));
+    /// clock.advance(minute);
+    /// assert_eq!(clock.wall(), UNIX_EPOCH + minute);
+    /// let new_year = UNIX_EPOCH + Duration::from_secs(1_767_225_600); // 2026-01-01 00:00 UTC
+    /// clock.set_wall(new_year);
+    /// assert_eq!(clock.now(), Timestamp::ZERO + minute);
+    /// clock.advance(minute);
+    /// assert_eq!(clock.wall(), new_year + minute);
+    /// ```
+    pub fn set_wall(&self, to: SystemTime) {
+        let since = self.now().since(Timestamp::ZERO);
+        *self.origin.lock() = to.checked_sub(since).unwrap_or(UNIX_EPOCH);
+    }
 }
 
 impl Default for ManualClock {
@@ -56,6 +79,10 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         // relaxed: time carries no data
         Timestamp::from_nanos(self.now.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        wall_after(*self.origin.lock(), self.now())
     }
 
     /// Real time says nothing about this clock: look again soon.

@@ -7,6 +7,11 @@
 //! [`Clock::now`] is for what is decided: it is read after the loads before it, so "I saw the handler running, then I read the clock" means what it says.
 //! [`Clock::stamp`] is for what is measured: it costs less, and may be read some dozens of nanoseconds beside its place.
 //!
+//! # The wall
+//!
+//! All of these count from somewhere, and only forwards. What a calendar shows is [`Clock::wall`]: people and time servers set it, to and fro. Nothing in the crate waits by it
+//! but schedules by the calendar, which look again and again.
+//!
 //! # Where the time comes from
 //!
 //! Asking the operating system takes about 26 ns, dearer than the whole ring. Where Linux itself keeps time by the time stamp counter of an x86, the
@@ -45,7 +50,7 @@ pub use timestamp::Timestamp;
 pub(crate) use timestamp::nanos;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 ///
@@ -61,8 +66,20 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
         self.now()
     }
 
+    /// The time on the wall, for schedules by the calendar. It may be set at any time, forwards or back, and no other time notices.
+    ///
+    /// A clock that does not say has [`now`](Self::now) on the wall, counted from the beginning of 1970.
+    fn wall(&self) -> SystemTime {
+        wall_after(UNIX_EPOCH, self.now())
+    }
+
     /// How long, in real time, a thread that waits for `until` may sleep before it looks at the clock again.
     fn sleep_hint(&self, until: Timestamp) -> Duration {
         until.since(self.now())
     }
+}
+
+/// What is on the wall at `now` if it was `origin` when the clock began.
+fn wall_after(origin: SystemTime, now: Timestamp) -> SystemTime {
+    origin.checked_add(now.since(Timestamp::ZERO)).unwrap_or(origin)
 }

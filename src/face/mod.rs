@@ -39,6 +39,8 @@ pub use futures::{PublishAsync, PublishWatched, RecvAsync};
 pub use handle::QueueHandle;
 pub use handlers::{Around, CatchPanic, Kind, Layer, Layered, Layers, Mux, Observe, Observed, Timed, WithState, with_state};
 pub use letters::DeadLetterQueue;
+#[cfg(feature = "cron")]
+pub(crate) use periodic::Running;
 pub use periodic::{MissedPeriods, Periodic};
 pub use producer::{Batch, Permits, Producer};
 pub use publish_routed::PublishRouted;

@@ -58,13 +58,28 @@ impl<T: Payload> Producer<T> {
             let times = nanos(now.since(due)) / every + 1;
             (times, due + Duration::from_nanos(every.saturating_mul(times)))
         };
-        let act = move |queue: &Queue<T>, publisher: &Publisher, clock: &dyn Clock| queue.publish_made(publisher, || make().into(), clock);
-        let first = self.handle.clock.now() + period;
-        let period = self.run_period(first, rhythm, missed == MissedPeriods::CatchUp, act);
-        Ok(Periodic { every: Duration::from_nanos(every), _period: period })
+        let first = self.clock().now() + period;
+        Ok(Periodic { every: Duration::from_nanos(every), _period: self.publish_in_rhythm(first, rhythm, missed, make) })
     }
 
-    /// Has something done at `first`, and from then on in this rhythm.
+    /// The clock of the runtime.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.handle.clock
+    }
+
+    /// Publishes what `make` returns in this rhythm, which is asked first at `first`.
+    pub(crate) fn publish_in_rhythm<J: Into<Job<T>>>(
+        &self,
+        first: Timestamp,
+        rhythm: impl Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync + 'static,
+        missed: MissedPeriods,
+        make: impl Fn() -> J + Send + Sync + 'static,
+    ) -> Running<T> {
+        let act = move |queue: &Queue<T>, publisher: &Publisher, clock: &dyn Clock| queue.publish_made(publisher, || make().into(), clock);
+        self.run_period(first, rhythm, missed == MissedPeriods::CatchUp, act)
+    }
+
+    /// Has something done in this rhythm.
     pub(super) fn run_period(
         &self,
         first: Timestamp,
@@ -117,7 +132,7 @@ impl<T> fmt::Debug for Periodic<T> {
 }
 
 /// A period, until this is dropped.
-pub(super) struct Running<T>(Arc<Period<T>>);
+pub(crate) struct Running<T>(Arc<Period<T>>);
 
 impl<T> Running<T> {
     pub(super) fn period(&self) -> &Period<T> {

@@ -69,7 +69,8 @@ impl Signals {
 /// What is done when a period is due.
 pub type Act<T> = Box<dyn Fn(&Queue<T>, &Publisher, &dyn Clock) + Send + Sync>;
 
-/// A period was due then, and it is now that late. How often it was due from then on, perhaps not at all; and when it is due next. Called by the timer, under locks.
+/// A period was due then, and it is now that late. How often it was due from then on, and when to ask again. (One that is watched for something may not have been due at all; one that
+/// was due very often says so in several answers.) Called by the timer, under locks.
 pub type Rhythm = Box<dyn Fn(Timestamp, Timestamp) -> (u64, Timestamp) + Send + Sync>;
 
 /// Something that is done again and again.

@@ -536,12 +536,12 @@ impl<T> Queue<T> {
             if *due <= now {
                 let (times, next) = (period.rhythm)(*due, now);
                 *due = next;
-                let owes = || {
+                if times > 0 {
                     // relaxed: the chore list's lock carries it
-                    if period.catch_up { period.owed.fetch_add(times, Relaxed) } else { period.owed.swap(1, Relaxed) }
-                };
-                if times > 0 && owes() == 0 {
-                    self.add_chore(Chore::Period(Arc::clone(period)));
+                    let owed = if period.catch_up { period.owed.fetch_add(times, Relaxed) } else { period.owed.swap(1, Relaxed) };
+                    if owed == 0 {
+                        self.add_chore(Chore::Period(Arc::clone(period)));
+                    }
                 }
             }
             next = next.min(*due);

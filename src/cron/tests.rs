@@ -1,0 +1,261 @@
+//! Schedules alone; [`jobs`] has them in a runtime.
+
+use super::CronSchedule;
+use super::due::Due;
+use crate::MissedPeriods;
+use crate::rng::Rng;
+use naive::{Date, at};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+mod jobs;
+mod naive;
+
+fn schedule(text: &str) -> CronSchedule {
+    CronSchedule::new(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The first `count` occurrences after a date, as dates.
+fn after(text: &str, from: Date, count: usize) -> Vec<Date> {
+    let schedule = schedule(text);
+    let times = std::iter::successors(Some(at(from)), |time| schedule.next_after(*time)).skip(1);
+    times.take(count).map(naive::date).collect()
+}
+
+#[test]
+fn months_end_on_their_last_day_and_leap_days_come_in_leap_years() {
+    let ends = after("0 0 L * *", (2024, 1, 15, 0, 0, 0), 4);
+    assert_eq!(ends, [(2024, 1, 31, 0, 0, 0), (2024, 2, 29, 0, 0, 0), (2024, 3, 31, 0, 0, 0), (2024, 4, 30, 0, 0, 0)]);
+    // the 31st is passed over where there is none
+    let ends = after("59 23 31 * *", (2025, 3, 31, 23, 59, 0), 2);
+    assert_eq!(ends, [(2025, 5, 31, 23, 59, 0), (2025, 7, 31, 23, 59, 0)]);
+    let leaps = after("0 12 29 2 *", (2096, 1, 1, 0, 0, 0), 2);
+    assert_eq!(leaps, [(2096, 2, 29, 12, 0, 0), (2104, 2, 29, 12, 0, 0)], "2100 is none");
+}
+
+#[test]
+fn weekdays_have_numbers_names_and_places_in_their_month() {
+    // 1 May 2026 is a Friday
+    let days = |text, count| after(text, (2026, 5, 1, 0, 0, 0), count).into_iter().map(|date| date.2).collect::<Vec<_>>();
+    assert_eq!(days("0 9 * * MON-FRI", 6), [1, 4, 5, 6, 7, 8]);
+    assert_eq!(days("0 9 * * mon-fri", 6), days("0 9 * * 1-5", 6));
+    assert_eq!(days("0 9 * * 7", 2), [3, 10]);
+    assert_eq!(days("0 9 * * 7", 2), days("0 9 * * 0", 2));
+    assert_eq!(days("0 9 * * 5#2", 1), [8]);
+    assert_eq!(days("0 9 * * 5#L", 1), [29]);
+    assert_eq!(days("0 9 * * FRIL", 1), [29]);
+    assert_eq!(days("0 9 16W * *", 1), [15]);
+    assert_eq!(days("0 9 LW * *", 1), [29]);
+    assert_eq!(days("0 9 ? * 3", 1), [6]);
+}
+
+#[test]
+fn a_day_of_the_month_or_of_the_week_will_do_unless_both_must() {
+    let days = |text| after(text, (2026, 2, 1, 0, 0, 0), 3).into_iter().map(|date| (date.1, date.2)).collect::<Vec<_>>();
+    assert_eq!(days("0 0 10 * FRI"), [(2, 6), (2, 10), (2, 13)]);
+    assert_eq!(days("0 0 13 * +FRI"), [(2, 13), (3, 13), (11, 13)]);
+    // a step is no `*`
+    assert_eq!(days("0 0 */20 * TUE"), [(2, 3), (2, 10), (2, 17)]);
+}
+
+#[test]
+fn nicknames_are_what_they_stand_for() {
+    for (nickname, text) in [
+        ("@yearly", "0 0 1 1 *"),
+        ("@annually", "0 0 1 1 *"),
+        ("@monthly", "0 0 1 * *"),
+        ("@weekly", "0 0 * * SUN"),
+        ("@Daily", "0 0 * * *"),
+        ("@hourly", "0 * * * *"),
+    ] {
+        assert_eq!(after(nickname, (2026, 1, 1, 0, 0, 0), 5), after(text, (2026, 1, 1, 0, 0, 0), 5), "{nickname}");
+        assert_eq!(schedule(nickname).to_string(), nickname);
+    }
+}
+
+#[test]
+fn an_offset_is_the_wall_of_another_place() {
+    let nine = schedule("0 9 * * MON");
+    let monday = at((2026, 11, 30, 0, 0, 0));
+    for (minutes, hours) in [(0, 9.0), (330, 3.5), (-300, 14.0), (1_439, 24.0 * 7.0 + 9.0 - 23.0 - 59.0 / 60.0)] {
+        let next = nine.clone().utc_offset(minutes).unwrap().next_after(monday - secs(1)).unwrap();
+        assert_eq!(next, monday + Duration::from_secs_f64(hours * 3600.0), "{minutes}");
+    }
+    assert_ne!(nine, nine.clone().utc_offset(1).unwrap());
+    for minutes in [1_440, -1_440, i16::MIN] {
+        let error = nine.clone().utc_offset(minutes).unwrap_err();
+        assert_eq!(error.to_string(), format!("cron schedule `0 9 * * MON`: utc_offset is {minutes}, allowed is -1439..=1439 minutes"));
+    }
+}
+
+#[test]
+fn the_search_ends_with_the_years() {
+    let daily = schedule("@daily");
+    assert_eq!(daily.next_after(at((4999, 12, 30, 1, 0, 0))), Some(at((4999, 12, 31, 0, 0, 0))));
+    for time in [at((4999, 12, 31, 0, 0, 0)), at((5000, 6, 1, 0, 0, 0)), UNIX_EPOCH - secs(3_000 * 366 * 86_400)] {
+        assert_eq!(daily.next_after(time), None, "{time:?}");
+    }
+    // before 1970, and between two seconds
+    assert_eq!(daily.next_after(UNIX_EPOCH - Duration::from_nanos(1)), Some(UNIX_EPOCH));
+    assert_eq!(daily.next_after(UNIX_EPOCH - secs(86_401)), Some(UNIX_EPOCH - secs(86_400)));
+    let second = schedule("* * * * * *");
+    assert_eq!(second.next_after(UNIX_EPOCH + Duration::from_nanos(1)), Some(UNIX_EPOCH + secs(1)));
+    assert_eq!(second.next_after(UNIX_EPOCH - Duration::from_nanos(1)), Some(UNIX_EPOCH));
+    assert_eq!(second.next_after(UNIX_EPOCH), Some(UNIX_EPOCH + secs(1)));
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_its_field() {
+    for (text, field, value) in [
+        ("", "number of fields", "0"),
+        ("* * * *", "number of fields", "4"),
+        ("* * * * * * 2026", "number of fields", "7"),
+        ("60 * * * * *", "second", "60"),
+        ("60 * * * *", "minute", "60"),
+        ("MON * * * *", "minute", "MON"),
+        ("5/10 * * * *", "minute", "5/10"),
+        ("*/0 * * * *", "minute", "*/0"),
+        ("1,,2 * * * *", "minute", "1,,2"),
+        (", * * * *", "minute", ","),
+        ("-1 * * * *", "minute", "-1"),
+        ("99999999999 * * * *", "minute", "99999999999"),
+        ("* 24 * * *", "hour", "24"),
+        ("* 5-1 * * *", "hour", "5-1"),
+        ("* ? * * *", "hour", "?"),
+        ("* * 0 * *", "day of month", "0"),
+        ("* * 32 * *", "day of month", "32"),
+        ("* * W * *", "day of month", "W"),
+        ("* * 15W3 * *", "day of month", "15W3"),
+        ("* * L-3 * *", "day of month", "L-3"),
+        ("* * * 13 *", "month", "13"),
+        ("* * * 1MON *", "month", "1MON"),
+        ("* * * JANUARY *", "month", "JANUARY"),
+        ("* * * * 8", "day of week", "8"),
+        ("* * * * L", "day of week", "L"),
+        ("* * * * 5#6", "day of week", "5#6"),
+        ("* * * * ſUN", "day of week", "ſUN"),
+        ("* * * * +", "day of week", "+"),
+        ("0 0 30 2 *", "date", "30 2 *"),
+        ("0 0 31 4,6,9,11 +MON", "date", "31 4,6,9,11 +MON"),
+        ("@reboot", "nickname", "@reboot"),
+    ] {
+        let error = CronSchedule::new(text).expect_err(text);
+        assert_eq!((error.field(), error.value()), (field, value), "{text}: {error}");
+    }
+    let text = |text: &str| CronSchedule::new(text).unwrap_err().to_string();
+    assert_eq!(
+        text("0 24 * * *"),
+        "cron schedule `0 24 * * *`: hour is 24, allowed is 0-23: *, lists (1,5), ranges upwards (1-5), steps (*/5, 8-18/2)"
+    );
+    assert_eq!(
+        text("0 0 30 2 *"),
+        "cron schedule `0 0 30 2 *`: date is 30 2 *, allowed is one that comes: day of month, month, day of week"
+    );
+    assert_eq!(text("1 2 3"), "cron schedule `1 2 3`: number of fields is 3, allowed is 5, or 6 with seconds in front");
+}
+
+#[test]
+fn any_text_is_a_schedule_or_a_fault() {
+    const WORDS: [&str; 28] = [
+        "*", "?", "0", "1", "5", "07", "29", "31", "59", "60", "65535", "-", "/", ",", "#", "L", "W", "LW", "+", "@", "MON", "sun", "FEB",
+        "dec", "\u{131}", "@daily", "2026", "",
+    ];
+    let field = |rng: &mut Rng| (0..=rng.up_to(3)).map(|_| WORDS[rng.up_to(27) as usize]).collect::<String>();
+    let mut rng = Rng::new(1);
+    let mut schedules = 0;
+    for _ in 0..5_000 {
+        // most have one field that is not `*`, or none would be a schedule
+        let mut fields = vec!["*".to_owned(); 5];
+        fields[rng.up_to(4) as usize] = field(&mut rng);
+        let text = fields.join(" ");
+        if let Ok(schedule) = CronSchedule::new(&text) {
+            schedules += 1;
+            assert!(schedule.next_after(UNIX_EPOCH).is_some(), "{text}");
+        }
+        let wild: Vec<_> = (0..6).map(|_| field(&mut rng)).collect();
+        let _ = CronSchedule::new(&wild.join(" "));
+    }
+    assert!(schedules > 100, "{schedules}");
+}
+
+#[test]
+fn rare_days_are_found_and_days_that_never_come_are_not_looked_for_for_ever() {
+    assert_eq!(after("0 0 29 2 +WED", (2068, 3, 1, 0, 0, 0), 1), [(2096, 2, 29, 0, 0, 0)]);
+    // the longest that it can be: 2100 has none
+    assert_eq!(after("0 0 29 2 +THU", (2080, 3, 1, 0, 0, 0), 1), [(2120, 2, 29, 0, 0, 0)]);
+    assert!(CronSchedule::new("0 0 0 30 2 *").is_err());
+}
+
+#[test]
+fn schedules_are_texts() {
+    let parsed: CronSchedule = " 0  9 * * * ".parse().unwrap();
+    assert_eq!(parsed.to_string(), " 0  9 * * * ");
+    assert_eq!(parsed, parsed.clone());
+    assert_eq!(format!("{parsed:?}"), "CronSchedule { text: \" 0  9 * * * \", utc_offset: 0 }");
+}
+
+/// What is found and refused agrees with somebody who knows no cron and looks at every day and every second.
+#[test]
+fn a_schedule_is_what_a_naive_reader_makes_of_it() {
+    for seed in 0..600 {
+        let mut rng = Rng::new(seed);
+        let reader = naive::Reader::random(&mut rng);
+        let from = UNIX_EPOCH + secs(rng.up_to(130 * 365 * 86_400)) + Duration::from_nanos(rng.up_to(1) * 999_999_999);
+        let named = CronSchedule::new(&reader.text);
+        let offset = rng.up_to(2 * 1_439) as i16 - 1_439;
+        let shift = |time: SystemTime, minutes: i64| {
+            if minutes < 0 { time - secs(minutes.unsigned_abs() * 60) } else { time + secs(minutes.unsigned_abs() * 60) }
+        };
+        let mut time = from;
+        for _ in 0..3 {
+            // nine years have a leap day but where a century begins
+            let want = reader.next_after(shift(time, i64::from(offset)), 13 * 366).map(|next| shift(next, -i64::from(offset)));
+            let Ok(schedule) = &named else {
+                assert_eq!(want, None, "seed {seed}: {} is not refused", reader.text);
+                break;
+            };
+            let got = schedule.clone().utc_offset(offset).unwrap().next_after(time);
+            match want {
+                Some(_) => assert_eq!(got, want, "seed {seed}: {} at {offset} after {time:?}", reader.text),
+                None => assert!(got.is_none_or(|got| got > time + secs(13 * 365 * 86_400)), "seed {seed}: {}", reader.text),
+            }
+            let Some(next) = want else { break };
+            time = next;
+        }
+    }
+}
+
+/// Occurrences are neither lost nor doubled, nor early, whatever a wall does that is never set back by more than a day.
+#[test]
+fn a_restless_wall_loses_and_doubles_nothing() {
+    for (seed, text, every) in (0..30).flat_map(|seed| [(seed, "0 * * * *", 3_600), (seed, "*/30 * * * * *", 30)]) {
+        let mut rng = Rng::new(seed);
+        let mut due = [MissedPeriods::CatchUp, MissedPeriods::Skip].map(|missed| Due::new(schedule(text), missed, UNIX_EPOCH));
+        let (mut wall, mut furthest, mut jobs) = (0_u64, 0_u64, 0);
+        for _ in 0..500 {
+            wall = match rng.up_to(19) {
+                0 => wall.saturating_sub(rng.up_to(86_399)).max(furthest.saturating_sub(86_000)),
+                1 => wall + rng.up_to(86_399),
+                2..=4 => wall.saturating_sub(rng.up_to(4)).max(furthest.saturating_sub(86_000)),
+                _ => wall + rng.up_to(89),
+            };
+            let before = furthest / every;
+            furthest = furthest.max(wall);
+            let [caught, skipped] = due.each_mut().map(|due| {
+                let mut looks = std::iter::from_fn(|| Some(due.look(UNIX_EPOCH + secs(wall))));
+                let mut jobs = 0;
+                looks.find(|(times, wait)| {
+                    jobs += times;
+                    !wait.is_zero()
+                });
+                jobs
+            });
+            jobs += caught;
+            assert_eq!(jobs, furthest / every, "seed {seed}, {text}, at {wall}");
+            assert_eq!(skipped, u64::from(furthest / every > before), "seed {seed}, {text}, at {wall}");
+        }
+    }
+}
