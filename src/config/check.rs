@@ -59,6 +59,11 @@ impl QueueConfig {
                 spans(field, window, TICK, YEAR)?;
             }
         }
+        if let Some(breaker) = self.publish_breaker {
+            between("publish_breaker: failures", u64::from(breaker.failures), 1, u64::from(limits::BREAKER_FAILURES_MAX))?;
+            spans("publish_breaker: within", breaker.within, TICK, YEAR)?;
+            spans("publish_breaker: open", breaker.open, TICK, YEAR)?;
+        }
         if let Some((count, age)) = self.completed {
             between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
             spans("completed_records: age", age, TICK, Duration::MAX)?;

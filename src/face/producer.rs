@@ -35,7 +35,7 @@ pub struct Producer<T: Payload> {
 
 impl<T: Payload> Producer<T> {
     pub(super) fn open(handle: QueueHandle<T>) -> Result<Self, HandleError> {
-        let publisher = handle.queue.open_publisher().ok_or(HandleError::TooManyHandles)?;
+        let publisher = handle.queue.open_guarded_publisher().ok_or(HandleError::TooManyHandles)?;
         Ok(Producer { handle, publisher })
     }
 
@@ -195,7 +195,7 @@ impl<T: Payload> Producer<T> {
             && let Some(job) = job.take()
         {
             let error = PublishError::new(job, Refusal::WouldDeadlock);
-            self.publisher.count_refusal(error.refusal());
+            self.publisher.count_refusal(error.refusal(), clock.stamp());
             return Poll::Ready(Err(error));
         }
         published
@@ -321,7 +321,7 @@ impl<T: Payload> Producer<T> {
     /// # Errors
     /// When there are not as many free, the queue is closed, or has no such lane.
     pub fn reserve(&self, lane: usize, count: usize) -> Result<Permits<'_, T>, Refusal> {
-        let slots = self.handle.queue.reserve(&self.publisher, lane, count)?;
+        let slots = self.handle.queue.reserve(&self.publisher, lane, count, self.handle.clock.stamp())?;
         Ok(Permits { producer: self, lane, slots })
     }
 

@@ -106,6 +106,11 @@ impl<T> RouteError<T> {
         matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::Full { .. } | Refusal::TimedOut, .. })
     }
 
+    /// True when this publisher's [breaker](crate::QueueConfig::publish_breaker) for a queue is open.
+    pub fn is_breaker_open(&self) -> bool {
+        matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::BreakerOpen { .. }, .. })
+    }
+
     /// True when a queue is shutting down.
     pub fn is_closed(&self) -> bool {
         matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::Closed, .. })
