@@ -70,7 +70,8 @@ impl<T: Payload> Producer<T> {
     /// Publishes; what happens on a full queue is the queue's [`Overflow`] policy.
     ///
     /// # Errors
-    /// The job comes back: full, timed out, closed, invalid, no such lane, or in a handler that would have to wait for its own runtime.
+    /// The job comes back: full, timed out, this producer's [breaker](crate::QueueConfig::publish_breaker) is open, closed, invalid, no such lane, or in a handler that would have to
+    /// wait for its own runtime.
     ///
     /// # Blocking
     /// Only under [`Overflow::Block`], for at most its duration; under [`Overflow::CallerRuns`] a full queue runs the handler in this thread.
@@ -174,7 +175,7 @@ impl<T: Payload> Producer<T> {
     /// ```
     ///
     /// # Errors
-    /// In the future's output, the job comes back: closed, invalid, no such lane, or [`Refusal::WouldDeadlock`] when a handler of the same runtime polls it
+    /// In the future's output, the job comes back: the breaker is open, closed, invalid, no such lane, or [`Refusal::WouldDeadlock`] when a handler of the same runtime polls it
     /// while the queue is full.
     #[doc(alias = "send")]
     pub fn publish_async(&mut self, job: impl Into<Job<T>>) -> PublishAsync<'_, T> {
@@ -319,7 +320,7 @@ impl<T: Payload> Producer<T> {
     /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.
     ///
     /// # Errors
-    /// When there are not as many free, the queue is closed, or has no such lane.
+    /// When there are not as many free, this producer's breaker is open, the queue is closed, or has no such lane.
     pub fn reserve(&self, lane: usize, count: usize) -> Result<Permits<'_, T>, Refusal> {
         let slots = self.handle.queue.reserve(&self.publisher, lane, count, self.handle.clock.stamp())?;
         Ok(Permits { producer: self, lane, slots })
