@@ -89,3 +89,51 @@ impl Breaker {
         self.full.clear();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// Opened at second 0, for five.
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::new(PublishBreaker::new().failures(1).within(SECOND).open(5 * SECOND));
+        breaker.note_full(at(0), 7);
+        breaker
+    }
+
+    #[test]
+    fn a_publish_that_was_let_through_before_does_not_keep_it_open() {
+        let mut breaker = opened();
+        breaker.note_full(at(4), 7);
+        assert_eq!((breaker.ask(at(4), 7), breaker.ask(at(5), 7)), (Some(SECOND), None));
+    }
+
+    #[test]
+    fn what_gets_in_past_an_open_breaker_does_not_close_it() {
+        let mut breaker = opened();
+        assert_eq!((breaker.ask(at(4), 8), breaker.ask(at(5), 9)), (Some(SECOND), None));
+        breaker.note_full(at(5), 9);
+        assert_eq!(breaker.ask(at(6), 9), Some(4 * SECOND));
+    }
+
+    #[test]
+    fn a_probe_may_be_repeated_until_it_says_something() {
+        let mut breaker = opened();
+        assert_eq!((breaker.ask(at(5), 7), breaker.ask(at(9), 7), breaker.is_closed()), (None, None, false));
+        assert_eq!((breaker.ask(at(9), 8), breaker.is_closed()), (None, true));
+    }
+
+    #[test]
+    fn a_time_that_steps_back_does_no_harm() {
+        let mut breaker = opened();
+        assert_eq!(breaker.ask(at(5), 7), None);
+        breaker.note_full(at(4), 7);
+        assert_eq!(breaker.ask(at(3), 7), Some(6 * SECOND));
+    }
+}

@@ -386,7 +386,7 @@ impl QueueConfig {
     /// - **While it is open** nothing is touched: no slot is looked for, none is reserved, no job is evicted, nobody waits, no handler runs in the publisher's thread, whatever the
     ///   [`Overflow`] policy, and no payload is replaced that waits out a window. A batch ends there. A fan-out is refused as a whole, and one by
     ///   best effort misses the queue. [`Permits`](crate::Permits) that the handle has stay good. A closed queue still says so.
-    /// - Then the next publish is a **probe**, and goes the way it always would. If it is accepted the breaker closes; if the queue is full it is open as long again; if it is refused
+    /// - Then the next publish (of a batch, its first chain) is a **probe**, and goes the way it always would. If it is accepted the breaker closes; if the queue is full it is open as long again; if it is refused
     ///   for another reason, or given up, the next one is the probe.
     ///
     /// What the runtime publishes itself knows no breaker: follow-ups, periodic jobs, dead letters that move on or are redriven. Nobody is there who could wait.

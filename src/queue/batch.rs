@@ -57,9 +57,9 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
             let (lane, checked) = (job.lane, self.check_publish(publisher, &job, || clock.stamp()));
-            // what may turn out to be a duplicate when its slot is in hand already goes alone, and so does what probes for the breaker
-            let alone = checked.is_err() || self.dedupes(&job) || publisher.guard.is_up.get();
-            let credits = if alone { None } else { self.credits_for(publisher, lane, jobs.size_hint().0, patient) };
+            // what may turn out to be a duplicate when its slot is in hand already goes alone
+            let credits =
+                if checked.is_err() || self.dedupes(&job) { None } else { self.credits_for(publisher, lane, jobs.size_hint().0, patient) };
             let Some(credits) = credits else {
                 let taken_in = match checked {
                     Ok(()) => full(job, kept.next()),

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 /// A publisher's breaker, if it has one.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    /// It is not closed, so it must be asked: all that a publish reads of it otherwise.
+    /// It is not closed, so it must be asked. A publish reads nothing else of it.
     pub(super) is_up: Cell<bool>,
     /// Elsewhere, so that handles of queues without one stay small.
     breaker: Option<Box<RefCell<Breaker>>>,
@@ -49,7 +49,7 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Refuses while the publisher's breaker is open. That the queue is closed is said by others, and is final.
-    #[inline(always)]
+    #[inline]
     pub fn check_breaker(&self, publisher: &Publisher, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if publisher.guard.is_up.get() && !self.is_closed() { publisher.ask_breaker(now()) } else { Ok(()) }
     }

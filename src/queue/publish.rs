@@ -76,6 +76,7 @@ pub struct Publisher {
     ids: Cell<(u64, u64)>,
     /// The routing key that the next job is published by; empty: none.
     pub(super) came_by: RefCell<String>,
+    /// Whether it stops asking when the queue is full.
     pub(super) guard: Guard,
 }
 

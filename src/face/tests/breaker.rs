@@ -385,7 +385,7 @@ fn a_probe_that_is_given_up_leaves_it_to_the_next() {
 }
 
 #[test]
-fn of_a_batch_one_job_is_the_probe_and_the_others_follow() {
+fn a_batch_probes_with_its_first_chain() {
     let pull = full(3, breaking(1));
     pull.advance(secs(5));
     let mut jobs = 7..10;
