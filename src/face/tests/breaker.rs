@@ -219,38 +219,40 @@ fn an_open_breaker_runs_nothing_in_its_callers_thread() {
 
 #[test]
 fn every_form_of_publishing_is_refused() {
-    let mut pull = full(3, breaking(1));
-    ack(&pull); // there is room
-    let before = pull.seen();
-    let now = pull.runtime.now();
-    let Pull { producer, .. } = &mut pull;
-    let long = secs(1_000);
-    let five = |error: PublishError<u32>| {
-        assert_eq!(left(&error), secs(5));
-        assert_eq!(error.into_inner(), 7, "the job comes back");
-    };
-    five(producer.publish(7).unwrap_err());
-    five(producer.try_publish(7).unwrap_err());
-    five(producer.publish_timeout(7, long).unwrap_err());
-    five(producer.publish_after(7, ms(1)).unwrap_err());
-    five(producer.publish_at(7, now + ms(1)).unwrap_err());
-    assert_eq!(producer.reserve(0, 1).unwrap_err(), Refusal::BreakerOpen { retry_after: secs(5) });
-    let mut jobs = [7, 8, 9].into_iter();
-    let batch = producer.publish_batch(&mut jobs);
-    five(batch.refused.unwrap());
-    assert_eq!((batch.accepted, jobs.as_slice()), (0, &[8, 9][..]), "the rest was not pulled");
-    let watched = producer.watched();
-    five(watched.publish(7).unwrap_err());
-    five(watched.try_publish(7).unwrap_err());
-    five(watched.publish_timeout(7, long).unwrap_err());
-    five(watched.publish_after(7, ms(1)).unwrap_err());
-    five(watched.publish_at(7, now + ms(1)).unwrap_err());
-    let batch = watched.publish_batch(&mut [7].into_iter());
-    assert!(batch.completions.is_empty());
-    five(batch.refused.unwrap());
-    five(block_on(producer.publish_async(7)).unwrap_err());
-    five(block_on(producer.publish_watched_async(7)).unwrap_err());
-    untouched(&pull, &before, 15);
+    watched(|| {
+        let mut pull = full(3, breaking(1));
+        ack(&pull); // there is room
+        let before = pull.seen();
+        let now = pull.runtime.now();
+        let Pull { producer, .. } = &mut pull;
+        let long = secs(1_000);
+        let five = |error: PublishError<u32>| {
+            assert_eq!(left(&error), secs(5));
+            assert_eq!(error.into_inner(), 7, "the job comes back");
+        };
+        five(producer.publish(7).unwrap_err());
+        five(producer.try_publish(7).unwrap_err());
+        five(producer.publish_timeout(7, long).unwrap_err());
+        five(producer.publish_after(7, ms(1)).unwrap_err());
+        five(producer.publish_at(7, now + ms(1)).unwrap_err());
+        assert_eq!(producer.reserve(0, 1).unwrap_err(), Refusal::BreakerOpen { retry_after: secs(5) });
+        let mut jobs = [7, 8, 9].into_iter();
+        let batch = producer.publish_batch(&mut jobs);
+        five(batch.refused.unwrap());
+        assert_eq!((batch.accepted, jobs.as_slice()), (0, &[8, 9][..]), "the rest was not pulled");
+        let watched = producer.watched();
+        five(watched.publish(7).unwrap_err());
+        five(watched.try_publish(7).unwrap_err());
+        five(watched.publish_timeout(7, long).unwrap_err());
+        five(watched.publish_after(7, ms(1)).unwrap_err());
+        five(watched.publish_at(7, now + ms(1)).unwrap_err());
+        let batch = watched.publish_batch(&mut [7].into_iter());
+        assert!(batch.completions.is_empty());
+        five(batch.refused.unwrap());
+        five(block_on(producer.publish_async(7)).unwrap_err());
+        five(block_on(producer.publish_watched_async(7)).unwrap_err());
+        untouched(&pull, &before, 15);
+    });
 }
 
 #[test]
@@ -429,39 +431,43 @@ fn refused_by_b(error: RouteError<u32>) {
 
 #[test]
 fn a_fan_out_is_refused_as_a_whole_and_best_effort_misses_the_queue() {
-    let mut hub = open_in_the_middle(small());
-    hub.queues[1].purge();
-    let route = hub.exchange.route("x").unwrap();
-    let publisher = &mut hub.publisher;
-    refused_by_b(publisher.publish("x", 7).unwrap_err());
-    refused_by_b(publisher.publish(&route, 7).unwrap_err());
-    refused_by_b(publisher.try_publish("x", 7).unwrap_err());
-    refused_by_b(publisher.publish_timeout("x", 7, secs(1_000)).unwrap_err());
-    refused_by_b(publisher.watched().publish("x", 7).unwrap_err());
-    refused_by_b(publisher.publish("x", Job::new(7).key("k")).unwrap_err());
-    refused_by_b(block_on(publisher.publish_async("x", 7)).unwrap_err());
-    assert_eq!(hub.depths(), [1, 0, 1]);
-    let some = hub.publisher.publish_best_effort("x", 7).unwrap();
-    assert_eq!((some.copies, &*some.missed[0].0, &some.missed[0].1), (2, "b", &Refusal::BreakerOpen { retry_after: secs(5) }));
-    let some = hub.publisher.watched().publish_best_effort("x", 7).unwrap();
-    assert_eq!((some.completions.len(), &*some.missed[0].0), (2, "b"));
-    assert_eq!((hub.depths(), hub.queues[1].counts().rejected_breaker), ([3, 0, 3], 9));
-    hub.runtime.advance(&hub.clock, secs(5));
-    assert_eq!(hub.publisher.publish("x", 7).unwrap().copies, 3);
-    assert_eq!(hub.publisher.publish_best_effort("x", 7).unwrap().missed[0].1, Refusal::Full { retry_after: None });
-    adds_up(&hub.runtime);
+    watched(|| {
+        let mut hub = open_in_the_middle(small());
+        hub.queues[1].purge();
+        let route = hub.exchange.route("x").unwrap();
+        let publisher = &mut hub.publisher;
+        refused_by_b(publisher.publish("x", 7).unwrap_err());
+        refused_by_b(publisher.publish(&route, 7).unwrap_err());
+        refused_by_b(publisher.try_publish("x", 7).unwrap_err());
+        refused_by_b(publisher.publish_timeout("x", 7, secs(1_000)).unwrap_err());
+        refused_by_b(publisher.watched().publish("x", 7).unwrap_err());
+        refused_by_b(publisher.publish("x", Job::new(7).key("k")).unwrap_err());
+        refused_by_b(block_on(publisher.publish_async("x", 7)).unwrap_err());
+        assert_eq!(hub.depths(), [1, 0, 1]);
+        let some = hub.publisher.publish_best_effort("x", 7).unwrap();
+        assert_eq!((some.copies, &*some.missed[0].0, &some.missed[0].1), (2, "b", &Refusal::BreakerOpen { retry_after: secs(5) }));
+        let some = hub.publisher.watched().publish_best_effort("x", 7).unwrap();
+        assert_eq!((some.completions.len(), &*some.missed[0].0), (2, "b"));
+        assert_eq!((hub.depths(), hub.queues[1].counts().rejected_breaker), ([3, 0, 3], 9));
+        hub.runtime.advance(&hub.clock, secs(5));
+        assert_eq!(hub.publisher.publish("x", 7).unwrap().copies, 3);
+        assert_eq!(hub.publisher.publish_best_effort("x", 7).unwrap().missed[0].1, Refusal::Full { retry_after: None });
+        adds_up(&hub.runtime);
+    });
 }
 
 #[test]
 fn a_fan_out_waits_for_no_queue_while_a_breaker_is_open() {
-    let mut hub = open_in_the_middle(small());
-    // what comes first is full too
-    let first = hub.queues[0].producer().unwrap();
-    while first.publish(0).is_ok() {}
-    refused_by_b(hub.publisher.publish_timeout("x", 7, Duration::MAX).unwrap_err());
-    let bell = Bell::new();
-    let mut publish = Box::pin(hub.publisher.publish_async("x", 7));
-    assert!(poll(&mut publish, &bell).is_ready());
+    watched(|| {
+        let mut hub = open_in_the_middle(small());
+        // what comes first is full too
+        let first = hub.queues[0].producer().unwrap();
+        while first.publish(0).is_ok() {}
+        refused_by_b(hub.publisher.publish_timeout("x", 7, Duration::MAX).unwrap_err());
+        let bell = Bell::new();
+        let mut publish = Box::pin(hub.publisher.publish_async("x", 7));
+        assert!(poll(&mut publish, &bell).is_ready());
+    });
 }
 
 #[test]
@@ -480,26 +486,28 @@ fn a_probe_of_a_fan_out_that_another_queue_refuses_leaves_it_to_the_next() {
 
 #[test]
 fn a_job_for_one_queue_is_refused_however_it_finds_there() {
-    let mut hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), small(), two_lanes("c", 8)]);
-    hub.exchange.bind(crate::Binding::new("to.b", &hub.queues[1])).unwrap();
-    let route = hub.exchange.route("to.b").unwrap();
-    hub.publisher.publish(&route, 0).unwrap();
-    for _ in 0..3 {
-        assert!(hub.publisher.publish(&route, 1).unwrap_err().is_full());
-    }
-    hub.queues[1].purge();
-    let publisher = &mut hub.publisher;
-    refused_by_b(publisher.publish(&route, 7).unwrap_err());
-    refused_by_b(publisher.publish("to.b", 7).unwrap_err());
-    refused_by_b(publisher.publish_one("to.b", 7).unwrap_err());
-    refused_by_b(publisher.try_publish_one(&route, 7).unwrap_err());
-    refused_by_b(publisher.watched().publish_one("to.b", 7).unwrap_err());
-    refused_by_b(publisher.publish_best_effort("to.b", 7).unwrap_err());
-    refused_by_b(block_on(publisher.publish_one_async("to.b", 7)).unwrap_err());
-    assert_eq!((hub.depths(), hub.queues[1].counts().rejected_breaker), ([0; 3], 7));
-    hub.runtime.advance(&hub.clock, secs(5));
-    hub.publisher.publish(&route, 7).unwrap();
-    assert!(hub.publisher.publish(&route, 7).unwrap_err().is_full());
+    watched(|| {
+        let mut hub = Hub::<u32>::new(ExchangeKind::Direct, [two_lanes("a", 8), small(), two_lanes("c", 8)]);
+        hub.exchange.bind(crate::Binding::new("to.b", &hub.queues[1])).unwrap();
+        let route = hub.exchange.route("to.b").unwrap();
+        hub.publisher.publish(&route, 0).unwrap();
+        for _ in 0..3 {
+            assert!(hub.publisher.publish(&route, 1).unwrap_err().is_full());
+        }
+        hub.queues[1].purge();
+        let publisher = &mut hub.publisher;
+        refused_by_b(publisher.publish(&route, 7).unwrap_err());
+        refused_by_b(publisher.publish("to.b", 7).unwrap_err());
+        refused_by_b(publisher.publish_one("to.b", 7).unwrap_err());
+        refused_by_b(publisher.try_publish_one(&route, 7).unwrap_err());
+        refused_by_b(publisher.watched().publish_one("to.b", 7).unwrap_err());
+        refused_by_b(publisher.publish_best_effort("to.b", 7).unwrap_err());
+        refused_by_b(block_on(publisher.publish_one_async("to.b", 7)).unwrap_err());
+        assert_eq!((hub.depths(), hub.queues[1].counts().rejected_breaker), ([0; 3], 7));
+        hub.runtime.advance(&hub.clock, secs(5));
+        hub.publisher.publish(&route, 7).unwrap();
+        assert!(hub.publisher.publish(&route, 7).unwrap_err().is_full());
+    });
 }
 
 // ---- settings ----
