@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![cfg(not(loom))]
 
+mod breaker;
 mod completions;
 mod credit;
 mod dedupe;

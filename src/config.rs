@@ -3,9 +3,11 @@
 mod buffer;
 mod check;
 mod dead_letters;
+mod publish_breaker;
 
 pub use buffer::BufferConfig;
 pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};
+pub use publish_breaker::PublishBreaker;
 
 use crate::job::Payload;
 use crate::limits;
@@ -281,6 +283,7 @@ pub struct QueueConfig {
     pub(crate) lanes: Vec<LaneConfig>,
     pub(crate) discipline: Discipline,
     pub(crate) overflow: Overflow,
+    pub(crate) publish_breaker: Option<PublishBreaker>,
     pub(crate) visibility: Duration,
     /// `None`: ten minutes, or the visibility timeout if that is longer.
     pub(crate) max_lease: Option<Duration>,
@@ -307,6 +310,7 @@ impl QueueConfig {
             lanes: vec![LaneConfig::new("default")],
             discipline: Discipline::Weighted,
             overflow: Overflow::Reject,
+            publish_breaker: None,
             visibility: Duration::from_secs(30),
             max_lease: None,
             retry: RetryPolicy::new(),
@@ -371,6 +375,56 @@ impl QueueConfig {
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// A publisher that finds the queue full again and again stops asking for a while: its breaker opens, and its publishes are refused at once, as
+    /// [`BreakerOpen`](crate::Refusal::BreakerOpen) with the time that is left. None unless set.
+    ///
+    /// Each publishing handle (a [`Producer`](crate::Producer); an exchange's publisher has one for each queue) has a breaker of its own, and knows only its own answers.
+    ///
+    /// - It **opens** when so many publishes found the queue full ([`Full`](crate::Refusal::Full), or [`TimedOut`](crate::Refusal::TimedOut)) within the time that is set, with
+    ///   none of the handle's accepted between them. Other refusals (an invalid payload, a duplicate) are of no account.
+    /// - **While it is open** nothing is touched: no slot is looked for, none is reserved, no job is evicted, nobody waits, no handler runs in the publisher's thread, whatever the
+    ///   [`Overflow`] policy, and no payload is replaced that waits out a window. A batch ends there. A fan-out is refused as a whole, and one by
+    ///   best effort misses the queue. [`Permits`](crate::Permits) that the handle has stay good. A closed queue still says so.
+    /// - Then the next publish (of a batch, its first chain) is a **probe**, and goes the way it always would. If it is accepted the breaker closes; if the queue is full it is open as long again; if it is refused
+    ///   for another reason, or given up, the next one is the probe.
+    ///
+    /// What the runtime publishes itself knows no breaker: follow-ups, periodic jobs, dead letters that move on or are redriven. Nobody is there who could wait.
+    ///
+    /// A publish that is accepted pays for the question whether the breaker is closed, and writes nothing for it.
+    ///
+    /// ```
+    /// use ringmill::clock::ManualClock;
+    /// use ringmill::{PublishBreaker, QueueConfig, Refusal, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let breaker = PublishBreaker::new().failures(2).within(second).open(5 * second);
+    /// let numbers = builder.pull_queue::<u32>(QueueConfig::new("numbers").capacity(1).publish_breaker(breaker))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (numbers.producer()?, numbers.consumer()?);
+    /// producer.publish(1)?;
+    /// assert!(producer.publish(2).unwrap_err().is_full());
+    /// assert!(producer.publish(2).unwrap_err().is_full());
+    /// consumer.try_recv()?.ack()?; // there is room, and it is not asked for
+    /// runtime.advance(&clock, 2 * second);
+    /// let error = producer.publish(2).unwrap_err();
+    /// assert!(error.is_breaker_open());
+    /// assert_eq!(*error.refusal(), Refusal::BreakerOpen { retry_after: 3 * second });
+    /// runtime.advance(&clock, 3 * second);
+    /// producer.publish(error.into_job())?; // the probe
+    /// assert_eq!(numbers.counts().rejected_breaker, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "circuit_breaker")]
+    #[must_use]
+    pub fn publish_breaker(mut self, breaker: PublishBreaker) -> Self {
+        self.publish_breaker = Some(breaker);
         self
     }
 

@@ -101,6 +101,11 @@ pub enum Refusal {
     },
     /// A blocking publish reached its deadline while the queue was full.
     TimedOut,
+    /// This publisher found the queue full too often lately: its [breaker](crate::QueueConfig::publish_breaker) is open, and the queue was not asked.
+    BreakerOpen {
+        /// How long it is open yet; never zero.
+        retry_after: Duration,
+    },
     /// The queue is shutting down.
     Closed,
     /// The payload's own check refused it.
@@ -144,7 +149,7 @@ pub enum Refusal {
 impl Refusal {
     /// True when the same job may be accepted later by the same queue, as it is.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Refusal::Full { .. } | Refusal::TimedOut | Refusal::WouldDeadlock)
+        matches!(self, Refusal::Full { .. } | Refusal::TimedOut | Refusal::WouldDeadlock | Refusal::BreakerOpen { .. })
     }
 }
 
@@ -154,6 +159,7 @@ impl fmt::Display for Refusal {
             Refusal::Full { retry_after: None } => f.write_str("the queue is full"),
             Refusal::Full { retry_after: Some(after) } => write!(f, "the queue is full, try again in about {after:?}"),
             Refusal::TimedOut => f.write_str("the queue stayed full until the deadline"),
+            Refusal::BreakerOpen { retry_after } => write!(f, "the publisher's breaker is open, try again in {retry_after:?}"),
             Refusal::Closed => f.write_str("the queue is closed"),
             Refusal::Invalid { reason } => write!(f, "the payload is invalid: {reason}"),
             Refusal::BadKey { bytes } => write!(f, "the key has {bytes} bytes, allowed are 1..={}", crate::limits::JOB_KEY_BYTES_MAX),
@@ -216,6 +222,11 @@ impl<T> PublishError<T> {
     /// True when trying again later can help: the queue was full.
     pub fn is_full(&self) -> bool {
         matches!(self.refusal, Refusal::Full { .. } | Refusal::TimedOut)
+    }
+
+    /// True when this publisher's [breaker](crate::QueueConfig::publish_breaker) is open; the [refusal](Refusal::BreakerOpen) says for how long.
+    pub fn is_breaker_open(&self) -> bool {
+        matches!(self.refusal, Refusal::BreakerOpen { .. })
     }
 
     /// True when another job with the same key stands for this one.

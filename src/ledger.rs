@@ -54,6 +54,8 @@ counts! {
     HandedBack handed_back,
     /// Publishes refused because the queue was full.
     RejectedFull rejected_full,
+    /// Publishes refused because their publisher's [breaker](crate::QueueConfig::publish_breaker) was open.
+    RejectedBreaker rejected_breaker,
     /// Publishes refused by the payload's own check, or for a key that cannot be one.
     RejectedInvalid rejected_invalid,
     /// Publishes refused because the queue was closed.
@@ -150,6 +152,12 @@ impl Block {
         let cell = &self.counts[count as usize];
         // relaxed: single writer
         cell.store(cell.load(Relaxed) + many, Relaxed);
+    }
+
+    /// How many were counted. For the block's writer, who has seen all of them.
+    pub fn get(&self, count: Count) -> u64 {
+        // relaxed: single writer
+        self.counts[count as usize].load(Relaxed)
     }
 
     /// A delivery of `lane` starts; `wait_nanos` if it is the job's first.

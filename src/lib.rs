@@ -93,6 +93,7 @@
 //! | publishing through an exchange, to several queues or none, to some, by a resolved key, from a task | [`ExchangePublisher`], [`Route`], [`Routed`], [`Partial`], [`RouteError`], [`PublishRouted`] |
 //! | validation before admission | [`Payload::validate`], [`Invalid`] |
 //! | what a full queue does | [`Overflow`]; why a publish was refused: [`Refusal`] |
+//! | a publisher that stops asking a full queue for a while | [`QueueConfig::publish_breaker`], [`PublishBreaker`], [`Refusal::BreakerOpen`] |
 //! | one job per key: while it is live, in a window of time, or the last of those in it | [`Job::key`], [`QueueConfig::dedupe`], [`Dedupe`] |
 //! | an order per key, one job of it at a time; what a retry blocks; how the keys spread | [`Job::partition_key`], [`QueueConfig::partitions`], [`OrderPolicy`], [`PartitionsSnapshot`] |
 //! | an effect once per id, a lock per key | [`IdempotencyGuard`], [`KeyedLock`] |
@@ -191,6 +192,8 @@ pub use verdict::{ErrorClass, IntoVerdict, JobError, Verdict};
 
 // The rooms are reachable for the crate's own models, property tests and benchmarks. They are no part of the public interface: names and
 // shapes change without notice.
+#[doc(hidden)]
+pub mod breaker;
 #[doc(hidden)]
 pub mod chain;
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use ringmill::limits::*;
-//! use ringmill::{LaneConfig, QueueConfig, RetryPolicy, RoutingKey};
+//! use ringmill::{LaneConfig, PublishBreaker, QueueConfig, RetryPolicy, RoutingKey};
 //!
 //! let lanes = |count: usize| (0..count).map(|n| LaneConfig::new(n.to_string()).weight(1));
 //! let largest = QueueConfig::new("q")
@@ -11,6 +11,7 @@
 //!     .weight(WEIGHT_MAX)
 //!     .prefetch(PREFETCH_MAX)
 //!     .retry(RetryPolicy::new().max_attempts(ATTEMPTS_MAX).max_expiries(EXPIRIES_MAX))
+//!     .publish_breaker(PublishBreaker::new().failures(BREAKER_FAILURES_MAX))
 //!     .partitions(PARTITIONS_MAX);
 //! assert!(largest.validate().is_ok());
 //! assert!(largest.clone().capacity(u64::from(CAPACITY_MAX) + 1).validate().is_err());
@@ -77,6 +78,8 @@ pub const JOB_KEY_BYTES_MAX: usize = 1024;
 pub const BUFFERED_MAX: usize = 1024;
 /// The most partitions a queue can have: a worker looks for ready ones bit by bit, 64 in a word.
 pub const PARTITIONS_MAX: u32 = 4096;
+/// The most times in a row that a publisher may be told to find its queue full before its [breaker](crate::PublishBreaker) opens.
+pub const BREAKER_FAILURES_MAX: u32 = 1024;
 /// The most words a routing key or binding key can have.
 pub const KEY_WORDS_MAX: usize = 32;
 /// The most routing keys that an exchange's publisher remembers: of those that lead every job to one queue. A publish by one of them does not search the bindings.

@@ -19,7 +19,7 @@ use source::{Source, after_each, edges_in, is_word, says_word, sources, tested_c
 // ---- the tables ----
 
 /// Every module: its layer, and what it may use of its own layer. Everything below may be used, nothing above.
-const LAYERS: [(&str, u32, &[&str]); 36] = [
+const LAYERS: [(&str, u32, &[&str]); 37] = [
     ("limits", 0, &[]),
     ("id", 0, &[]),
     ("rng", 0, &[]),
@@ -45,6 +45,7 @@ const LAYERS: [(&str, u32, &[&str]); 36] = [
     ("lanes", 3, &[]),
     ("ledger", 3, &[]),
     ("config", 3, &[]),
+    ("breaker", 3, &["config"]),
     ("exchange", 3, &[]),
     ("dedupe", 3, &[]),
     ("dead_letter", 3, &["config"]),

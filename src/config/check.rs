@@ -57,13 +57,18 @@ impl QueueConfig {
                 spans(field, window, TICK, YEAR)?;
             }
         }
+        if let Some(breaker) = self.publish_breaker {
+            between("publish_breaker: failures", u64::from(breaker.failures), 1, u64::from(limits::BREAKER_FAILURES_MAX))?;
+            spans("publish_breaker: within", breaker.within, TICK, YEAR)?;
+            spans("publish_breaker: open", breaker.open, TICK, YEAR)?;
+        }
         if let Some((count, age)) = self.completed {
             between("completed_records: count", count, 1, u64::from(limits::CAPACITY_MAX))?;
             spans("completed_records: age", age, TICK, Duration::MAX)?;
         }
         if let Some(count) = self.partitions {
-            let allowed = format_args!("a power of two, 1..={}", limits::PARTITIONS_MAX);
-            check(count.is_power_of_two() && count <= limits::PARTITIONS_MAX, "partitions", &count, &allowed)?;
+            let fits = count.is_power_of_two() && count <= limits::PARTITIONS_MAX;
+            check(fits, "partitions", &count, &format_args!("a power of two, 1..={}", limits::PARTITIONS_MAX))?;
             let caller_runs = self.overflow == Overflow::CallerRuns;
             check(
                 !caller_runs,

@@ -328,14 +328,15 @@ fn deliver<'k, T: Payload, R: Taken<T>>(
         && validate_payload(&job.payload).is_ok()
         && let Some(slot) = queue.slot_at_hand(&producer.publisher, lane)
     {
-        let result = queue.publish_into(&producer.publisher, slot, job.lane(lane), producer.handle.clock.stamp());
+        let now = producer.handle.clock.stamp();
+        let result = queue.publish_into(&producer.publisher, slot, job.lane(lane), now);
         return match result {
             Ok(id) => {
                 counts.add(Count::Routed, 1);
                 Ok(R::of_one(producer, None, id))
             }
             Err(error) => {
-                producer.publisher.count_refusal(error.refusal());
+                producer.publisher.count_refusal(error.refusal(), now);
                 Err(refused_by(producer, error, asked, counts))
             }
         };

@@ -168,7 +168,7 @@ impl<T: Payload + Clone> Fan<T> {
         let mut held = Held::of(&queues, &mut self.slots);
         let mut missed = Vec::new();
         for at in 0..way.hops.len() {
-            match queues.check_order(at, &job).and_then(|()| queues.take(at)) {
+            match queues.check_hop(at, &job).and_then(|()| queues.take(at)) {
                 Ok(slot) => held.push(at, slot),
                 Err(refusal) => missed.push(queues.missed(at, refusal)),
             }
@@ -290,22 +290,21 @@ impl<'a, T: Payload> Queues<'a, T> {
     /// What can be refused before a slot is taken, and by which queue.
     fn check(&self, job: &Job<T>) -> Result<(), (usize, Refusal)> {
         check_payload(job).map_err(|refusal| (0, refusal))?;
-        if job.order.fault().is_none() {
-            return Ok(());
-        }
-        (0..self.way.hops.len()).try_for_each(|at| self.check_order(at, job).map_err(|refusal| (at, refusal)))
+        (0..self.way.hops.len()).try_for_each(|at| self.check_hop(at, job).map_err(|refusal| (at, refusal)))
     }
 
-    /// Refuses a partition key that is none, in a queue where it matters.
-    fn check_order(&self, at: usize, job: &Job<T>) -> Result<(), Refusal> {
-        self.producer(at).handle.queue.check_order_key(job.order)
+    /// Refuses a copy while its publisher's breaker is open, and a partition key that is none, in a queue where it matters.
+    fn check_hop(&self, at: usize, job: &Job<T>) -> Result<(), Refusal> {
+        let Producer { handle, publisher } = self.producer(at);
+        handle.queue.check_breaker(publisher, || self.now.get())?;
+        handle.queue.check_order_key(job.order)
     }
 
     /// A queue that takes no copy, which counts it.
     #[cold]
     fn missed(&self, at: usize, refusal: Refusal) -> Missed {
         let Producer { handle, publisher } = self.producer(at);
-        publisher.count_refusal(&refusal);
+        publisher.count_refusal(&refusal, self.now.get());
         (Arc::clone(&handle.queue.settings.name), refusal)
     }
 
@@ -330,7 +329,7 @@ impl<'a, T: Payload> Queues<'a, T> {
     #[cold]
     fn refusal(&self, at: usize, refusal: Refusal) -> RouteRefusal {
         let Producer { handle, publisher } = self.producer(at);
-        publisher.count_refusal(&refusal);
+        publisher.count_refusal(&refusal, self.now.get());
         refusal_of(handle, refusal)
     }
 }

@@ -33,7 +33,7 @@ pub struct Producer<T: Payload> {
 
 impl<T: Payload> Producer<T> {
     pub(super) fn open(handle: QueueHandle<T>) -> Result<Self, HandleError> {
-        let publisher = handle.queue.open_publisher().ok_or(HandleError::TooManyHandles)?;
+        let publisher = handle.queue.open_guarded_publisher().ok_or(HandleError::TooManyHandles)?;
         Ok(Producer { handle, publisher })
     }
 
@@ -68,7 +68,8 @@ impl<T: Payload> Producer<T> {
     /// Publishes; what happens on a full queue is the queue's [`Overflow`] policy.
     ///
     /// # Errors
-    /// The job comes back: full, timed out, closed, invalid, no such lane, or in a handler that would have to wait for its own runtime.
+    /// The job comes back: full, timed out, this producer's [breaker](crate::QueueConfig::publish_breaker) is open, closed, invalid, no such lane, or in a handler that would have to
+    /// wait for its own runtime.
     ///
     /// # Blocking
     /// Only under [`Overflow::Block`], for at most its duration; under [`Overflow::CallerRuns`] a full queue runs the handler in this thread.
@@ -172,7 +173,7 @@ impl<T: Payload> Producer<T> {
     /// ```
     ///
     /// # Errors
-    /// In the future's output, the job comes back: closed, invalid, no such lane, or [`Refusal::WouldDeadlock`] when a handler of the same runtime polls it
+    /// In the future's output, the job comes back: the breaker is open, closed, invalid, no such lane, or [`Refusal::WouldDeadlock`] when a handler of the same runtime polls it
     /// while the queue is full.
     #[doc(alias = "send")]
     pub fn publish_async(&mut self, job: impl Into<Job<T>>) -> PublishAsync<'_, T> {
@@ -193,7 +194,7 @@ impl<T: Payload> Producer<T> {
             && let Some(job) = job.take()
         {
             let error = PublishError::new(job, Refusal::WouldDeadlock);
-            self.publisher.count_refusal(error.refusal());
+            self.publisher.count_refusal(error.refusal(), clock.stamp());
             return Poll::Ready(Err(error));
         }
         published
@@ -317,9 +318,9 @@ impl<T: Payload> Producer<T> {
     /// Slots for `count` jobs of `lane`, all or none: publishing into them cannot fail for want of room.
     ///
     /// # Errors
-    /// When there are not as many free, the queue is closed, or has no such lane.
+    /// When there are not as many free, this producer's breaker is open, the queue is closed, or has no such lane.
     pub fn reserve(&self, lane: usize, count: usize) -> Result<Permits<'_, T>, Refusal> {
-        let slots = self.handle.queue.reserve(&self.publisher, lane, count)?;
+        let slots = self.handle.queue.reserve(&self.publisher, lane, count, self.handle.clock.stamp())?;
         Ok(Permits { producer: self, lane, slots })
     }
 

@@ -224,7 +224,7 @@ impl<T: Payload, R: Taken<T>> PublishRouted<'_, '_, T, R> {
                 // it may have waited for a long time: who hands back looks no more
                 if let Some(hop) = self.hops.iter().find(|hop| of(hop, producers).handle.queue.is_stopped()) {
                     let Producer { handle, publisher } = of(hop, producers);
-                    publisher.count_refusal(&Refusal::Closed);
+                    publisher.count_refusal(&Refusal::Closed, handle.clock.stamp());
                     let error = refuse(job, refusal_of(handle, Refusal::Closed), counts);
                     self.give_up();
                     return Poll::Ready(Err(error));

@@ -106,6 +106,29 @@ impl<T> RouteError<T> {
         matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::Full { .. } | Refusal::TimedOut, .. })
     }
 
+    /// True when this publisher's [breaker](crate::QueueConfig::publish_breaker) for a queue is open.
+    ///
+    /// ```
+    /// use ringmill::{Binding, ExchangeConfig, PublishBreaker, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let audit = builder.pull_queue::<u32>(QueueConfig::new("audit"))?;
+    /// let small = builder.pull_queue::<u32>(QueueConfig::new("small").capacity(1).publish_breaker(PublishBreaker::new().failures(1)))?;
+    /// let news = builder.exchange(ExchangeConfig::fanout("news"))?;
+    /// news.rebind([Binding::all(&audit), Binding::all(&small)])?;
+    /// let runtime = builder.build()?;
+    /// let mut publisher = news.publisher();
+    /// publisher.publish("a", 1)?;
+    /// assert!(publisher.publish("a", 2).unwrap_err().is_full());
+    /// assert!(publisher.publish("a", 2).unwrap_err().is_breaker_open());
+    /// assert_eq!(publisher.publish_best_effort("a", 2)?.copies, 1); // `small` is not asked
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_breaker_open(&self) -> bool {
+        matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::BreakerOpen { .. }, .. })
+    }
+
     /// True when a queue is shutting down.
     pub fn is_closed(&self) -> bool {
         matches!(self.refusal, RouteRefusal::Queue { refusal: Refusal::Closed, .. })

@@ -1,7 +1,7 @@
 //! Many jobs are taken in at a time: one shared operation for a chain of them.
 
 use super::Queue;
-use super::publish::{Publisher, When, count_refusal};
+use super::publish::{Publisher, When};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
@@ -56,7 +56,7 @@ impl<T: Payload> Queue<T> {
         let mut pulled: Option<Job<T>> = None;
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
-            let (lane, checked) = (job.lane, self.check(&job, || clock.stamp()));
+            let (lane, checked) = (job.lane, self.check_publish(publisher, &job, || clock.stamp()));
             // what may turn out to be a duplicate when its slot is in hand already goes alone
             let credits =
                 if checked.is_err() || self.dedupes(&job) { None } else { self.credits_for(publisher, lane, jobs.size_hint().0, patient) };
@@ -65,7 +65,7 @@ impl<T: Payload> Queue<T> {
                     Ok(()) => full(job, kept.next()),
                     Err(refusal) => self
                         .replace(publisher, PublishError::new(job, refusal), kept.next(), true, clock.stamp())
-                        .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal())),
+                        .inspect_err(|error| publisher.count_refusal(error.refusal(), clock.stamp())),
                 };
                 match taken_in {
                     Ok(id) => {

@@ -15,10 +15,10 @@ use crate::limits::INDEX_NONE;
 
 impl<T: Payload> Queue<T> {
     /// A slot for a job in `lane`, if there is one nearby; otherwise it is for [`attempt`](Self::attempt) and its kind to find one, or to say why there is none.
-    /// A queue that dedupes or has partitions has none here: it has more to ask first.
+    /// A queue that dedupes or has partitions has none here: it has more to ask first. So has a publisher whose breaker is not closed.
     #[inline(always)]
     pub fn slot_at_hand(&self, publisher: &Publisher, lane: usize) -> Option<u32> {
-        if lane >= self.lane_count() || self.is_closed() || self.tracks {
+        if lane >= self.lane_count() || self.is_closed() || self.tracks || publisher.guard.is_up.get() {
             return None;
         }
         self.credits.acquire_near(&self.slab, &publisher.accounts, lane)

@@ -1,6 +1,5 @@
 //! A task waits for a slot.
 
-use super::publish::count_refusal;
 use super::{Publisher, Queue, When};
 use crate::clock::Clock;
 use crate::error::{PublishError, Refusal};
@@ -21,7 +20,7 @@ impl<T: Payload> Queue<T> {
         clock: &dyn Clock,
     ) -> Poll<Result<JobId, PublishError<T>>> {
         let Some(wanted) = job.take() else { return Poll::Pending };
-        let checked = if first { self.check(&wanted, || clock.stamp()) } else { Ok(()) };
+        let checked = if first { self.check_publish(publisher, &wanted, || clock.stamp()) } else { Ok(()) };
         let published = match checked {
             Err(refusal) => self.replace(publisher, PublishError::new(wanted, refusal), when, true, clock.stamp()).map(Some),
             Ok(()) => match self.poll_slot(publisher, wanted.lane, first, waker) {
@@ -37,7 +36,7 @@ impl<T: Payload> Queue<T> {
             Ok(None) => Poll::Pending,
             Ok(Some(id)) => Poll::Ready(Ok(id)),
             Err(error) => {
-                count_refusal(&publisher.ledger, error.refusal());
+                publisher.count_refusal(error.refusal(), clock.stamp());
                 Poll::Ready(Err(error))
             }
         }

@@ -6,6 +6,7 @@
 //! | `batch` | many jobs enter a lane as one chain |
 //! | `at_once` | in simulations: a publish lets the handlers run |
 //! | `line` | a task waits for a slot |
+//! | `breaker` | a publisher that found the queue full again and again is refused for a while |
 //! | `evict` | a full queue sends an old job to the dead letters, for a new one |
 //! | `keys` | a job's key is claimed, and forgotten when the job ends |
 //! | `order` | a job with a partition key waits for those before it, and lets the next one go when it ends |
@@ -32,6 +33,7 @@ mod accounts;
 mod at_once;
 mod batch;
 mod bent;
+mod breaker;
 mod chores;
 mod claim;
 mod claim_block;
@@ -77,7 +79,7 @@ pub use settle::Plan;
 pub use states::{JobPhase, JobState};
 
 use crate::completion::{Records, Watched};
-use crate::config::{DeadLetterOverflow, Discipline, Overflow, QueueConfig, RetryPolicy};
+use crate::config::{DeadLetterOverflow, Discipline, Overflow, PublishBreaker, QueueConfig, RetryPolicy};
 use crate::dead_letter::{DeadLetters, Histories};
 use crate::error::ConfigError;
 use crate::inbox::Inbox;
@@ -118,6 +120,8 @@ pub struct Settings {
     pub lane_names: Vec<String>,
     /// What happens to a publish when the queue is full.
     pub overflow: Overflow,
+    /// When a publisher stops asking; `None`: never.
+    pub publish_breaker: Option<PublishBreaker>,
     /// How long a lease is.
     pub visibility: Duration,
     /// How long a delivery may last with its extensions.
@@ -255,6 +259,7 @@ impl<T> Queue<T> {
                 name: config.name.as_str().into(),
                 lane_names: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
                 overflow: config.overflow,
+                publish_breaker: config.publish_breaker,
                 visibility: config.visibility,
                 max_lease: config.longest_lease(),
                 retry: config.retry.clone(),

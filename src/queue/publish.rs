@@ -1,6 +1,7 @@
 //! A job is taken in: a credit, a slot, a lane.
 
 use super::bent::{Bend, is_bent};
+use super::breaker::Guard;
 use super::{Accounts, Queue};
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{End, Kept, Promise};
@@ -75,6 +76,8 @@ pub struct Publisher {
     ids: Cell<(u64, u64)>,
     /// The routing key that the next job is published by; empty: none.
     pub(super) came_by: RefCell<String>,
+    /// Whether it stops asking when the queue is full.
+    pub(super) guard: Guard,
 }
 
 impl Publisher {
@@ -86,8 +89,18 @@ impl Publisher {
     }
 
     /// Counts a refusal that its publisher is told of.
-    pub fn count_refusal(&self, refusal: &Refusal) {
-        count_refusal(&self.ledger, refusal);
+    pub fn count_refusal(&self, refusal: &Refusal, now: Timestamp) {
+        self.ledger.bump(match refusal {
+            Refusal::Full { .. } | Refusal::TimedOut => {
+                self.note_full(now);
+                Count::RejectedFull
+            }
+            Refusal::BreakerOpen { .. } => Count::RejectedBreaker,
+            Refusal::Closed => Count::RejectedClosed,
+            Refusal::Invalid { .. } | Refusal::BadKey { .. } => Count::RejectedInvalid,
+            Refusal::Duplicate { .. } => Count::RejectedDuplicate,
+            _ => Count::RejectedOther,
+        });
     }
 }
 
@@ -98,7 +111,13 @@ impl<T: Payload> Queue<T> {
     /// A new publisher, or `None` when the queue has as many handles as it can have.
     pub fn open_publisher(&self) -> Option<Publisher> {
         let accounts = self.credits.open(&self.slab)?;
-        Some(Publisher { accounts, ledger: self.ledger.open(0), ids: Cell::new((0, 0)), came_by: RefCell::default() })
+        Some(Publisher {
+            accounts,
+            ledger: self.ledger.open(0),
+            ids: Cell::new((0, 0)),
+            came_by: RefCell::default(),
+            guard: Guard::default(),
+        })
     }
 
     /// Gives back what a publisher holds.
@@ -118,13 +137,13 @@ impl<T: Payload> Queue<T> {
     #[cold]
     #[inline(never)]
     pub fn refused(&self, publisher: &Publisher, error: PublishError<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        self.replace(publisher, error, when, true, now).inspect_err(|error| publisher.count_refusal(error.refusal()))
+        self.replace(publisher, error, when, true, now).inspect_err(|error| publisher.count_refusal(error.refusal(), now))
     }
 
     /// As [`try_publish`](Self::try_publish), for a caller who has more to try before the job is refused: a refusal is not counted.
     #[inline(always)]
     pub fn attempt(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
-        if let Err(refusal) = self.check(&job, || now) {
+        if let Err(refusal) = self.check_publish(publisher, &job, || now) {
             return Err(PublishError::new(job, refusal));
         }
         match self.credits.acquire(&self.slab, &publisher.accounts, job.lane) {
@@ -144,7 +163,7 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
         must_not_wait: impl FnOnce() -> bool,
     ) -> Result<JobId, PublishError<T>> {
-        let published = match self.check(&job, || clock.stamp()) {
+        let published = match self.check_publish(publisher, &job, || clock.stamp()) {
             Err(refusal) => Err(PublishError::new(job, refusal)),
             Ok(()) => match self.credits.acquire_near(&self.slab, &publisher.accounts, job.lane) {
                 Some(index) => self.admit(publisher, index, job, when, clock.stamp()),
@@ -191,21 +210,23 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Slots for `count` later publishes to `lane`, all or none.
-    pub fn reserve(&self, publisher: &Publisher, lane: usize, count: usize) -> Result<Vec<u32>, Refusal> {
+    pub fn reserve(&self, publisher: &Publisher, lane: usize, count: usize, now: Timestamp) -> Result<Vec<u32>, Refusal> {
         if lane >= self.lanes.len() {
             return Err(Refusal::NoSuchLane { lane, lanes: self.lanes.len() });
         }
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
+        self.check_breaker(publisher, || now).inspect_err(|refusal| publisher.count_refusal(refusal, now))?;
         let mut slots = Vec::with_capacity(count.min(self.capacity() as usize));
         while slots.len() < count {
             match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
                 Some(index) => slots.push(index),
                 None => {
                     self.unreserve(publisher, &slots);
-                    publisher.ledger.bump(Count::RejectedFull);
-                    return Err(self.full());
+                    let refusal = self.full();
+                    publisher.count_refusal(&refusal, now);
+                    return Err(refusal);
                 }
             }
         }
@@ -235,7 +256,7 @@ impl<T: Payload> Queue<T> {
                 self.replace(publisher, PublishError::new(job, refusal), when, true, now)
             }
         }
-        .inspect_err(|error| count_refusal(&publisher.ledger, error.refusal()))
+        .inspect_err(|error| publisher.count_refusal(error.refusal(), now))
     }
 
     /// False when a job that finds the queue full is not to run in its publisher's thread: the queue is paused, the job has no time to live, or a follow-up of such
@@ -267,7 +288,14 @@ impl<T: Payload> Queue<T> {
         self.end_slotless(name, false);
     }
 
-    /// What can be refused before a credit is taken.
+    /// What can be refused before a credit is taken, by the publisher's breaker or for the job.
+    #[inline]
+    pub(super) fn check_publish(&self, publisher: &Publisher, job: &Job<T>, now: impl Fn() -> Timestamp) -> Result<(), Refusal> {
+        self.check_breaker(publisher, &now)?;
+        self.check(job, now)
+    }
+
+    /// What can be refused before a credit is taken, for the job.
     #[inline]
     pub(super) fn check(&self, job: &Job<T>, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if job.lane >= self.lanes.len() {
@@ -562,14 +590,4 @@ impl<T> Queue<T> {
     pub(super) fn set_visibility(&self, index: u32, visibility: Duration) {
         self.slab.set_visibility(index, visibility.clamp(self.settings.tick, self.settings.max_lease));
     }
-}
-
-pub(super) fn count_refusal(ledger: &Block, refusal: &Refusal) {
-    ledger.bump(match refusal {
-        Refusal::Full { .. } | Refusal::TimedOut => Count::RejectedFull,
-        Refusal::Closed => Count::RejectedClosed,
-        Refusal::Invalid { .. } | Refusal::BadKey { .. } => Count::RejectedInvalid,
-        Refusal::Duplicate { .. } => Count::RejectedDuplicate,
-        _ => Count::RejectedOther,
-    });
 }

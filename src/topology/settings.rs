@@ -3,19 +3,22 @@
 use super::fault::Fault;
 use super::node::{Node, Value};
 use super::read::{Reader, listed};
-use crate::config::{DeadLetterConfig, DeadLetterOverflow, Discipline, LaneConfig, Overflow, QueueConfig, RetryPolicy, TICK};
+use crate::config::{
+    DeadLetterConfig, DeadLetterOverflow, Discipline, LaneConfig, Overflow, PublishBreaker, QueueConfig, RetryPolicy, TICK,
+};
 use crate::error::ConfigError;
 use crate::limits::{CAPACITY_MAX, LANES_MAX};
 use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 24] = [
+const QUEUE: [&str; 25] = [
     "name",
     "durable",
     "max_length",
     "overflow",
     "block_timeout",
+    "publish_breaker",
     "lanes",
     "discipline",
     "max_wait",
@@ -43,6 +46,7 @@ const ONWARD: [&str; 3] = ["dead_letter_exchange", "dead_letter_routing_key", "d
 const LANE: [&str; 3] = ["name", "weight", "reserve"];
 const RETRY: [&str; 3] = ["max_attempts", "max_expiries", "backoff"];
 const BACKOFF: [&str; 4] = ["base", "factor", "cap", "jitter"];
+const PUBLISH_BREAKER: [&str; 3] = ["failures", "within", "open"];
 const COMPLETED: [&str; 2] = ["count", "age"];
 const LETTERS: [&str; 3] = ["max_length", "overflow", "retention"];
 const POOL: [&str; 7] = ["name", "workers", "placement", "on_pin_failure", "idle", "spin", "spares"];
@@ -137,6 +141,9 @@ impl Reader<'_> {
         if let Some(overflow) = self.overflow(node) {
             config = config.overflow(overflow);
         }
+        if let Some(breaker) = node.get("publish_breaker") {
+            config = config.publish_breaker(self.publish_breaker(breaker));
+        }
         if let Some(lanes) = node.get("lanes") {
             config = self.queue_lanes(config, lanes);
         } else {
@@ -219,6 +226,34 @@ impl Reader<'_> {
             _ => {}
         }
         if blocks { patience.map(Overflow::Block) } else { overflow }
+    }
+
+    /// When a publisher stops asking.
+    fn publish_breaker(&mut self, node: &Node) -> PublishBreaker {
+        let mut breaker = PublishBreaker::new();
+        let Some(table) = self.table(node, "`publish_breaker`", &PUBLISH_BREAKER) else { return breaker };
+        if let (Some(at), Some(failures)) = (table.get("failures"), self.number(table.get("failures"), "`failures`")) {
+            breaker = self.breaker_with(breaker, at, "`failures`", |breaker| breaker.failures(failures));
+        }
+        if let (Some(at), Some(within)) = (table.get("within"), self.duration(table.get("within"), "`within`")) {
+            breaker = self.breaker_with(breaker, at, "`within`", |breaker| breaker.within(within));
+        }
+        if let (Some(at), Some(open)) = (table.get("open"), self.duration(table.get("open"), "`open`")) {
+            breaker = self.breaker_with(breaker, at, "`open`", |breaker| breaker.open(open));
+        }
+        breaker
+    }
+
+    /// Sets one setting of a breaker, if it may have that value.
+    fn breaker_with(
+        &mut self,
+        breaker: PublishBreaker,
+        at: &Node,
+        what: &str,
+        set: impl Fn(PublishBreaker) -> PublishBreaker,
+    ) -> PublishBreaker {
+        let config = self.set(QueueConfig::new("q"), at, what, |config| config.publish_breaker(set(PublishBreaker::new())));
+        if config.publish_breaker.is_some() { set(breaker) } else { breaker }
     }
 
     fn discipline(&mut self, node: &Node) -> Discipline {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{
-    DeadLetterConfig, DeadLetterOverflow, Dedupe, Discipline, LaneConfig, OrderPolicy, Overflow, QueueConfig, RetryPolicy,
+    DeadLetterConfig, DeadLetterOverflow, Dedupe, Discipline, LaneConfig, OrderPolicy, Overflow, PublishBreaker, QueueConfig, RetryPolicy,
 };
 use crate::exchange::ExchangeKind;
 use crate::face::Runtime;
@@ -42,6 +42,7 @@ queues:
     max_length: 1_000
     overflow: block
     block_timeout: 5s
+    publish_breaker: { failures: 7, within: 2s, open: 30s }
     lanes: [{ name: high, weight: 6, reserve: 10 }, low]
     discipline: strict
     max_wait: 250ms
@@ -91,6 +92,7 @@ name = "work"
 max_length = 1_000
 overflow = "block"
 block_timeout = "5s"
+publish_breaker = { failures = 7, within = "2s", open = "30s" }
 lanes = [{ name = "high", weight = 6, reserve = 10 }, "low"]
 discipline = "strict"
 max_wait = "250ms"
@@ -155,6 +157,7 @@ fn full() -> Topology {
         QueueConfig::new("work")
             .capacity(1000)
             .overflow(Overflow::Block(secs(5)))
+            .publish_breaker(PublishBreaker::new().failures(7).within(secs(2)).open(secs(30)))
             .lanes([LaneConfig::new("high").weight(6).reserve(10), LaneConfig::new("low")])
             .discipline(Discipline::Strict { max_wait: ms(250) })
             .visibility(secs(1200))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{BufferConfig, BufferedProducer, Dedupe, Job, LaneConfig, Overflow, PublishError, Refusal};
+use crate::{BufferConfig, BufferedProducer, Dedupe, Job, LaneConfig, Overflow, PublishBreaker, PublishError, Refusal};
 
 /// What a buffer's function was given: payloads, and why.
 type Back = Arc<Mutex<Vec<(u32, String)>>>;
@@ -128,6 +128,22 @@ fn a_full_queue_leaves_the_rest_in_the_buffer_and_a_full_buffer_refuses() {
     pull.advance(ms(25));
     assert_eq!(all(&pull), [7, 8, 9, 10]);
     assert_eq!((buffered.len(), numbers(&back).len(), census.alive()), (0, 0, 0));
+    pull.settled();
+}
+
+#[test]
+fn an_open_breaker_leaves_the_rest_in_the_buffer() {
+    let breaker = PublishBreaker::new().failures(2).within(secs(1)).open(ms(50));
+    let (pull, census) = (Pull::new(q(2).publish_breaker(breaker)), Census::default());
+    let (buffered, back) = buffer(&pull, config(4, secs(60)));
+    fill(&buffered, &census, 0..4);
+    assert!(matches!(buffered.flush(), Err(Refusal::Full { .. })));
+    assert_eq!(all(&pull), [0, 1]);
+    assert!(matches!(buffered.flush(), Err(Refusal::BreakerOpen { .. })));
+    assert_eq!((buffered.len(), pull.queue.depth()), (2, 0));
+    pull.advance(ms(51));
+    buffered.flush().unwrap();
+    assert_eq!((all(&pull), numbers(&back)), (vec![2, 3], vec![]));
     pull.settled();
 }
 

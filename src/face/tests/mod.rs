@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests watch real threads from outside")]
 
 mod bad_input;
+mod breaker;
 mod buffered;
 mod caller_runs;
 mod completions;

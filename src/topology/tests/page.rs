@@ -17,13 +17,14 @@ fn range(page: &str, lead: &str) -> (u64, u64) {
 /// What stands before a range on the page, and a file with one such value.
 type Ranged = (&'static str, fn(u64) -> String);
 
-const RANGES: [Ranged; 13] = [
+const RANGES: [Ranged; 14] = [
     ("| queue | `name` | text, ", |n| format!("queues: [{{ name: {} }}]", "x".repeat(n as usize))),
     ("| `max_length` | jobs, ", |n| format!("queues: [{{ name: q, max_length: {n} }}]")),
     ("| `lanes` | ", |n| format!("queues: [{{ name: q, lanes: [{}] }}]", (0..n).map(|n| format!("l{n}")).collect::<Vec<_>>().join(", "))),
     ("tables of `name`, `weight` (", |n| format!("queues: [{{ name: q, lanes: [{{ name: a, weight: {n} }}] }}]")),
     ("table of `max_attempts` (", |n| format!("queues: [{{ name: q, retry: {{ max_attempts: {n} }} }}]")),
     ("`max_expiries` (", |n| format!("queues: [{{ name: q, retry: {{ max_expiries: {n} }} }}]")),
+    ("table of `failures` (", |n| format!("queues: [{{ name: q, publish_breaker: {{ failures: {n} }} }}]")),
     ("table of `count`, ", |n| format!("queues: [{{ name: q, completed: {{ count: {n}, age: 1h }} }}]")),
     ("| `prefetch` | jobs, ", |n| format!("queues: [{{ name: q, prefetch: {n} }}]")),
     ("share of the pool's picks, ", |n| format!("queues: [{{ name: q, weight: {n} }}]")),
@@ -58,6 +59,12 @@ fn durations_of_the_page_are_allowed_and_no_longer_ones() {
     for (key, more) in [("visibility", ", max_lease: 365d"), ("max_wait", ", discipline: strict")] {
         assert!(page.contains(&format!("| `{key}` | duration, 1 ms to a year")), "{key}");
         let file = |length: &str| yaml(&format!("queues: [{{ name: q, {key}: {length}{more} }}]"));
+        assert!(file("1ms").is_ok() && file("365d").is_ok(), "{key}");
+        assert!(file("999us").is_err() && file("366d").is_err(), "{key}");
+    }
+    assert!(page.contains("`within` and `open` (durations, 1 ms to a year)"));
+    for key in ["within", "open"] {
+        let file = |length: &str| yaml(&format!("queues: [{{ name: q, publish_breaker: {{ {key}: {length} }} }}]"));
         assert!(file("1ms").is_ok() && file("365d").is_ok(), "{key}");
         assert!(file("999us").is_err() && file("366d").is_err(), "{key}");
     }
@@ -105,6 +112,14 @@ fn defaults_are_those_of_the_page() {
         compared += 1;
     }
     assert!(compared >= 15, "only {compared} defaults were compared");
+}
+
+#[test]
+fn a_breaker_of_which_nothing_is_said_has_the_defaults_of_the_page() {
+    assert!(page().contains("| none; of what is not said: 5, `1s`, `5s` |"));
+    let file = |breaker: &str| yaml(&format!("queues: [{{ name: q, publish_breaker: {breaker} }}]")).unwrap();
+    assert_eq!(file("{}"), file("{ failures: 5, within: 1s, open: 5s }"));
+    assert_ne!(file("{}"), yaml("queues: [{ name: q }]").unwrap());
 }
 
 #[test]
