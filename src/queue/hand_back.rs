@@ -103,6 +103,8 @@ impl<T> Queue<T> {
     /// The jobs that are with a handler or consumer now and have not ended, with the number of their latest delivery. A job whose lease ran out is among
     /// them once it cannot be delivered again: it is over when its last holder has left, and among the strays.
     pub fn running(&self) -> Vec<(JobId, u32)> {
+        // whoever recalls a job that he was just publishing has this lock: the job is nobody's delivery, and comes back to him
+        let _strays = self.strays.lock();
         (0..self.capacity())
             .filter_map(|index| {
                 let word = self.slab.state(index).load();
