@@ -2,7 +2,7 @@
 //!
 //! | group | subjects |
 //! |---|---|
-//! | `dedupe_publish_1m_live` | a queue that dedupes and holds a million delayed jobs with keys: publish jobs without a key, with one, and with one that was asked for 8 jobs ahead; the same queue without dedupe |
+//! | `dedupe_publish_1m_live` | a queue that dedupes and holds a million delayed jobs with keys: publish jobs without a key, with one, with one that was asked for 8 jobs ahead, and with one through a buffer of 32; the same queue without dedupe |
 //! | `dedupe_table_1m` | claim and forget a key among a million: the table; a `HashMap` of the texts under one lock |
 //!
 //! Before the groups `ratios` runs the subjects of the first in turns, each first as often as the others, and prints medians: that is where the figures of the docs are
@@ -17,7 +17,7 @@ use ringmill::clock::Timestamp;
 use ringmill::dedupe::Table;
 use ringmill::id::JobId;
 use ringmill::key::Key;
-use ringmill::{Consumer, Dedupe, Job, Producer, QueueConfig, Runtime};
+use ringmill::{BufferConfig, BufferedProducer, Consumer, Dedupe, Job, Producer, QueueConfig, Runtime};
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -37,6 +37,7 @@ const AHEAD: usize = 8;
 struct World {
     _runtime: Runtime,
     producer: Producer<u64>,
+    buffered: BufferedProducer<u64>,
     consumer: Consumer<u64>,
 }
 
@@ -59,7 +60,11 @@ impl World {
         let config = if dedupes { config.dedupe(Dedupe::WhileLive, room) } else { config };
         let queue = builder.pull_queue(config).expect("a good configuration");
         let runtime = builder.build().expect("it starts");
-        World { producer: queue.producer().expect("a handle"), consumer: queue.consumer().expect("a handle"), _runtime: runtime }
+        // whole batches: no buffer's age is ever reached
+        let config = BufferConfig::new().jobs(32).age(Duration::from_secs(3600));
+        let producer = || queue.producer().expect("a handle");
+        let buffered = producer().buffered(config, |refused| panic!("{refused}")).expect("a good configuration");
+        World { producer: producer(), buffered, consumer: queue.consumer().expect("a handle"), _runtime: runtime }
     }
 
     /// How long it takes to publish a batch, and to receive and ack it.
@@ -80,6 +85,11 @@ impl World {
             }
             ahead.into_iter().for_each(|job| self.publish_one(job));
         })
+    }
+
+    /// The same, through a buffer.
+    fn publish_buffered(&self, jobs: impl Iterator<Item = Job<u64>>) -> [Duration; 2] {
+        self.timed(|| jobs.for_each(|job| self.buffered.publish(job).expect("there is room")))
     }
 
     fn publish_one(&self, job: Job<u64>) {
@@ -118,7 +128,7 @@ fn each(mut times: Vec<Duration>) -> f64 {
 }
 
 /// Of `ratios`.
-const SUBJECTS: usize = 6;
+const SUBJECTS: usize = 7;
 
 fn ratios(_: &mut Criterion) {
     let (without, with, few) = (World::new(LIVE, false), World::new(LIVE, true), World::new(FEW, true));
@@ -134,11 +144,12 @@ fn ratios(_: &mut Criterion) {
             3 => with.publish(batch(&near_keys, turn)),
             4 => with.publish(batch(&keys, turn)),
             // not those whose lines have just been here
-            _ => with.publish_ahead(batch(&keys, turn + FRESH / BATCH / 2)),
+            5 => with.publish_ahead(batch(&keys, turn + FRESH / BATCH / 3)),
+            _ => with.publish_buffered(batch(&keys, turn + 2 * FRESH / BATCH / 3)),
         };
         times[subject].iter_mut().zip(took).for_each(|(times, took)| times.push(took));
     }
-    let [none, unkeyed, few, near, many, ahead] = times.map(|[publish, end]| (each(publish), each(end)));
+    let [none, unkeyed, few, near, many, ahead, buffered] = times.map(|[publish, end]| (each(publish), each(end)));
     let rows = [
         ("without dedupe", none),
         ("dedupe, no key", unkeyed),
@@ -146,6 +157,7 @@ fn ratios(_: &mut Criterion) {
         ("a key, 1 000 000 taken, its line in the cache", near),
         ("a key, 1 000 000 taken", many),
         ("a key, 1 000 000 taken, its line asked for 8 jobs ahead", ahead),
+        ("a key, 1 000 000 taken, through a buffer of 32", buffered),
     ];
     for (what, (publish, end)) in rows {
         println!("ratios: {what}: publish {publish:.1} ns, {:+.1}; receive and ack {end:.1} ns, {:+.1}", publish - none.0, end - none.1);
@@ -258,6 +270,7 @@ fn publish(criterion: &mut Criterion) {
     timed("no_key", &|_| with.publish(plain()));
     timed("key", &|turn| with.publish(batch(&keys, turn)));
     timed("key_ahead", &|turn| with.publish_ahead(batch(&keys, turn)));
+    timed("key_buffered", &|turn| with.publish_buffered(batch(&keys, turn)));
     group.finish();
 }
 

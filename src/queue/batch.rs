@@ -56,18 +56,18 @@ impl<T: Payload> Queue<T> {
         let mut pulled: Option<Job<T>> = None;
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
-            let (lane, checked) = (job.lane, self.check_publish(publisher, &job, || clock.stamp()));
-            // what may turn out to be a duplicate when its slot is in hand already goes alone
-            let credits =
-                if checked.is_err() || self.dedupes(&job) { None } else { self.credits_for(publisher, lane, jobs.size_hint().0, patient) };
+            let lane = job.lane;
+            // what may turn out to be a duplicate when its slot is in hand already goes alone, and is checked then
+            let credits = if self.dedupes(&job) {
+                None
+            } else if let Err(refusal) = self.check_publish(publisher, &job, || clock.stamp()) {
+                publisher.count_refusal(&refusal, clock.stamp());
+                return (kept, Some(PublishError::new(job, refusal)));
+            } else {
+                self.credits_for(publisher, lane, jobs.size_hint().0, patient)
+            };
             let Some(credits) = credits else {
-                let taken_in = match checked {
-                    Ok(()) => full(job, kept.next()),
-                    Err(refusal) => self
-                        .replace(publisher, PublishError::new(job, refusal), kept.next(), true, clock.stamp())
-                        .inspect_err(|error| publisher.count_refusal(error.refusal(), clock.stamp())),
-                };
-                match taken_in {
+                match full(job, kept.next()) {
                     Ok(id) => {
                         kept.note(id);
                         kept.count(1);
