@@ -242,6 +242,8 @@ impl World {
             assert!(!claimer.look(), "an index was in two places");
         }
         drop(claimer);
+        // what the timer left to others
+        self.queue.let_go();
         let counts = self.queue.totals().counts;
         let dropped = counts.dropped_discarded + counts.dropped_cancelled + counts.dropped_purged;
         assert_eq!(
