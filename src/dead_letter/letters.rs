@@ -116,7 +116,9 @@ impl<T> DeadLetters<T> {
         if full && self.config.overflow == DeadLetterOverflow::Hold {
             return Stored::NoRoom(letter);
         }
-        self.letters.push_back(Kept { place: self.next_place, since: now, letter, unroutable: None });
+        // ages do not grow along the line, also of a clock that steps back: the first is the oldest
+        let since = self.letters.back().map_or(now, |last| last.since.max(now));
+        self.letters.push_back(Kept { place: self.next_place, since, letter, unroutable: None });
         self.next_place += 1;
         self.dropped_oldest += u64::from(full);
         // (with no room but for the one in hand, the new one goes)
@@ -164,16 +166,21 @@ impl<T> DeadLetters<T> {
         self.letters.is_empty() || !self.config.moves_on() && self.config.retention.is_none()
     }
 
-    /// True when a letter has reached its age that is to be dropped then.
+    /// True when a letter has reached its age: to be dropped, or to move on.
     pub fn has_aged(&self, now: Timestamp) -> bool {
         let aged = |kept: &Kept<T>| self.config.retention.is_some_and(|age| kept.since + age <= now);
-        !self.config.moves_on() && self.letters.front().is_some_and(aged)
+        self.letters.front().is_some_and(aged)
     }
 
-    /// Takes out the letters that are older than the retention, to be dropped outside the lock.
+    /// True when a letter has reached its age, and nobody moves letters on: whoever does so may be the caller, in a binding's predicate, and is not to be kept at it.
+    pub fn may_retire(&self, now: Timestamp) -> bool {
+        self.moving == Moving::No && self.has_aged(now)
+    }
+
+    /// Takes out the letters that have reached their age and do not move on then, to be dropped outside the lock.
     pub fn retire(&mut self, now: Timestamp) -> Vec<DeadLetter<T>> {
         let mut old = Vec::new();
-        while self.has_aged(now) {
+        while !self.config.moves_on() && self.has_aged(now) {
             self.dropped_by_age += 1;
             old.extend(self.pop());
         }

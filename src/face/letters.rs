@@ -9,6 +9,9 @@ use std::fmt;
 
 /// Looks at, takes out, publishes again or drops the dead letters of a queue. Oldest first.
 ///
+/// Letters that have reached their [age](crate::DeadLetterConfig::retention) go, or move on, before anything else is done here: no call finds them, and they are dropped in the caller's
+/// thread, under no lock.
+///
 /// ```
 /// use ringmill::clock::ManualClock;
 /// use ringmill::{JobError, PoolConfig, QueueConfig, Runtime};
@@ -38,7 +41,7 @@ pub struct DeadLetterQueue<'a, T: Payload> {
 impl<T: Payload> DeadLetterQueue<'_, T> {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.handle.queue.with_letters(|letters| letters.count())
+        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.count())
     }
 
     /// True when there is none.
@@ -48,7 +51,7 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
 
     /// Looks at each, under the dead-letter queue's lock: do not publish or settle in here.
     pub fn for_each(&self, mut look: impl FnMut(&DeadLetter<T>)) {
-        self.handle.queue.with_letters(|letters| letters.for_each(&mut look));
+        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.for_each(&mut look));
     }
 
     /// A copy of the oldest, up to `most`. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
@@ -56,7 +59,7 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     where
         T: Clone,
     {
-        self.handle.queue.with_letters(|letters| letters.take(most).map(DeadLetter::copy).collect())
+        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.take(most).map(DeadLetter::copy).collect())
     }
 
     /// Takes out the oldest.
@@ -117,8 +120,10 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     /// Publishes all that are there now again, oldest first, until each lane is full. Those stay whose key another job has, or for whose key there is no room. Says how
     /// many went.
     pub fn redrive_all(&self) -> usize {
-        let there: Vec<(JobId, usize)> =
-            self.handle.queue.with_letters(|letters| letters.map(|letter| (letter.job_id(), letter.lane())).collect());
+        let there: Vec<(JobId, usize)> = self
+            .handle
+            .queue
+            .with_letters(self.handle.clock.now(), |letters| letters.map(|letter| (letter.job_id(), letter.lane())).collect());
         let (mut redriven, mut full_lanes) = (0, 0_u8);
         for (job, lane) in there {
             if full_lanes & 1 << lane != 0 {

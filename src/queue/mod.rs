@@ -168,6 +168,8 @@ pub struct Queue<T> {
     letter_callback: Mutex<Option<LetterCallback<T>>>,
     /// Dead letters do not stay here.
     moves_on: bool,
+    /// Dead letters have an age at which they go.
+    letters_age: bool,
     /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
     onward: Mutex<Option<Arc<dyn Onward<T>>>>,
     /// When a letter that found its target full is tried again, in nanoseconds. Written by whoever moves letters, read and reset by the timer.
@@ -279,6 +281,7 @@ impl<T> Queue<T> {
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
             moves_on: config.dead_letters.moves_on(),
+            letters_age: config.dead_letters.retention.is_some(),
             onward: Mutex::new(None),
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,

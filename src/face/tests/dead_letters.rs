@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::limits::JOB_KEY_BYTES_MAX;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Job, JobError, LaneConfig, Refusal};
+use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Job, JobError, JobId, LaneConfig, Refusal};
 
 fn reject(pull: &Pull<u32>, n: u32) {
     pull.producer.publish(n).unwrap();
@@ -198,6 +198,101 @@ fn letters_go_when_they_reach_their_age() {
     assert!(pull.get().is_none());
     assert_eq!((census.alive(), pull.seen().letters_dropped_by_age, pull.queue.dead_letters().len()), (0, 2, 0));
     pull.settled();
+}
+
+/// How many letters it finds, of which that of this job may be one.
+type Find = fn(&QueueHandle<Counted>, JobId) -> usize;
+
+/// Every way to letters by hand, and the gauge.
+const WAYS: [(&str, Find); 11] = [
+    ("len", |queue, _| queue.dead_letters().len()),
+    ("is_empty", |queue, _| usize::from(!queue.dead_letters().is_empty())),
+    ("for_each", |queue, _| {
+        let mut seen = 0;
+        queue.dead_letters().for_each(|_| seen += 1);
+        seen
+    }),
+    ("take", |queue, _| queue.dead_letters().take().into_iter().count()),
+    ("take_job", |queue, job| queue.dead_letters().take_job(job).into_iter().count()),
+    ("redrive", |queue, _| queue.dead_letters().redrive().unwrap().into()),
+    ("redrive_job", |queue, job| queue.dead_letters().redrive_job(job).unwrap().into()),
+    ("redrive_all", |queue, _| queue.dead_letters().redrive_all()),
+    ("purge", |queue, _| queue.dead_letters().purge()),
+    ("snapshot", |queue, _| queue.snapshot().dead_letters),
+    ("debug", |queue, _| usize::from(!format!("{:?}", queue.dead_letters()).contains("len: 0"))),
+];
+
+#[test]
+fn where_nobody_looks_for_work_no_letter_beyond_its_age_is_found() {
+    let (week, census) = (secs(7 * 24 * 3_600), Census::default());
+    for (name, way) in WAYS {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let letters = DeadLetterConfig::new().capacity(1).retention(week);
+        let queue = builder.pull_queue::<Counted>(q(4).dead_letters(letters)).unwrap();
+        let runtime = builder.build().unwrap();
+        let producer = queue.producer().unwrap();
+        let consumer = queue.consumer().unwrap();
+        let reject = |n| {
+            let job = producer.publish(census.born(n)).unwrap();
+            consumer.try_recv().unwrap().reject("no").unwrap();
+            job
+        };
+        let job = reject(1);
+        clock.advance(week - ms(1));
+        assert_eq!(queue.dead_letters().len(), 1, "{name}");
+        drop(consumer);
+        clock.advance(30 * week);
+        assert_eq!(way(&queue, job), 0, "{name}");
+        let seen = queue.snapshot();
+        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.letters_redriven), (1, 0, 0), "{name}");
+        assert_eq!((census.alive(), seen.counts.accepted), (0, 1), "{name}");
+        adds_up(&runtime);
+    }
+}
+
+#[test]
+fn a_held_job_that_moves_in_where_an_old_letter_was_is_found_and_ages_from_then_on() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1).retention(secs(10))));
+    reject(&pull, 1);
+    reject(&pull, 2);
+    let letters = pull.queue.dead_letters();
+    pull.clock.advance(secs(11));
+    assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [2]);
+    pull.clock.advance(secs(9));
+    assert_eq!(letters.len(), 1);
+    pull.clock.advance(secs(1));
+    assert_eq!((letters.take().is_none(), pull.queue.snapshot().letters_dropped_by_age), (true, 2));
+    pull.settled();
+}
+
+/// Its drop looks at the dead letters, whose lock must be free then.
+struct Looker(QueueHandle<Looker>);
+
+impl Payload for Looker {}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        assert_eq!(self.0.dead_letters().len(), 0);
+    }
+}
+
+#[test]
+fn old_letters_are_dropped_under_no_lock() {
+    watched(|| {
+        let pull = Pull::<Looker>::new(q(4).dead_letters(DeadLetterConfig::new().retention(secs(10))));
+        let looks: [fn(&QueueHandle<Looker>) -> usize; 2] = [|queue| queue.dead_letters().len(), |queue| queue.snapshot().dead_letters];
+        for looks in looks {
+            for _ in 0..2 {
+                pull.producer.publish(Looker(pull.queue.clone())).unwrap();
+                pull.get().unwrap().reject("no").unwrap();
+            }
+            pull.clock.advance(secs(11));
+            assert_eq!(looks(&pull.queue), 0);
+        }
+        let counts = pull.settled();
+        assert_eq!((pull.queue.snapshot().letters_dropped_by_age, counts.drop_panics), (4, 0));
+    });
 }
 
 #[test]
