@@ -6,6 +6,7 @@
 mod completions;
 mod credit;
 mod dedupe;
+mod export;
 mod histogram;
 mod keys;
 mod lanes;

@@ -38,14 +38,16 @@ mod system;
 mod timestamp;
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(any(loom, ringmill_shuttle)), not(miri))), path = "no_tsc.rs")]
 mod tsc;
+mod wall;
 
 pub use manual::ManualClock;
 pub use system::SystemClock;
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::nanos;
+pub(crate) use wall::{Rfc3339, Wall};
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 ///
@@ -61,8 +63,20 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
         self.now()
     }
 
+    /// The time on the wall, for schedules by the calendar. It may be set at any time, forwards or back, and no other time notices.
+    ///
+    /// A clock that does not say has [`now`](Self::now) on the wall, counted from the beginning of 1970.
+    fn wall(&self) -> SystemTime {
+        wall_after(UNIX_EPOCH, self.now())
+    }
+
     /// How long, in real time, a thread that waits for `until` may sleep before it looks at the clock again.
     fn sleep_hint(&self, until: Timestamp) -> Duration {
         until.since(self.now())
     }
+}
+
+/// What is on the wall at `now` if it was `origin` when the clock began.
+fn wall_after(origin: SystemTime, now: Timestamp) -> SystemTime {
+    origin.checked_add(now.since(Timestamp::ZERO)).unwrap_or(origin)
 }

@@ -3,7 +3,7 @@
 use super::disciplined::Disciplined;
 use super::tsc::{self, Tsc};
 use super::{Clock, Timestamp, nanos};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The machine's monotonic clock: it agrees with the operating system's, and is cheaper to read where the machine allows.
 ///
@@ -69,5 +69,10 @@ impl Clock for SystemClock {
             Source::Counted { clock, origin } => clock.stamp().saturating_sub(origin),
             Source::Asked { origin } => nanos(origin.elapsed()),
         })
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this module asks the machine")]
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
     }
 }

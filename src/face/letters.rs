@@ -39,9 +39,9 @@ pub struct DeadLetterQueue<'a, T: Payload> {
 }
 
 impl<T: Payload> DeadLetterQueue<'_, T> {
-    /// How many there are.
+    /// How many there are. May change at any time.
     pub fn len(&self) -> usize {
-        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.count())
+        self.handle.queue.count_letters(self.handle.clock.now())
     }
 
     /// True when there is none.

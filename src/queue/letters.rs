@@ -30,6 +30,12 @@ impl<T> Queue<T> {
         look(&mut dead.iter())
     }
 
+    /// How many dead letters there are, those included that somebody has in hand. None has reached its age, as above.
+    pub fn count_letters(&self, now: Timestamp) -> usize {
+        self.retire_aged(now);
+        self.dead.lock().len()
+    }
+
     /// Takes out a dead letter: that of `job`, or the oldest.
     pub fn take_letter(&self, job: Option<JobId>, now: Timestamp) -> Option<DeadLetter<T>> {
         self.retire_aged(now);
@@ -281,6 +287,8 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+mod round;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

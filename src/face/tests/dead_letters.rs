@@ -462,3 +462,90 @@ fn letters_whose_keys_are_none_do_not_stand_for_each_other() {
     assert!(pull.get().is_none());
     assert_eq!((pull.queue.dead_letters().redrive_all(), pull.queue.dead_letters().len()), (2, 0));
 }
+
+/// Takes so many lines, and looks at the letters while it does.
+struct Sink<'a> {
+    room: usize,
+    text: Vec<u8>,
+    queue: &'a QueueHandle<u32>,
+}
+
+impl std::io::Write for Sink<'_> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let there = self.queue.dead_letters().list(9).len();
+        assert_eq!(there, self.queue.dead_letters().len(), "all are in their places while it is written");
+        self.room = self.room.checked_sub(1).ok_or(std::io::ErrorKind::StorageFull)?;
+        self.text.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.room == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_export_that_fails_says_how_far_it_got_and_loses_nothing() {
+    let pull = Pull::<u32>::new(q(8));
+    let letters = pull.queue.dead_letters();
+    (0..3).for_each(|n| reject(&pull, n));
+    let text = |n: &u32| {
+        assert_ne!(*n, 2, "two");
+        n.to_string()
+    };
+    let order = || letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>();
+    for (room, panics, written, job, said) in [
+        (1, false, 1, Some(1), "the export ended after 1 letters, at job-"),
+        (3, false, 3, None, "the export ended after 3 letters: "),
+        (9, true, 2, Some(2), "the export ended after 2 letters, at job-"),
+    ] {
+        let mut sink = Sink { room, text: Vec::new(), queue: &pull.queue };
+        let error = if panics { letters.export(&mut sink, text) } else { letters.export(&mut sink, u32::to_string) }.unwrap_err();
+        assert_eq!(error.kind(), if panics { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull });
+        let error = error.get_ref().unwrap().downcast_ref::<crate::ExportError>().unwrap();
+        let failed = job.map(|at: usize| letters.list(9)[at].job_id());
+        assert_eq!((error.written, error.job), (written, failed));
+        assert!(error.to_string().starts_with(said), "{error}");
+        assert_eq!(panics, matches!(&error.cause, crate::ExportFault::Panicked(said) if said.contains("two")));
+        assert_eq!((String::from_utf8(sink.text).unwrap().lines().count(), order()), (written, vec![0, 1, 2]));
+    }
+    pull.settled();
+}
+
+#[test]
+fn while_a_letter_is_written_others_may_act_on_the_letters() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(8).dead_letters(DeadLetterConfig::new().capacity(4).retention(secs(100))));
+        (0..2).for_each(|n| reject(&pull, n));
+        pull.clock.advance(secs(60));
+        (2..5).for_each(|n| reject(&pull, n));
+        assert_eq!(pull.seen().phases.held, 1);
+        let letters = pull.queue.dead_letters();
+        let mut seen = Vec::new();
+        let log = std::cell::RefCell::new(&mut seen);
+        let text = |n: &u32| {
+            log.borrow_mut().push(*n);
+            let others: Vec<u32> = letters.list(9).iter().map(|letter| *letter.payload()).collect();
+            assert_eq!((letters.len(), others.len(), others.contains(n)), (4, 3, false), "its place is kept");
+            if *n == 0 {
+                // it is nobody else's; the oldest is the next one, which makes room for the held
+                assert_eq!(letters.take().unwrap().into_payload(), 1);
+                reject(&pull, 9);
+            }
+            n.to_string()
+        };
+        let mut out = Vec::new();
+        assert_eq!(letters.export(&mut out, text).unwrap(), 3);
+        assert_eq!(seen, [0, 2, 3], "not the one that went, nor those that came");
+        assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [0, 2, 3, 4]);
+        // of what reaches its age meanwhile nothing is written
+        let text = |n: &u32| {
+            pull.clock.advance(secs(41));
+            n.to_string()
+        };
+        assert_eq!(letters.export(&mut Vec::new(), text).unwrap(), 3, "the fourth was due to go");
+        let seen = pull.queue.snapshot();
+        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.dead_letters), (4, 1, 1));
+        pull.settled();
+    });
+}
