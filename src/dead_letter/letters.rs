@@ -154,6 +154,11 @@ impl<T> DeadLetters<T> {
         if self.is_full() { None } else { self.held.pop_front() }
     }
 
+    /// Takes out the longest-waiting held slot, whether there is room or not.
+    pub fn pop_held(&mut self) -> Option<u32> {
+        self.held.pop_front()
+    }
+
     /// Every held slot, at shutdown.
     pub fn take_held(&mut self) -> VecDeque<u32> {
         std::mem::take(&mut self.held)

@@ -39,7 +39,8 @@ pub struct DeadLetterQueue<'a, T: Payload> {
 }
 
 impl<T: Payload> DeadLetterQueue<'_, T> {
-    /// How many there are. May change at any time.
+    /// How many there are. May change at any time. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are no letters yet, and not counted: a snapshot's
+    /// [phases](crate::Phases::held) do.
     pub fn len(&self) -> usize {
         self.handle.queue.count_letters(self.handle.clock.now())
     }
@@ -49,12 +50,12 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.len() == 0
     }
 
-    /// Looks at each, under the dead-letter queue's lock: do not publish or settle in here.
+    /// Looks at each, but for those that are held, under the dead-letter queue's lock: do not publish or settle in here.
     pub fn for_each(&self, mut look: impl FnMut(&DeadLetter<T>)) {
         self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.for_each(&mut look));
     }
 
-    /// A copy of the oldest, up to `most`. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
+    /// A copy of the oldest, up to `most`. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are not among them; they follow when others have gone. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
     pub fn list(&self, most: usize) -> Vec<DeadLetter<T>>
     where
         T: Clone,

@@ -76,6 +76,7 @@ pub use settle::Plan;
 #[cfg(feature = "test-util")]
 pub use states::{JobPhase, JobState};
 
+use crate::clock::Timestamp;
 use crate::completion::{Records, Watched};
 use crate::config::{DeadLetterOverflow, Discipline, Overflow, QueueConfig, RetryPolicy};
 use crate::dead_letter::{DeadLetters, Histories};
@@ -368,9 +369,10 @@ impl<T> Queue<T> {
         drop(before);
     }
 
-    /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says.
-    pub fn on_dead_letter(&self, callback: LetterCallback<T>) {
+    /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says; with those that are held at once.
+    pub fn on_dead_letter(&self, callback: LetterCallback<T>, now: Timestamp) {
         let before = self.letter_callback.lock().replace(callback);
+        self.settle_held(now);
         // user code, with no lock held
         drop(before);
     }

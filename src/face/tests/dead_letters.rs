@@ -174,6 +174,36 @@ fn a_callback_takes_what_finds_no_room() {
 }
 
 #[test]
+fn a_callback_that_comes_late_is_given_those_that_are_held() {
+    watched(|| {
+        let census = Census::default();
+        let pull = Pull::<Counted>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1)));
+        let mut ends = Vec::new();
+        for n in 0..5 {
+            ends.push(pull.producer.watched().publish(census.born(n)).unwrap());
+            pull.get().unwrap().reject(format!("no {n}")).unwrap();
+        }
+        assert!(pull.producer.publish(census.born(5)).unwrap_err().is_full());
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let (log, queue) = (Arc::clone(&taken), pull.queue.clone());
+        pull.queue.on_dead_letter_overflow(move |letter| {
+            let number = letter.payload().number;
+            assert_eq!((queue.dead_letters().len(), letter.reason()), (1, DeathReason::Rejected), "no lock is held");
+            assert_eq!(letter.record().last_error.as_deref(), Some(&*format!("no {number}")));
+            log.lock().unwrap().push(number);
+            assert_ne!(number, 2, "a callback that panics");
+        });
+        assert_eq!(*taken.lock().unwrap(), [1, 2, 3, 4]);
+        assert_eq!((pull.seen().phases.held, pull.queue.depth(), census.alive()), (0, 0, 1));
+        assert!(ends.iter().all(|end| end.is_over()), "who waits for a held job's end is told");
+        pull.producer.publish(census.born(6)).unwrap();
+        pull.get().unwrap().ack().unwrap();
+        let counts = pull.settled();
+        assert_eq!((counts.dead_lettered, counts.drop_panics), (5, 1));
+    });
+}
+
+#[test]
 fn letters_go_when_they_reach_their_age() {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
     let census = Census::default();
