@@ -80,6 +80,60 @@ fn redrive_takes_one_some_or_all_oldest_first() {
 }
 
 #[test]
+fn those_that_are_wanted_are_redriven_and_the_others_keep_their_places() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(4));
+        (0..8).for_each(|n| reject(&pull, n));
+        let letters = pull.queue.dead_letters();
+        let order = || letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>();
+        let get = || {
+            std::iter::from_fn(|| pull.get().inspect(|delivery| assert!(delivery.attempt() == 1))).map(|it| {
+                let n = *it;
+                it.ack().unwrap();
+                n
+            })
+        };
+        let mut asked = Vec::new();
+        let redriven = letters.redrive_where(|letter| {
+            asked.push(*letter.payload());
+            // no lock is held, and its place is kept
+            assert_eq!((letters.len(), order().contains(letter.payload())), (8 - (asked.len() - 1) / 2, false));
+            letter.payload() % 2 == 1
+        });
+        assert_eq!((redriven, asked.len(), order()), (4, 8, vec![0, 2, 4, 6]));
+        assert_eq!(get().collect::<Vec<_>>(), [1, 3, 5, 7]);
+        // a lane that is full ends it, and nobody is asked in vain
+        pull.producer.publish_batch(&mut (10..13));
+        let mut asked = 0;
+        let redriven = letters.redrive_where(|letter| {
+            asked += 1;
+            *letter.payload() > 0
+        });
+        assert_eq!((redriven, asked, order()), (1, 3, vec![0, 4, 6]));
+        // those that come meanwhile are not asked for: no letter goes round for ever
+        get().for_each(drop);
+        let redriven = letters.redrive_where(|letter| {
+            pull.get().into_iter().for_each(|delivery| delivery.reject("again").unwrap());
+            *letter.payload() < 5
+        });
+        assert_eq!((redriven, order()), (2, vec![6, 0, 4]));
+        pull.settled();
+    });
+}
+
+#[test]
+fn a_letter_at_which_somebody_panics_is_back_in_its_place() {
+    let pull = Pull::<u32>::new(q(4));
+    (0..4).for_each(|n| reject(&pull, n));
+    let letters = pull.queue.dead_letters();
+    let panics = std::panic::AssertUnwindSafe(|| letters.redrive_where(|letter| if *letter.payload() == 2 { panic!("two") } else { true }));
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((pull.queue.depth(), pull.seen().letters_redriven), (2, 2));
+    pull.settled();
+}
+
+#[test]
 fn a_letter_that_finds_no_slot_stays_where_it_is() {
     let pull = Pull::<u32>::new(q(2));
     for n in 0..4 {
