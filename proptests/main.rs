@@ -7,6 +7,7 @@ mod breaker;
 mod completions;
 mod credit;
 mod dedupe;
+mod export;
 mod histogram;
 mod keys;
 mod lanes;

@@ -69,7 +69,7 @@ const PLACES: [(&str, &[&str], &str); 17] = [
     ("parking_lot", &["sync/"], "`sync` is the only door to locks"),
     ("Instant::now", &["clock/"], "time is an argument; `clock` asks the machine"),
     ("SystemTime::now", &["clock/"], "time is an argument; `clock` asks the machine"),
-    ("SystemTime", &["clock/", "cron/"], "only calendars go by the time on the wall"),
+    ("SystemTime", &["clock/", "cron/", "face/runtime.rs"], "only calendars go by the time on the wall"),
     ("thread::spawn*", &["sync/", "runtime/"], "threads are made by `runtime`"),
     ("thread::Builder", &["sync/"], "threads are made by `runtime`, through `sync`"),
     ("thread::sleep*", &[], "wait on a parker or on the clock"),

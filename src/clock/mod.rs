@@ -43,11 +43,13 @@ mod system;
 mod timestamp;
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(any(loom, ringmill_shuttle)), not(miri))), path = "no_tsc.rs")]
 mod tsc;
+mod wall;
 
 pub use manual::ManualClock;
 pub use system::SystemClock;
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::nanos;
+pub(crate) use wall::{Rfc3339, Wall};
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -94,7 +94,11 @@ impl DeadLetterConfig {
         self
     }
 
-    /// How long a letter is kept, as far as somebody looks for jobs in its queue then. Older ones move on, if it is said where to; if not, or if no binding wants them there, they are dropped and counted.
+    /// How long a letter is kept. Older ones move on, if it is said where to; if not, or if no binding wants them there, they are dropped and counted.
+    ///
+    /// That is done by whoever next looks for jobs in the queue, or by hand [at its letters](crate::DeadLetterQueue), before it finds any: no letter is counted, listed, taken or redriven
+    /// that should be gone. Where nobody does, its memory is not freed. One that is to move on and cannot, because its target is full or closed, or has its key, is still a letter here and
+    /// found as any other. Jobs that are [held](DeadLetterOverflow::Hold) are no letters yet, and age once they are.
     #[must_use]
     pub fn retention(mut self, age: Duration) -> Self {
         self.retention = Some(age);

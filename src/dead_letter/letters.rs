@@ -32,6 +32,16 @@ pub struct Kept<T> {
     pub unroutable: Option<u64>,
 }
 
+/// A place in the line.
+#[derive(Debug)]
+struct Place<T> {
+    number: u64,
+    since: Timestamp,
+    /// `None` while it is lent.
+    letter: Option<DeadLetter<T>>,
+    unroutable: Option<u64>,
+}
+
 /// Whether letters are being moved on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moving {
@@ -48,10 +58,14 @@ enum Moving {
 /// One thread at a time goes through the letters that are due ([`begin_moving`](Self::begin_moving)). It takes one [in hand](Self::take_due), without any lock looks for
 /// its way and a slot there, and then has [moved](Self::has_moved) it or [puts it back](Self::put_back) where it was. A letter in hand counts: to put it back cannot fail
 /// for want of room.
+///
+/// # Looking
+/// Any number of threads go through the letters to show them to user code, which runs under no lock: each is [lent](Self::lend) and [given back](Self::give_back). Its place stays meanwhile, so
+/// it counts, and that costs no more than to find it; but nothing else finds the letter.
 #[derive(Debug)]
 pub struct DeadLetters<T> {
     config: DeadLetterConfig,
-    letters: VecDeque<Kept<T>>,
+    letters: VecDeque<Place<T>>,
     /// Slots of dead jobs that wait for room, oldest first.
     held: VecDeque<u32>,
     moving: Moving,
@@ -116,10 +130,12 @@ impl<T> DeadLetters<T> {
         if full && self.config.overflow == DeadLetterOverflow::Hold {
             return Stored::NoRoom(letter);
         }
-        self.letters.push_back(Kept { place: self.next_place, since: now, letter, unroutable: None });
+        // ages do not grow along the line, also of a clock that steps back: the first is the oldest
+        let since = self.letters.back().map_or(now, |last| last.since.max(now));
+        self.letters.push_back(Place { number: self.next_place, since, letter: Some(letter), unroutable: None });
         self.next_place += 1;
         self.dropped_oldest += u64::from(full);
-        // (with no room but for the one in hand, the new one goes)
+        // (with no room but for those in hand or lent, the new one goes)
         Stored::Kept { evicted: if full { self.pop() } else { None } }
     }
 
@@ -138,6 +154,11 @@ impl<T> DeadLetters<T> {
         if self.is_full() { None } else { self.held.pop_front() }
     }
 
+    /// Takes out the longest-waiting held slot, whether there is room or not.
+    pub fn pop_held(&mut self) -> Option<u32> {
+        self.held.pop_front()
+    }
+
     /// Every held slot, at shutdown.
     pub fn take_held(&mut self) -> VecDeque<u32> {
         std::mem::take(&mut self.held)
@@ -145,18 +166,38 @@ impl<T> DeadLetters<T> {
 
     /// The letters, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &DeadLetter<T>> {
-        self.letters.iter().map(|kept| &kept.letter)
+        self.letters.iter().filter_map(|place| place.letter.as_ref())
     }
 
     /// Takes out the letter of `job`.
     pub fn remove(&mut self, job: JobId) -> Option<DeadLetter<T>> {
-        let at = self.letters.iter().position(|kept| kept.letter.job == job)?;
-        self.letters.remove(at).map(|kept| kept.letter)
+        let at = self.letters.iter().position(|place| place.letter.as_ref().is_some_and(|letter| letter.job == job))?;
+        self.letters.remove(at)?.letter
     }
 
     /// Takes out the oldest letter.
     pub fn pop(&mut self) -> Option<DeadLetter<T>> {
-        self.letters.pop_front().map(|kept| kept.letter)
+        let at = self.letters.iter().position(|place| place.letter.is_some())?;
+        self.letters.remove(at)?.letter
+    }
+
+    /// The place of the next letter that comes.
+    pub fn next_place(&self) -> u64 {
+        self.next_place
+    }
+
+    /// Lends the first letter behind the place `after` and before `until`, and says where it is.
+    pub fn lend(&mut self, after: u64, until: u64) -> Option<(u64, DeadLetter<T>)> {
+        let from = self.letters.partition_point(|place| place.number <= after);
+        let place = self.letters.range_mut(from..).take_while(|place| place.number < until).find(|place| place.letter.is_some())?;
+        place.letter.take().map(|letter| (place.number, letter))
+    }
+
+    /// A letter that was lent is back.
+    pub fn give_back(&mut self, place: u64, letter: DeadLetter<T>) {
+        let at = self.letters.partition_point(|other| other.number < place);
+        debug_assert!(self.letters[at].number == place && self.letters[at].letter.is_none(), "nobody takes a place whose letter is lent");
+        self.letters[at].letter = Some(letter);
     }
 
     /// True when no letter waits for a time or for a way.
@@ -164,16 +205,21 @@ impl<T> DeadLetters<T> {
         self.letters.is_empty() || !self.config.moves_on() && self.config.retention.is_none()
     }
 
-    /// True when a letter has reached its age that is to be dropped then.
+    /// True when a letter has reached its age: to be dropped, or to move on.
     pub fn has_aged(&self, now: Timestamp) -> bool {
-        let aged = |kept: &Kept<T>| self.config.retention.is_some_and(|age| kept.since + age <= now);
-        !self.config.moves_on() && self.letters.front().is_some_and(aged)
+        let aged = |place: &Place<T>| self.config.retention.is_some_and(|age| place.since + age <= now);
+        self.letters.iter().find(|place| place.letter.is_some()).is_some_and(aged)
     }
 
-    /// Takes out the letters that are older than the retention, to be dropped outside the lock.
+    /// True when a letter has reached its age, and nobody moves letters on: whoever does so may be the caller, in a binding's predicate, and is not to be kept at it.
+    pub fn may_retire(&self, now: Timestamp) -> bool {
+        self.moving == Moving::No && self.has_aged(now)
+    }
+
+    /// Takes out the letters that have reached their age and do not move on then, to be dropped outside the lock.
     pub fn retire(&mut self, now: Timestamp) -> Vec<DeadLetter<T>> {
         let mut old = Vec::new();
-        while self.has_aged(now) {
+        while !self.config.moves_on() && self.has_aged(now) {
             self.dropped_by_age += 1;
             old.extend(self.pop());
         }
@@ -192,8 +238,11 @@ impl<T> DeadLetters<T> {
         self.config.moves_on() && self.config.retention.is_some()
     }
 
-    fn is_due(&self, kept: &Kept<T>, now: Timestamp, version: u64) -> bool {
-        self.config.moves_on() && kept.unroutable != Some(version) && self.config.retention.is_none_or(|age| kept.since + age <= now)
+    fn is_due(&self, kept: &Place<T>, now: Timestamp, version: u64) -> bool {
+        let here = kept.letter.is_some();
+        here && self.config.moves_on()
+            && kept.unroutable != Some(version)
+            && self.config.retention.is_none_or(|age| kept.since + age <= now)
     }
 
     /// True when a letter would move on, by bindings of this `version`, and nobody is at it.
@@ -217,10 +266,12 @@ impl<T> DeadLetters<T> {
 
     /// Takes in hand the first letter behind the place `after` that is due.
     pub fn take_due(&mut self, after: u64, now: Timestamp, version: u64) -> Option<Kept<T>> {
-        let from = self.letters.partition_point(|kept| kept.place <= after);
+        let from = self.letters.partition_point(|place| place.number <= after);
         let at = from + self.letters.range(from..).position(|kept| self.is_due(kept, now, version))?;
+        let Place { number: place, since, letter, unroutable } = self.letters.remove(at)?;
+        let letter = letter?;
         self.in_hand = 1;
-        self.letters.remove(at)
+        Some(Kept { place, since, letter, unroutable })
     }
 
     /// The letter in hand found its target full: how long to leave it alone, longer each time in a row, between these two.
@@ -232,8 +283,9 @@ impl<T> DeadLetters<T> {
     /// The letter in hand goes back to its place.
     pub fn put_back(&mut self, kept: Kept<T>) {
         self.in_hand = 0;
-        let at = self.letters.partition_point(|other| other.place < kept.place);
-        self.letters.insert(at, kept);
+        let Kept { place: number, since, letter, unroutable } = kept;
+        let at = self.letters.partition_point(|other| other.number < number);
+        self.letters.insert(at, Place { number, since, letter: Some(letter), unroutable });
     }
 
     /// The letter in hand has moved on, or was dropped.

@@ -153,7 +153,7 @@ impl<T: Payload + Clone> Fan<T> {
         }
     }
 
-    /// A copy into every queue that takes one at once, as `notes` is told. How many, and who has none.
+    /// A copy into every queue that takes one at once, as `notes` is told; or among its dead letters, if what finds it full goes there. How many, and who has none.
     pub(super) fn copy_to_some(
         &mut self,
         way: Way<'_, T>,
@@ -166,19 +166,33 @@ impl<T: Payload + Clone> Fan<T> {
             return Err((job, queues.refusal(0, refusal)));
         }
         let mut held = Held::of(&queues, &mut self.slots);
-        let mut missed = Vec::new();
+        let (mut missed, mut over) = (Vec::new(), Vec::new());
         for at in 0..way.hops.len() {
             match queues.check_hop(at, &job).and_then(|()| queues.take(at)) {
                 Ok(slot) => held.push(at, slot),
+                Err(Refusal::Full { .. }) if queues.drops_new(at) => over.push(at),
                 Err(refusal) => missed.push(queues.missed(at, refusal)),
             }
         }
-        if held.is_empty() {
-            let (queue, refusal) = missed.swap_remove(0);
-            return Err((job, RouteRefusal::Queue { queue, refusal }));
+        let buried = queues.publish_over(&over, &job, &mut missed, notes);
+        let (job, refusal) = if held.is_empty() {
+            (job, None)
+        } else {
+            match queues.publish(held, &mut self.payloads, job, Some(&mut missed), notes) {
+                Ok(copies) => return Ok((copies + buried, missed)),
+                Err((job, refusal)) => (job, Some(refusal)),
+            }
+        };
+        if buried > 0 {
+            if let Some(RouteRefusal::Queue { queue, refusal }) = refusal {
+                missed.push((queue, refusal));
+            }
+            // only copies of it went
+            queues.producer(0).handle.queue.discard(job);
+            return Ok((buried, missed));
         }
-        let copies = queues.publish(held, &mut self.payloads, job, Some(&mut missed), notes)?;
-        Ok((copies, missed))
+        let first = |(queue, refusal)| RouteRefusal::Queue { queue, refusal };
+        Err((job, refusal.unwrap_or_else(|| first(missed.swap_remove(0)))))
     }
 }
 
@@ -293,6 +307,11 @@ impl<'a, T: Payload> Queues<'a, T> {
         (0..self.way.hops.len()).try_for_each(|at| self.check_hop(at, job).map_err(|refusal| (at, refusal)))
     }
 
+    /// What does not fit there is a dead letter.
+    fn drops_new(&self, at: usize) -> bool {
+        self.producer(at).handle.queue.settings.overflow == Overflow::DropNew
+    }
+
     /// Refuses a copy while its publisher's breaker is open, and a partition key that is none, in a queue where it matters.
     fn check_hop(&self, at: usize, job: &Job<T>) -> Result<(), Refusal> {
         let Producer { handle, publisher } = self.producer(at);
@@ -335,6 +354,30 @@ impl<'a, T: Payload> Queues<'a, T> {
 }
 
 impl<T: Payload + Clone> Queues<'_, T> {
+    /// A copy for each queue that is full and sends what is new to its dead letters: as its own producer publishes it. How many went; the others are `missed`.
+    fn publish_over(&self, over: &[usize], job: &Job<T>, missed: &mut Vec<Missed>, notes: &mut impl Notes<T>) -> usize {
+        let mut buried = 0;
+        for &at in over {
+            let (producer, watch) = (self.producer(at), notes.watch());
+            let when = watch.as_ref().map_or(When::Now, When::Watched);
+            match producer.try_publish_as(job.clone().lane(self.lane(at)), when) {
+                Ok(id) => {
+                    notes.note(producer, watch, id);
+                    buried += 1;
+                }
+                Err(error) => {
+                    missed.push((Arc::clone(&producer.handle.queue.settings.name), error.refusal().clone()));
+                    producer.handle.queue.discard(error);
+                }
+            }
+        }
+        if !over.is_empty() {
+            // as the queues are
+            missed.sort_by(|one, other| one.0.cmp(&other.0));
+        }
+        buried
+    }
+
     /// A copy into each slot. First all copies are made: should `clone` panic, no queue has one, and the slots are given back. A key is claimed next, see
     /// [`publish_keyed`](Self::publish_keyed).
     #[inline]

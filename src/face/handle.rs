@@ -99,7 +99,7 @@ impl<T: Payload> QueueHandle<T> {
     /// # Complexity
     /// O(capacity): the slots' phases are counted one by one.
     pub fn snapshot(&self) -> QueueSnapshot {
-        snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)))
+        snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)), self.clock.now())
     }
 
     /// Cancels a job: a waiting or delayed one is never delivered, and dropped by whoever comes to it, so not while the queue is paused or nobody takes jobs; a running one
@@ -197,6 +197,7 @@ impl<T: Payload> QueueHandle<T> {
     }
 
     /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.
+    /// Jobs that are held already are given to it at once, in the caller's thread.
     ///
     /// ```
     /// use ringmill::{DeadLetterConfig, QueueConfig, Runtime};
@@ -220,7 +221,7 @@ impl<T: Payload> QueueHandle<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_dead_letter_overflow(&self, callback: impl Fn(DeadLetter<T>) + Send + Sync + 'static) {
-        self.queue.on_dead_letter(Arc::new(callback));
+        self.queue.on_dead_letter(Arc::new(callback), self.clock.now());
     }
 
     /// The jobs that ended lately, the latest last, as far as the queue keeps [completed records](crate::QueueConfig::completed_records).

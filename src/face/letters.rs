@@ -9,6 +9,9 @@ use std::fmt;
 
 /// Looks at, takes out, publishes again or drops the dead letters of a queue. Oldest first.
 ///
+/// Letters that have reached their [age](crate::DeadLetterConfig::retention) go, or move on, before anything else is done here: no call finds them, and they are dropped in the caller's
+/// thread, under no lock.
+///
 /// ```
 /// use ringmill::clock::ManualClock;
 /// use ringmill::{JobError, PoolConfig, QueueConfig, Runtime};
@@ -36,9 +39,10 @@ pub struct DeadLetterQueue<'a, T: Payload> {
 }
 
 impl<T: Payload> DeadLetterQueue<'_, T> {
-    /// How many there are.
+    /// How many there are. May change at any time. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are no letters yet, and not counted: a snapshot's
+    /// [phases](crate::Phases::held) do.
     pub fn len(&self) -> usize {
-        self.handle.queue.with_letters(|letters| letters.count())
+        self.handle.queue.count_letters(self.handle.clock.now())
     }
 
     /// True when there is none.
@@ -46,17 +50,17 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.len() == 0
     }
 
-    /// Looks at each, under the dead-letter queue's lock: do not publish or settle in here.
+    /// Looks at each, but for those that are held, under the dead-letter queue's lock: do not publish or settle in here.
     pub fn for_each(&self, mut look: impl FnMut(&DeadLetter<T>)) {
-        self.handle.queue.with_letters(|letters| letters.for_each(&mut look));
+        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.for_each(&mut look));
     }
 
-    /// A copy of the oldest, up to `most`. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
+    /// A copy of the oldest, up to `most`. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are not among them; they follow when others have gone. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
     pub fn list(&self, most: usize) -> Vec<DeadLetter<T>>
     where
         T: Clone,
     {
-        self.handle.queue.with_letters(|letters| letters.take(most).map(DeadLetter::copy).collect())
+        self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.take(most).map(DeadLetter::copy).collect())
     }
 
     /// Takes out the oldest.
@@ -114,14 +118,41 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.handle.queue.redrive(Some(job), self.handle.clock.now())
     }
 
-    /// Publishes all that are there now again, oldest first, until each lane is full. Those stay whose key another job has, or for whose key there is no room. Says how
-    /// many went.
-    pub fn redrive_all(&self) -> usize {
-        let there: Vec<(JobId, usize)> =
-            self.handle.queue.with_letters(|letters| letters.map(|letter| (letter.job_id(), letter.lane())).collect());
-        let (mut redriven, mut full_lanes) = (0, 0_u8);
-        for (job, lane) in there {
-            if full_lanes & 1 << lane != 0 {
+    /// Publishes those that are there now and `wanted` again, as [`redrive`](Self::redrive) does, oldest first, until each lane is full. Those stay whose key another job has, or for whose key
+    /// there is no room. Says how many went.
+    ///
+    /// `wanted` runs under no lock. While it looks at a letter, that one is out of the others' sight, and its place is kept. It is not asked about letters whose lane was found full, nor about
+    /// those that come meanwhile.
+    ///
+    /// # Panics
+    /// When `wanted` does; the letter is back in its place then, and those before it have gone.
+    ///
+    /// ```
+    /// use ringmill::{QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let mails = builder.pull_queue::<&str>(QueueConfig::new("mails"))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (mails.producer()?, mails.consumer()?);
+    /// for (mail, error) in [("a", "timeout"), ("b", "no such address"), ("c", "timeout")] {
+    ///     producer.publish(mail)?;
+    ///     consumer.recv()?.reject(error)?;
+    /// }
+    /// let letters = mails.dead_letters();
+    /// let redriven = letters.redrive_where(|letter| letter.record().last_error.as_deref() == Some("timeout"));
+    /// assert_eq!((redriven, letters.len(), mails.depth()), (2, 1, 2));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redrive_where(&self, mut wanted: impl FnMut(&DeadLetter<T>) -> bool) -> usize {
+        let handle = self.handle;
+        let (mut redriven, mut full_lanes, mut round) = (0, 0_u8, handle.queue.round());
+        while let Some(letter) = round.next(handle.clock.now()) {
+            let (job, lane) = (letter.job_id(), letter.lane());
+            let goes = full_lanes & 1 << lane == 0 && wanted(&letter);
+            // back in its place, from where it is redriven
+            drop(letter);
+            if !goes {
                 continue;
             }
             match self.redrive_job(job) {
@@ -133,6 +164,11 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
             }
         }
         redriven
+    }
+
+    /// Publishes all that are there now again: [`redrive_where`](Self::redrive_where) all are wanted.
+    pub fn redrive_all(&self) -> usize {
+        self.redrive_where(|_| true)
     }
 
     /// Drops all that are there now. Says how many.

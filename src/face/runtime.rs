@@ -4,7 +4,7 @@ use super::builder::RuntimeBuilder;
 use super::crew::Crew;
 use super::shutdown::{ShutdownHandle, ShutdownOptions, ShutdownReport};
 use super::snapshot::{self, Exchanges, Snapshot};
-use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::clock::{Clock, ManualClock, Timestamp, Wall};
 use crate::error::BuildError;
 use crate::runtime::PlacementReport;
 use crate::runtime::inside::RuntimeId;
@@ -14,7 +14,7 @@ use crate::runtime::timer::Timer;
 use crate::sync::thread;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Queues, their workers and the timer.
 ///
@@ -65,6 +65,31 @@ impl Runtime {
     /// The time on the runtime's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time on the wall at a moment of the runtime's clock, which goes on evenly: by how far that moment is from [now](Self::now), and by what is on the
+    /// [wall](Clock::wall) now. Two calls differ by as much as the wall clock was set in between.
+    ///
+    /// ```
+    /// use ringmill::clock::{Clock, ManualClock};
+    /// use ringmill::{QueueConfig, Runtime};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let mut builder = Runtime::builder().manual(clock.clone());
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words"))?;
+    /// let runtime = builder.build()?;
+    /// words.producer()?.publish("oops")?;
+    /// words.consumer()?.recv()?.reject("no")?;
+    /// clock.advance(Duration::from_secs(60));
+    /// let letter = words.dead_letters().take().unwrap();
+    /// let died = runtime.wall_time(letter.record().deaths[0].last);
+    /// assert_eq!(died + Duration::from_secs(60), clock.wall());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wall_time(&self, at: Timestamp) -> SystemTime {
+        Wall::read(&*self.clock).at(at)
     }
 
     /// Counts, gauges and histograms of every queue and pool. Reading costs the hot path nothing; the values are of slightly different moments unless nothing moves.

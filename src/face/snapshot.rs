@@ -79,7 +79,7 @@ pub struct QueueSnapshot {
     pub phases: Phases,
     /// Everything that was counted since the start.
     pub counts: Counts,
-    /// Dead letters.
+    /// Dead letters. None has reached its age, but for those that are to move on then and have not yet.
     pub dead_letters: usize,
     /// Dead letters dropped to make room for others.
     pub letters_dropped_oldest: u64,
@@ -229,13 +229,14 @@ impl<T: Payload> Watched for Exchange<T> {
 pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], exchanges: &Exchanges, pools: &[Arc<Pool>]) -> Snapshot {
     Snapshot {
         at,
-        queues: queues.iter().map(|queue| of_queue(&**queue)).collect(),
+        queues: queues.iter().map(|queue| of_queue(&**queue, at)).collect(),
         exchanges: exchanges.iter().map(|exchange| exchange.snapshot()).collect(),
         pools: pools.iter().map(|pool| pool.snapshot()).collect(),
     }
 }
 
-pub(super) fn of_queue(queue: &dyn Served) -> QueueSnapshot {
+pub(super) fn of_queue(queue: &dyn Served, now: Timestamp) -> QueueSnapshot {
+    queue.drop_aged_letters(now);
     let (gauges, totals) = (queue.gauges(), queue.totals());
     let lanes = queue.lane_names().iter().cloned().zip(totals.lanes);
     QueueSnapshot {

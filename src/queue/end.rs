@@ -280,8 +280,11 @@ impl<T> Queue<T> {
     /// Writes the letter of a dead job, or holds it in its slot (`None`).
     #[cold]
     fn bury(&self, ledger: &Block, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> Option<Aftermath<T>> {
-        let callback = self.letter_callback.lock().clone();
+        // dropped after the lock
+        let callback;
         let mut dead = self.dead.lock();
+        // under the lock: who sets one goes through the held afterwards, and finds this one if it is held for want of it
+        callback = self.letter_callback.lock().clone();
         if dead.is_full() && callback.is_none() && self.holds_dead() {
             self.slab.state(index).hold();
             dead.hold(index);
@@ -358,12 +361,16 @@ impl<T> Queue<T> {
         DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, came_by, record }
     }
 
-    /// There may be room among the dead letters: held jobs move in, oldest first, and their slots become free.
+    /// There may be room among the dead letters, or a callback for those that find none: held jobs go there, oldest first, and their slots become free.
     pub(super) fn settle_held(&self, now: Timestamp) {
         loop {
             // the house before the dead, as everywhere
             let house = self.house.lock();
-            let Some((index, told)) = self.bury_held(&house, &mut self.dead.lock(), now) else { return };
+            let buried = {
+                let mut dead = self.dead.lock();
+                self.bury_held(&house, &mut dead, now).or_else(|| self.give_held(&house, &mut dead, now))
+            };
+            let Some((index, told)) = buried else { return };
             self.credits.release(&self.slab, &house.accounts, index);
             drop(house);
             told.run(self);
@@ -373,15 +380,30 @@ impl<T> Queue<T> {
     /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's; somebody may be to tell.
     pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<(u32, Aftermath<T>)> {
         let index = dead.next_held()?;
+        let (letter, news) = self.write_held(house, index, now);
+        let stored = dead.store(letter, now);
+        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
+        Some((index, Aftermath::Nothing.and_tell(news)))
+    }
+
+    /// There is no room among the dead letters: gives the oldest held job to the callback, if there is one, as [`bury_held`](Self::bury_held).
+    fn give_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<(u32, Aftermath<T>)> {
+        dead.first_held()?;
+        let callback = self.letter_callback.lock().clone()?;
+        let index = dead.pop_held()?;
+        let (letter, news) = self.write_held(house, index, now);
+        Some((index, Aftermath::Callback(letter, callback).and_tell(news)))
+    }
+
+    /// The letter of a job that was held and is not any more.
+    fn write_held(&self, house: &House, index: u32, now: Timestamp) -> (DeadLetter<T>, Option<News>) {
         let word = self.slab.state(index).load();
         let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
         let letter = self.write_letter(index, word, reason, now);
         self.slab.state(index).unhold();
         count_death(&house.block, reason);
         let news = self.news_of(index, word, letter.record.last_error.as_deref(), now);
-        let stored = dead.store(letter, now);
-        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-        Some((index, Aftermath::Nothing.and_tell(news)))
+        (letter, news)
     }
 
     /// True when a job that died now would keep its slot.

@@ -23,14 +23,22 @@ use std::sync::Arc;
 const CAUGHT_UP_AT_ONCE: u64 = 4096;
 
 impl<T> Queue<T> {
-    /// Looks at the dead letters, oldest first, under their lock.
-    pub fn with_letters<R>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &DeadLetter<T>>) -> R) -> R {
+    /// Looks at the dead letters, oldest first, under their lock. None of them has reached its age, but for those whose way on is barred.
+    pub fn with_letters<R>(&self, now: Timestamp, look: impl FnOnce(&mut dyn Iterator<Item = &DeadLetter<T>>) -> R) -> R {
+        self.retire_aged(now);
         let dead = self.dead.lock();
         look(&mut dead.iter())
     }
 
+    /// How many dead letters there are, those included that somebody has in hand. None has reached its age, as above.
+    pub fn count_letters(&self, now: Timestamp) -> usize {
+        self.retire_aged(now);
+        self.dead.lock().len()
+    }
+
     /// Takes out a dead letter: that of `job`, or the oldest.
     pub fn take_letter(&self, job: Option<JobId>, now: Timestamp) -> Option<DeadLetter<T>> {
+        self.retire_aged(now);
         let letter = {
             let mut dead = self.dead.lock();
             let letter = match job {
@@ -46,6 +54,8 @@ impl<T> Queue<T> {
 
     /// Drops every dead letter that is there now. Says how many.
     pub fn purge_letters(&self, now: Timestamp) -> usize {
+        // here already, lest one that goes by its age be counted among them
+        self.retire_aged(now);
         // letters that are held move in behind the ones that go, and go too
         let there = self.dead.lock().len_with_held();
         let letters = (0..there).map_while(|_| self.take_letter(None, now));
@@ -55,6 +65,7 @@ impl<T> Queue<T> {
     /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed, or
     /// another job has the key; then the letter stays where it is.
     pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, Refusal> {
+        self.retire_aged(now);
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
@@ -130,14 +141,27 @@ impl<T> Queue<T> {
         aftermath.map(|aftermath| aftermath.run(self)).is_some()
     }
 
-    /// Moves on the dead letters that are due, or drops those that have reached their age.
+    /// Moves on the dead letters that are due, or drops those that have reached their age. Runs user code: not to be called with any lock.
     pub fn retire_letters(&self, now: Timestamp) {
         self.move_letters(now);
-        let old = self.dead.lock().retire(now);
-        for letter in old {
-            Aftermath::Evicted(letter).run(self);
-        }
+        self.drop_aged(now);
         self.settle_held(now);
+    }
+
+    /// As [`retire_letters`](Self::retire_letters), if a letter has reached its age. For whoever is about to look at them: there may be nobody else who comes by.
+    fn retire_aged(&self, now: Timestamp) {
+        if self.letters_age && self.dead.lock().may_retire(now) {
+            self.retire_letters(now);
+        }
+    }
+
+    /// Drops the dead letters that have reached their age, and moves none: for whoever only counts. Runs user code, as above.
+    pub fn drop_aged(&self, now: Timestamp) {
+        let old = if self.letters_age { self.dead.lock().retire(now) } else { Vec::new() };
+        if !old.is_empty() {
+            old.into_iter().for_each(|letter| Aftermath::Evicted(letter).run(self));
+            self.settle_held(now);
+        }
     }
 }
 
@@ -269,6 +293,8 @@ impl<T: Payload> Queue<T> {
         self.wake_timer(0);
     }
 }
+
+mod round;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

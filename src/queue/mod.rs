@@ -78,6 +78,7 @@ pub use settle::Plan;
 #[cfg(feature = "test-util")]
 pub use states::{JobPhase, JobState};
 
+use crate::clock::Timestamp;
 use crate::completion::{Records, Watched};
 use crate::config::{DeadLetterOverflow, Discipline, Overflow, PublishBreaker, QueueConfig, RetryPolicy};
 use crate::dead_letter::{DeadLetters, Histories};
@@ -172,6 +173,8 @@ pub struct Queue<T> {
     letter_callback: Mutex<Option<LetterCallback<T>>>,
     /// Dead letters do not stay here.
     moves_on: bool,
+    /// Dead letters have an age at which they go.
+    letters_age: bool,
     /// The way of dead letters from here, once the runtime is built. Its lock is held for a look.
     onward: Mutex<Option<Arc<dyn Onward<T>>>>,
     /// When a letter that found its target full is tried again, in nanoseconds. Written by whoever moves letters, read and reset by the timer.
@@ -286,6 +289,7 @@ impl<T> Queue<T> {
             dead_overflow: config.dead_letters.overflow,
             letter_callback: Mutex::new(None),
             moves_on: config.dead_letters.moves_on(),
+            letters_age: config.dead_letters.retention.is_some(),
             onward: Mutex::new(None),
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,
@@ -373,9 +377,10 @@ impl<T> Queue<T> {
         drop(before);
     }
 
-    /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says.
-    pub fn on_dead_letter(&self, callback: LetterCallback<T>) {
+    /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says; with those that are held at once.
+    pub fn on_dead_letter(&self, callback: LetterCallback<T>, now: Timestamp) {
         let before = self.letter_callback.lock().replace(callback);
+        self.settle_held(now);
         // user code, with no lock held
         drop(before);
     }

@@ -32,6 +32,7 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn recall(&self);
     /// A boxed `Vec<Undone<T>>`, and how many.
     fn hand_back(&self) -> (Box<dyn Any + Send>, usize);
+    fn drop_aged_letters(&self, now: Timestamp);
     fn gauges(&self) -> Gauges;
     fn totals(&self) -> Totals;
     fn pressure(&self) -> Pressure;
@@ -144,6 +145,10 @@ macro_rules! delegate_served {
             let undone = self.$queue.hand_back();
             let count = undone.len();
             (Box::new(undone), count)
+        }
+
+        fn drop_aged_letters(&self, now: Timestamp) {
+            self.$queue.drop_aged(now);
         }
 
         fn gauges(&self) -> Gauges {

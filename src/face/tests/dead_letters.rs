@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::limits::JOB_KEY_BYTES_MAX;
 use crate::tests::threads::Mutex;
-use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Job, JobError, LaneConfig, Refusal};
+use crate::{Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Job, JobError, JobId, LaneConfig, Refusal};
 
 fn reject(pull: &Pull<u32>, n: u32) {
     pull.producer.publish(n).unwrap();
@@ -76,6 +76,60 @@ fn redrive_takes_one_some_or_all_oldest_first() {
     assert_eq!((letters.redrive(), letters.redrive_all()), (Ok(false), 0));
     let seen = pull.seen();
     assert_eq!((seen.letters_redriven, seen.dead_letters), (6, 0));
+    pull.settled();
+}
+
+#[test]
+fn those_that_are_wanted_are_redriven_and_the_others_keep_their_places() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(4));
+        (0..8).for_each(|n| reject(&pull, n));
+        let letters = pull.queue.dead_letters();
+        let order = || letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>();
+        let get = || {
+            std::iter::from_fn(|| pull.get().inspect(|delivery| assert!(delivery.attempt() == 1))).map(|it| {
+                let n = *it;
+                it.ack().unwrap();
+                n
+            })
+        };
+        let mut asked = Vec::new();
+        let redriven = letters.redrive_where(|letter| {
+            asked.push(*letter.payload());
+            // no lock is held, and its place is kept
+            assert_eq!((letters.len(), order().contains(letter.payload())), (8 - (asked.len() - 1) / 2, false));
+            letter.payload() % 2 == 1
+        });
+        assert_eq!((redriven, asked.len(), order()), (4, 8, vec![0, 2, 4, 6]));
+        assert_eq!(get().collect::<Vec<_>>(), [1, 3, 5, 7]);
+        // a lane that is full ends it, and nobody is asked in vain
+        pull.producer.publish_batch(&mut (10..13));
+        let mut asked = 0;
+        let redriven = letters.redrive_where(|letter| {
+            asked += 1;
+            *letter.payload() > 0
+        });
+        assert_eq!((redriven, asked, order()), (1, 3, vec![0, 4, 6]));
+        // those that come meanwhile are not asked for: no letter goes round for ever
+        get().for_each(drop);
+        let redriven = letters.redrive_where(|letter| {
+            pull.get().into_iter().for_each(|delivery| delivery.reject("again").unwrap());
+            *letter.payload() < 5
+        });
+        assert_eq!((redriven, order()), (2, vec![6, 0, 4]));
+        pull.settled();
+    });
+}
+
+#[test]
+fn a_letter_at_which_somebody_panics_is_back_in_its_place() {
+    let pull = Pull::<u32>::new(q(4));
+    (0..4).for_each(|n| reject(&pull, n));
+    let letters = pull.queue.dead_letters();
+    let panics = std::panic::AssertUnwindSafe(|| letters.redrive_where(|letter| if *letter.payload() == 2 { panic!("two") } else { true }));
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((pull.queue.depth(), pull.seen().letters_redriven), (2, 2));
     pull.settled();
 }
 
@@ -174,6 +228,36 @@ fn a_callback_takes_what_finds_no_room() {
 }
 
 #[test]
+fn a_callback_that_comes_late_is_given_those_that_are_held() {
+    watched(|| {
+        let census = Census::default();
+        let pull = Pull::<Counted>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1)));
+        let mut ends = Vec::new();
+        for n in 0..5 {
+            ends.push(pull.producer.watched().publish(census.born(n)).unwrap());
+            pull.get().unwrap().reject(format!("no {n}")).unwrap();
+        }
+        assert!(pull.producer.publish(census.born(5)).unwrap_err().is_full());
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let (log, queue) = (Arc::clone(&taken), pull.queue.clone());
+        pull.queue.on_dead_letter_overflow(move |letter| {
+            let number = letter.payload().number;
+            assert_eq!((queue.dead_letters().len(), letter.reason()), (1, DeathReason::Rejected), "no lock is held");
+            assert_eq!(letter.record().last_error.as_deref(), Some(&*format!("no {number}")));
+            log.lock().unwrap().push(number);
+            assert_ne!(number, 2, "a callback that panics");
+        });
+        assert_eq!(*taken.lock().unwrap(), [1, 2, 3, 4]);
+        assert_eq!((pull.seen().phases.held, pull.queue.depth(), census.alive()), (0, 0, 1));
+        assert!(ends.iter().all(|end| end.is_over()), "who waits for a held job's end is told");
+        pull.producer.publish(census.born(6)).unwrap();
+        pull.get().unwrap().ack().unwrap();
+        let counts = pull.settled();
+        assert_eq!((counts.dead_lettered, counts.drop_panics), (5, 1));
+    });
+}
+
+#[test]
 fn letters_go_when_they_reach_their_age() {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
     let census = Census::default();
@@ -198,6 +282,101 @@ fn letters_go_when_they_reach_their_age() {
     assert!(pull.get().is_none());
     assert_eq!((census.alive(), pull.seen().letters_dropped_by_age, pull.queue.dead_letters().len()), (0, 2, 0));
     pull.settled();
+}
+
+/// How many letters it finds, of which that of this job may be one.
+type Find = fn(&QueueHandle<Counted>, JobId) -> usize;
+
+/// Every way to letters by hand, and the gauge.
+const WAYS: [(&str, Find); 11] = [
+    ("len", |queue, _| queue.dead_letters().len()),
+    ("is_empty", |queue, _| usize::from(!queue.dead_letters().is_empty())),
+    ("for_each", |queue, _| {
+        let mut seen = 0;
+        queue.dead_letters().for_each(|_| seen += 1);
+        seen
+    }),
+    ("take", |queue, _| queue.dead_letters().take().into_iter().count()),
+    ("take_job", |queue, job| queue.dead_letters().take_job(job).into_iter().count()),
+    ("redrive", |queue, _| queue.dead_letters().redrive().unwrap().into()),
+    ("redrive_job", |queue, job| queue.dead_letters().redrive_job(job).unwrap().into()),
+    ("redrive_all", |queue, _| queue.dead_letters().redrive_all()),
+    ("purge", |queue, _| queue.dead_letters().purge()),
+    ("snapshot", |queue, _| queue.snapshot().dead_letters),
+    ("debug", |queue, _| usize::from(!format!("{:?}", queue.dead_letters()).contains("len: 0"))),
+];
+
+#[test]
+fn where_nobody_looks_for_work_no_letter_beyond_its_age_is_found() {
+    let (week, census) = (secs(7 * 24 * 3_600), Census::default());
+    for (name, way) in WAYS {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let letters = DeadLetterConfig::new().capacity(1).retention(week);
+        let queue = builder.pull_queue::<Counted>(q(4).dead_letters(letters)).unwrap();
+        let runtime = builder.build().unwrap();
+        let producer = queue.producer().unwrap();
+        let consumer = queue.consumer().unwrap();
+        let reject = |n| {
+            let job = producer.publish(census.born(n)).unwrap();
+            consumer.try_recv().unwrap().reject("no").unwrap();
+            job
+        };
+        let job = reject(1);
+        clock.advance(week - ms(1));
+        assert_eq!(queue.dead_letters().len(), 1, "{name}");
+        drop(consumer);
+        clock.advance(30 * week);
+        assert_eq!(way(&queue, job), 0, "{name}");
+        let seen = queue.snapshot();
+        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.letters_redriven), (1, 0, 0), "{name}");
+        assert_eq!((census.alive(), seen.counts.accepted), (0, 1), "{name}");
+        adds_up(&runtime);
+    }
+}
+
+#[test]
+fn a_held_job_that_moves_in_where_an_old_letter_was_is_found_and_ages_from_then_on() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1).retention(secs(10))));
+    reject(&pull, 1);
+    reject(&pull, 2);
+    let letters = pull.queue.dead_letters();
+    pull.clock.advance(secs(11));
+    assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [2]);
+    pull.clock.advance(secs(9));
+    assert_eq!(letters.len(), 1);
+    pull.clock.advance(secs(1));
+    assert_eq!((letters.take().is_none(), pull.queue.snapshot().letters_dropped_by_age), (true, 2));
+    pull.settled();
+}
+
+/// Its drop looks at the dead letters, whose lock must be free then.
+struct Looker(QueueHandle<Looker>);
+
+impl Payload for Looker {}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        assert_eq!(self.0.dead_letters().len(), 0);
+    }
+}
+
+#[test]
+fn old_letters_are_dropped_under_no_lock() {
+    watched(|| {
+        let pull = Pull::<Looker>::new(q(4).dead_letters(DeadLetterConfig::new().retention(secs(10))));
+        let looks: [fn(&QueueHandle<Looker>) -> usize; 2] = [|queue| queue.dead_letters().len(), |queue| queue.snapshot().dead_letters];
+        for looks in looks {
+            for _ in 0..2 {
+                pull.producer.publish(Looker(pull.queue.clone())).unwrap();
+                pull.get().unwrap().reject("no").unwrap();
+            }
+            pull.clock.advance(secs(11));
+            assert_eq!(looks(&pull.queue), 0);
+        }
+        let counts = pull.settled();
+        assert_eq!((pull.queue.snapshot().letters_dropped_by_age, counts.drop_panics), (4, 0));
+    });
 }
 
 #[test]
@@ -366,4 +545,91 @@ fn letters_whose_keys_are_none_do_not_stand_for_each_other() {
     pull.advance(secs(1));
     assert!(pull.get().is_none());
     assert_eq!((pull.queue.dead_letters().redrive_all(), pull.queue.dead_letters().len()), (2, 0));
+}
+
+/// Takes so many lines, and looks at the letters while it does.
+struct Sink<'a> {
+    room: usize,
+    text: Vec<u8>,
+    queue: &'a QueueHandle<u32>,
+}
+
+impl std::io::Write for Sink<'_> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let there = self.queue.dead_letters().list(9).len();
+        assert_eq!(there, self.queue.dead_letters().len(), "all are in their places while it is written");
+        self.room = self.room.checked_sub(1).ok_or(std::io::ErrorKind::StorageFull)?;
+        self.text.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.room == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_export_that_fails_says_how_far_it_got_and_loses_nothing() {
+    let pull = Pull::<u32>::new(q(8));
+    let letters = pull.queue.dead_letters();
+    (0..3).for_each(|n| reject(&pull, n));
+    let text = |n: &u32| {
+        assert_ne!(*n, 2, "two");
+        n.to_string()
+    };
+    let order = || letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>();
+    for (room, panics, written, job, said) in [
+        (1, false, 1, Some(1), "the export ended after 1 letters, at job-"),
+        (3, false, 3, None, "the export ended after 3 letters: "),
+        (9, true, 2, Some(2), "the export ended after 2 letters, at job-"),
+    ] {
+        let mut sink = Sink { room, text: Vec::new(), queue: &pull.queue };
+        let error = if panics { letters.export(&mut sink, text) } else { letters.export(&mut sink, u32::to_string) }.unwrap_err();
+        assert_eq!(error.kind(), if panics { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull });
+        let error = error.get_ref().unwrap().downcast_ref::<crate::ExportError>().unwrap();
+        let failed = job.map(|at: usize| letters.list(9)[at].job_id());
+        assert_eq!((error.written, error.job), (written, failed));
+        assert!(error.to_string().starts_with(said), "{error}");
+        assert_eq!(panics, matches!(&error.cause, crate::ExportFault::Panicked(said) if said.contains("two")));
+        assert_eq!((String::from_utf8(sink.text).unwrap().lines().count(), order()), (written, vec![0, 1, 2]));
+    }
+    pull.settled();
+}
+
+#[test]
+fn while_a_letter_is_written_others_may_act_on_the_letters() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(8).dead_letters(DeadLetterConfig::new().capacity(4).retention(secs(100))));
+        (0..2).for_each(|n| reject(&pull, n));
+        pull.clock.advance(secs(60));
+        (2..5).for_each(|n| reject(&pull, n));
+        assert_eq!(pull.seen().phases.held, 1);
+        let letters = pull.queue.dead_letters();
+        let mut seen = Vec::new();
+        let log = std::cell::RefCell::new(&mut seen);
+        let text = |n: &u32| {
+            log.borrow_mut().push(*n);
+            let others: Vec<u32> = letters.list(9).iter().map(|letter| *letter.payload()).collect();
+            assert_eq!((letters.len(), others.len(), others.contains(n)), (4, 3, false), "its place is kept");
+            if *n == 0 {
+                // it is nobody else's; the oldest is the next one, which makes room for the held
+                assert_eq!(letters.take().unwrap().into_payload(), 1);
+                reject(&pull, 9);
+            }
+            n.to_string()
+        };
+        let mut out = Vec::new();
+        assert_eq!(letters.export(&mut out, text).unwrap(), 3);
+        assert_eq!(seen, [0, 2, 3], "not the one that went, nor those that came");
+        assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [0, 2, 3, 4]);
+        // of what reaches its age meanwhile nothing is written
+        let text = |n: &u32| {
+            pull.clock.advance(secs(41));
+            n.to_string()
+        };
+        assert_eq!(letters.export(&mut Vec::new(), text).unwrap(), 3, "the fourth was due to go");
+        let seen = pull.queue.snapshot();
+        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.dead_letters), (4, 1, 1));
+        pull.settled();
+    });
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Binding, BindingInfo, Dedupe, Exchange, ExchangeConfig, ExchangeKind, ExchangePublisher, Job, KeyFault, LaneConfig, Overflow, Refusal,
-    RouteRefusal, RoutingKey, RuntimeBuilder,
+    Binding, BindingInfo, DeadLetterConfig, DeathReason, Dedupe, Exchange, ExchangeConfig, ExchangeKind, ExchangePublisher, Job, KeyFault,
+    LaneConfig, Overflow, Refusal, RouteRefusal, RoutingKey, RuntimeBuilder,
 };
 
 /// Three pull queues of some capacity, with two lanes each, and an exchange, under the manual clock.
@@ -289,6 +289,40 @@ fn best_effort_says_who_missed_it() {
     let error = hub.publisher.publish_best_effort("k", 3).unwrap_err();
     assert!(error.is_full());
     assert_eq!(error.into_inner(), 3);
+}
+
+#[test]
+fn best_effort_sends_a_copy_to_the_dead_letters_of_a_full_queue_that_drops_what_is_new() {
+    let reason = |queue: &QueueHandle<u32>| queue.dead_letters().list(9).iter().map(|it| (it.reason(), *it.payload())).collect::<Vec<_>>();
+    let over = |n| (DeathReason::OverLength, n);
+    for dedupes in [false, true] {
+        let config = |name: &str, capacity| {
+            let letters = DeadLetterConfig::new().capacity(2);
+            let config = two_lanes(name, capacity).overflow(Overflow::DropNew).dead_letters(letters);
+            if dedupes { config.dedupe(Dedupe::WhileLive, 99) } else { config }
+        };
+        let mut hub = Hub::<u32>::new(ExchangeKind::Fanout, [config("a", 2), config("b", 1), two_lanes("c", 1)]);
+        hub.exchange.rebind(hub.queues.iter().map(|queue| Binding::all(queue).lane(1))).unwrap();
+        let job = |n: u32| if dedupes { Job::new(n).key(&n.to_string()[..]) } else { Job::new(n) };
+        let mut publish = |n| {
+            let partial = hub.publisher.publish_best_effort("k", job(n)).unwrap();
+            (partial.copies, partial.missed.iter().map(|(queue, _)| queue.to_string()).collect::<Vec<_>>().concat())
+        };
+        assert_eq!(publish(1), (3, String::new()));
+        assert_eq!(publish(2), (2, "c".to_owned()), "one has a slot, one a letter");
+        assert_eq!(publish(3), (2, "c".to_owned()), "both have a letter");
+        assert_eq!(publish(4), (1, "bc".to_owned()), "one has no room for letters either");
+        assert_eq!((reason(&hub.queues[0]), reason(&hub.queues[1])), (vec![over(3), over(4)], vec![over(2), over(3)]));
+        assert_eq!(hub.queues[1].dead_letters().list(1)[0].lane(), 1);
+        let error = hub.publisher.publish_best_effort("k", job(5)).unwrap_err();
+        assert!(matches!(error.refusal(), RouteRefusal::Queue { queue, refusal: Refusal::Full { .. } } if &**queue == "a"));
+        assert_eq!((error.into_inner(), hub.depths()), (5, [2, 1, 1]));
+        let counts = hub.exchange.counts();
+        assert_eq!((counts.routed, counts.copies(), counts.missed, counts.refused), (4, 8, 4, 1));
+        assert_eq!([0, 1, 2].map(|at| hub.queues[at].counts().rejected_full), [1, 2, 4]);
+        assert_eq!(hub.publisher.publish("k", job(6)).unwrap_err().into_inner(), 6, "all or nothing is as it was");
+        adds_up(&hub.runtime);
+    }
 }
 
 #[test]

@@ -362,6 +362,47 @@ fn with_a_retention_letters_stay_that_long_and_then_move_on() {
 }
 
 #[test]
+fn where_nobody_looks_for_work_aged_letters_move_on_before_they_are_found() {
+    let world = World::new([named("a", 4).dead_letters(letters().retention(WEEK).queue("b")), named("b", 1)]);
+    (0..3).for_each(|n| world.reject(0, n));
+    world.clock.advance(WEEK);
+    // a snapshot moves nothing
+    assert_eq!(world.settled().queue("a").unwrap().dead_letters, 3);
+    // one fits; the others cannot go, and are letters as before
+    let found = world.queue(0).dead_letters();
+    assert_eq!((found.len(), world.queue(1).depth()), (2, 1));
+    assert_eq!(found.take().unwrap().into_payload().number, 1);
+    world.get(1).unwrap().ack().unwrap();
+    assert_eq!((found.take().is_none(), found.redrive(), world.queue(1).depth()), (true, Ok(false), 1));
+    let delivery = world.get(1).unwrap();
+    assert_eq!(delivery.number, 2);
+    delivery.ack().unwrap();
+    let seen = world.settled();
+    let a = seen.queue("a").unwrap();
+    assert_eq!((a.letters_moved, a.letters_purged, a.letters_dropped_by_age), (2, 1, 0));
+}
+
+#[test]
+fn a_predicate_that_looks_at_the_letters_it_moves_ends() {
+    crate::face::tests::watched(|| {
+        let dlx = Mutex::new(None);
+        let a = named("a", 4).dead_letters(letters().retention(WEEK).exchange("dlx").routing_key("x"));
+        let world = World::with([a, named("b", 1)], |builder, _| {
+            *dlx.lock().unwrap() = Some(builder.exchange::<Counted>(ExchangeConfig::direct("dlx")).unwrap());
+        });
+        let source = world.queue(0).clone();
+        let binding = Binding::new("x", world.queue(1)).when(move |_, _: &Counted| source.dead_letters().len() < 9);
+        dlx.lock().unwrap().as_ref().unwrap().rebind([binding]).unwrap();
+        (0..2).for_each(|n| world.reject(0, n));
+        world.clock.advance(WEEK);
+        // the second finds its target full
+        assert_eq!(world.queue(0).dead_letters().len(), 1);
+        world.settled();
+        dlx.lock().unwrap().as_ref().unwrap().rebind([]).unwrap();
+    });
+}
+
+#[test]
 fn what_nobody_wants_stays_and_is_counted_until_somebody_does() {
     let dlx = Mutex::new(None);
     let world = World::with([named("a", 4).dead_letters(letters().exchange("dlx").routing_key("x")), named("b", 4)], |builder, _| {

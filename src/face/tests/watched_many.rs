@@ -302,6 +302,26 @@ fn each_copy_has_an_end_of_its_own() {
 }
 
 #[test]
+fn a_watched_copy_that_goes_to_the_dead_letters_of_a_full_queue_has_ended() {
+    let mut hub = Hub::new(["b", "c", "a"].map(|name| QueueConfig::new(name).capacity(1).overflow(Overflow::DropNew)));
+    hub.queues[1].producer().unwrap().publish(Ask(0)).unwrap(); // `c` is full
+    for over in [vec![2], vec![0, 1, 2]] {
+        let mut copies = hub.publisher.watched().publish_best_effort("all", Ask(1)).unwrap();
+        assert_eq!((names(&copies), copies.missed.len()), (vec!["a", "b", "c"], 0));
+        for (at, (_, handle)) in copies.completions.iter_mut().enumerate() {
+            assert_eq!(handle.is_over(), over.contains(&at), "{over:?}, {at}");
+            if handle.is_over() {
+                assert_eq!(end_of(handle), End::DeadLettered(DeathReason::OverLength));
+            }
+        }
+    }
+    for name in ["a", "b", "c"] {
+        hub.next(name).unwrap().ack().unwrap();
+    }
+    hub.settled();
+}
+
+#[test]
 fn a_watched_job_for_one_queue_has_one_handle_by_every_way_there() {
     let mut hub = Hub::of(8);
     let route = hub.exchange.route("one").unwrap();
