@@ -96,7 +96,7 @@ impl<'t> Check<'t> {
         known
     }
 
-    /// Circles that would go on by themselves, and retentions that nothing ever falls under.
+    /// Circles that must not be, and retentions that nothing ever falls under.
     pub(super) fn circles(&mut self) {
         let ways = self.topology.letter_ways();
         let graph = Graph::new(self.topology, &ways, &mut self.routes);
@@ -124,10 +124,19 @@ impl<'t> Check<'t> {
             let shown: Vec<&str> = path.iter().map(|step| shown(step, self.topology)).collect();
             let keeper = queue_of(&path[0]).map_or("", |queue| ways[queue].keeper);
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
-            let message = format!("dead letters would go in a circle by themselves: {}", shown.join(" -> "));
+            let (how, help) = if circle.by_itself {
+                (
+                    "by themselves",
+                    "in a circle at least one queue must neither drop its oldest nor have a `retention`: its jobs then die by a handler only",
+                )
+            } else {
+                (
+                    "without a pause",
+                    "a job that every handler rejects would go round as fast as it is run; with a `retention` of the dead letters on the way it is a retry",
+                )
+            };
+            let message = format!("dead letters would go in a circle {how}: {}", shown.join(" -> "));
             let fault = Fault::new(message).value(shown[1]);
-            let help = "in a circle at least one queue must neither drop its oldest nor have a `retention`: its jobs then die by a handler only; \
-                        and a queue does not send its letters straight back to itself";
             self.report(site.key(&["dead_letter_target", "dead_letter_exchange"]), fault.help(help));
         }
     }
@@ -172,8 +181,12 @@ impl<'t> Graph<'t> {
         let mut ways: Vec<Way> = way.config.queue.as_deref().and_then(|to| self.way(to, &through, true)).into_iter().collect();
         if let Some(exchange) = way.config.exchange.as_deref() {
             let key = way.config.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok());
+            let always = if way.config.routing_key.is_none() { routes.always(exchange) } else { None };
             let reached = key.map(|key| routes.reached(exchange, key)).filter(|reached| !reached.more);
-            if let Some(Reached { queues, .. }) = reached {
+            if let Some(to) = always {
+                through.push(by_name(exchange));
+                ways.extend(self.way(to, &through, true));
+            } else if let Some(Reached { queues, .. }) = reached {
                 through.push(by_name(exchange));
                 ways.extend(queues.iter().filter_map(|to| self.way(to, &through, queues.len() == 1)));
             } else if let Some(number) = self.exchanges.get(exchange) {
@@ -183,7 +196,8 @@ impl<'t> Graph<'t> {
         }
         if !ways.is_empty() {
             let by_itself = queue.overflow == Overflow::DropOldest || queue.retention.is_some();
-            self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once: way.config.retention.is_none(), ways });
+            let at_once = queue.retention.is_none() && way.config.retention.is_none();
+            self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once, ways });
         }
     }
 

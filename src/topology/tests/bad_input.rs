@@ -337,7 +337,8 @@ queues:
 - { name: r }";
     let at = (5, 36);
     let circle = "dead letters would go in a circle by themselves: q -> d -> x -> q";
-    refused(&text.replace("KEY", "a.b"), &[(circle, at, Some("d"), None)]);
+    let no_pause = "dead letters would go in a circle without a pause: q -> d -> x -> q";
+    refused(&text.replace("KEY", "a.b"), &[(no_pause, at, Some("d"), None)]);
     for good in [
         text.replace("KEY", "a.b").replace("dead_letter_exchange", "retention: 7d, dead_letter_exchange"),
         text.replace(", dead_letter_routing_key: KEY", ""),
@@ -361,11 +362,38 @@ queues:
         text,
         &[
             ("dead letters would go in a circle by themselves: b -> c -> b", (4, 49), Some("c"), None),
-            ("dead letters would go in a circle by themselves: d -> d", (6, 34), Some("d"), None),
+            ("dead letters would go in a circle without a pause: d -> d", (6, 34), Some("d"), None),
             ("`retention` of `e` is for dead letters of other queues, and none go to `e`", (7, 48), None, None),
         ],
     );
     assert!(error.to_string().contains("in a circle at least one queue must neither drop its oldest"), "{error}");
+}
+
+#[test]
+fn two_queues_do_not_dead_letter_into_each_other_at_once() {
+    let text = "
+queues:
+- { name: a, dead_letter_target: b }
+- { name: b, dlq: d }
+- { name: d, dead_letter_exchange: x }
+exchanges: [{ name: x, type: fanout, bindings: [{ queue: a }] }]
+";
+    let circle = "dead letters would go in a circle without a pause: a -> b -> d -> x -> a";
+    let error = refused(text, &[(circle, (3, 34), Some("b"), None)]);
+    assert!(error.to_string().contains("with a `retention` of the dead letters on the way it is a retry"), "{error}");
+    for good in [
+        text.replace("{ name: d,", "{ name: d, retention: 1ms,"),
+        text.replace("target: b }", "target: b, dead_letters: { retention: 1ms } }"),
+        // a queue in which jobs wait to go on
+        text.replace("{ name: b,", "{ name: b, retention: 10s,"),
+        // by the key that each letter came by
+        text.replace("type: fanout, bindings: [{ ", "type: topic, bindings: [{ routing_key: a, "),
+    ] {
+        let topology = yaml(&good).unwrap_or_else(|error| panic!("{error}"));
+        let mut builder = Runtime::builder();
+        topology.declare_pull::<u32>(&mut builder).unwrap();
+        builder.build().unwrap();
+    }
 }
 
 #[test]
