@@ -189,25 +189,9 @@ impl<'t> Check<'t> {
     /// Everything that `validate` knows. Where dead letters go is [looked at](Self::onward) with the other names.
     fn settings(&mut self, site: &Site, config: &QueueConfig) {
         let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
-        let Err(mut error) = config.validate() else { return };
-        let mut config = config.clone();
-        // behind these there may be another
-        if error.field() == "name" {
-            self.setting(site, &error);
-            "q".clone_into(&mut config.name);
-            match config.validate() {
-                Ok(()) => return,
-                Err(next) => error = next,
-            }
+        for error in config.faults().iter().filter(|error| !moved.contains(&error.field())) {
+            self.setting(site, error);
         }
-        if moved.contains(&error.field()) {
-            (config.dead_letters.exchange, config.dead_letters.queue, config.dead_letters.routing_key) = (None, None, None);
-            match config.validate() {
-                Ok(()) => return,
-                Err(next) => error = next,
-            }
-        }
-        self.setting(site, &error);
     }
 
     /// A setting that `validate` refuses.

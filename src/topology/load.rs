@@ -104,16 +104,17 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
         return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
     }
     let source = Source { name, text: without_mark(text) };
+    let mut faults = Faults::default();
     let tree = match format {
         _ if source.text.trim().is_empty() => Ok(Node::nothing()),
-        Format::Toml => toml::parse(&source),
-        Format::Yaml => yaml::parse(&source),
+        Format::Toml => toml::parse(&source, &mut faults),
+        Format::Yaml => yaml::parse(&source, &mut faults),
     };
     let root = match tree {
         Ok(root) => root,
         Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
     };
-    let (topology, mut faults) = read::read(&root, source);
+    let (topology, mut faults) = read::read(&root, source, faults);
     let (found, more) = check(&topology, faults.is_full());
     faults.more += more;
     let place_of = |place: &Place| (place.line, place.column);

@@ -32,9 +32,9 @@ const SYNONYMS: [(&str, &str); 11] = [
     ("concurrency", "workers"),
 ];
 
-/// Reads a tree. What could not be read is left at its default, so that the rest can be checked too.
-pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
-    let mut reader = Reader::new(source);
+/// Reads a tree, behind the faults that were found in it. What could not be read is left at its default, so that the rest can be checked too.
+pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology, Faults) {
+    let mut reader = Reader::new(source, faults);
     let mut topology = Topology::new();
     if root.word().is_some_and(is_null) {
         reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
@@ -96,9 +96,9 @@ struct NamedLane {
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: Source<'a>) -> Self {
+    fn new(source: Source<'a>, faults: Faults) -> Self {
         let (laneless, unread_lanes) = (HashSet::new(), HashSet::new());
-        Reader { source, faults: Faults::default(), laneless, unread_lanes, named_lanes: Vec::new() }
+        Reader { source, faults, laneless, unread_lanes, named_lanes: Vec::new() }
     }
 }
 

@@ -431,6 +431,7 @@ queues:
         &[
             ("`d` is the `dlq` of `q` already", (1, 47), Some("d"), None),
             ("routing key `a.*`, byte 2: `*` is for binding keys", (1, 88), Some("a.*"), None),
+            ("`dead_letter_routing_key` without a `dead_letter_exchange`", (1, 88), Some("a.*"), None),
         ],
     );
 }
@@ -476,7 +477,8 @@ fn files_without_content() {
 #[test]
 fn what_is_no_yaml_and_no_toml_points_at_the_place() {
     refused("queues: [{ name: q }\nexchanges: []\n", &[("this is no YAML: invalid indentation in flow construct", (2, 1), None, None)]);
-    refused("queues: []\nqueues: []\n", &[("the key `queues` is there twice", (2, 1), None, None)]);
+    let twice = ("the key `queues` is there twice", (2, 1), Some("queues"), None);
+    refused("queues: [{ name: q }]\nqueues: []\n", &[twice]);
     refused("queues: []\n---\nqueues: []\n", &[("a second document; one is read", (2, 1), None, None)]);
     refused("? [a]\n: b\n", &[("a key is a single word", (1, 3), None, None)]);
     let error = toml("[[queues]]\nname = q\n").unwrap_err();
