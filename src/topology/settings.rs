@@ -36,15 +36,24 @@ const QUEUE: [&str; 24] = [
     "pool",
     "weight",
 ];
-const DEAD_LETTER_QUEUE: [&str; 8] =
-    ["name", "durable", "max_length", "overflow", "retention", "dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
+const DEAD_LETTER_QUEUE: [&str; 9] = [
+    "name",
+    "durable",
+    "max_length",
+    "overflow",
+    "retention",
+    "keep_routing_keys",
+    "dead_letter_exchange",
+    "dead_letter_routing_key",
+    "dead_letter_target",
+];
 /// What says where dead letters move on to.
 const ONWARD: [&str; 3] = ["dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
 const LANE: [&str; 3] = ["name", "weight", "reserve"];
 const RETRY: [&str; 3] = ["max_attempts", "max_expiries", "backoff"];
 const BACKOFF: [&str; 4] = ["base", "factor", "cap", "jitter"];
 const COMPLETED: [&str; 2] = ["count", "age"];
-const LETTERS: [&str; 3] = ["max_length", "overflow", "retention"];
+const LETTERS: [&str; 4] = ["max_length", "overflow", "retention", "keep_routing_keys"];
 const POOL: [&str; 7] = ["name", "workers", "placement", "on_pin_failure", "idle", "spin", "spares"];
 
 const OVERFLOWS: [(&str, Overflow); 5] = [
@@ -357,7 +366,7 @@ impl Reader<'_> {
         Some(Backoff::Exponential { base, factor, cap, jitter })
     }
 
-    /// Length, overflow and age of dead letters.
+    /// Length, overflow and age of dead letters, and whether their keys are kept.
     pub(super) fn dead_letter_settings(&mut self, node: &Node) -> DeadLetterConfig {
         let mut letters = DeadLetterConfig::new();
         if let Some(overflow) = self.choice(node.get("overflow"), "`overflow` of dead letters", &LETTER_OVERFLOWS) {
@@ -371,6 +380,9 @@ impl Reader<'_> {
         if let (Some(at), Some(age)) = (node.get("retention"), self.duration(node.get("retention"), "`retention`")) {
             let set = |config: QueueConfig| config.dead_letters(DeadLetterConfig::new().retention(age));
             letters.retention = self.set(QueueConfig::new("q"), at, "`retention`", set).dead_letters.retention;
+        }
+        if self.flag(node.get("keep_routing_keys"), "`keep_routing_keys`") == Some(true) {
+            letters = letters.keep_routing_keys();
         }
         letters
     }

@@ -243,6 +243,24 @@ fn lanes_by_number_and_by_name() {
 }
 
 #[test]
+fn keys_of_dead_letters_are_kept_where_it_is_said() {
+    refused(
+        "queues:\n- { name: q, dlq: d, keep_routing_keys: true }\n- { name: d, keep_routing_key: 1, keep_routing_keys: 1 }\n- { name: r, dead_letters: { keeps_routing_keys: true } }",
+        &[
+            (
+                "`keep_routing_keys` is a setting of dead-letter queues, and no queue has `q` as its `dlq`",
+                (2, 22),
+                Some("keep_routing_keys"),
+                None,
+            ),
+            ("a queue has no key `keep_routing_key`", (3, 14), Some("keep_routing_key"), Some("keep_routing_keys")),
+            ("`keep_routing_keys` is `1`, expected `true` or `false`", (3, 54), Some("1"), None),
+            ("`dead_letters` has no key `keeps_routing_keys`", (4, 30), Some("keeps_routing_keys"), Some("keep_routing_keys")),
+        ],
+    );
+}
+
+#[test]
 fn help_names_each_key_once() {
     let error = yaml("queues: [{ name: q, dlq: d }, { name: d, colour: red }]").unwrap_err().to_string();
     assert_eq!(error.matches("`max_length`").count(), 1, "{error}");
