@@ -3,6 +3,7 @@
 mod buffer;
 mod check;
 mod dead_letters;
+pub(crate) mod words;
 
 pub use buffer::BufferConfig;
 pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};

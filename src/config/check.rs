@@ -1,5 +1,6 @@
 //! Which settings of a queue can be.
 
+use super::words;
 use super::{Dedupe, Discipline, Overflow, QueueConfig, TICK, YEAR};
 use crate::error::ConfigError;
 use crate::limits;
@@ -115,7 +116,7 @@ pub(super) fn spans(
     low: Duration,
     high: Duration,
 ) -> Result<(), ConfigError> {
-    expect(scope, (low..=high).contains(&value), field, &format_args!("{value:?}"), &format_args!("{low:?} to {high:?}"))
+    expect(scope, (low..=high).contains(&value), field, &format_args!("{value:?}"), &words::between(low, high))
 }
 
 fn named(scope: impl Fn() -> String, field: &'static str, name: &str) -> Result<(), ConfigError> {

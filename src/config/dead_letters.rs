@@ -1,6 +1,6 @@
 //! Where dead letters are kept, and where they go from there.
 
-use super::TICK;
+use super::{TICK, words};
 use crate::error::ConfigError;
 use crate::limits;
 use crate::routing::RoutingKey;
@@ -180,7 +180,7 @@ impl DeadLetterConfig {
             refuse("capacity", &self.capacity, &format_args!("{least}..={}", limits::CAPACITY_MAX));
         }
         if let Some(retention) = self.retention.filter(|retention| *retention < TICK) {
-            refuse("retention", &format_args!("{retention:?}"), &format_args!("{TICK:?} to {:?}", Duration::MAX));
+            refuse("retention", &format_args!("{retention:?}"), &words::between(TICK, Duration::MAX));
         }
         for (field, name) in [("exchange", &self.exchange), ("queue", &self.queue)] {
             if let Some(name) = name

@@ -21,7 +21,7 @@ pub(super) struct Site {
     /// How many of that name come before it.
     pub(super) nth: usize,
     pub(super) binding: Option<usize>,
-    /// The key, and others that may stand for it.
+    /// The key, and others that may stand for it; `a.b` is `b` in the table `a`, and in a list that of the item in which it is largest.
     pub(super) keys: &'static [&'static str],
 }
 
@@ -198,11 +198,12 @@ impl<'t> Check<'t> {
     fn setting(&mut self, site: &Site, error: &ConfigError) {
         let keys: &'static [&'static str] = match error.field() {
             "name" => &["name"],
-            "lanes" | "lane name" | "lane weight" | "lane reserves (sum)" => &["lanes"],
+            "lanes" | "lane name" | "lane weight" => &["lanes"],
+            "lane reserves (sum)" => &["lanes.reserve", "lanes"],
             "max_lease" => &["max_lease", "visibility"],
             "watermarks" => &["watermarks"],
             "retention" => &["retention"],
-            "dead_letters.capacity" => &["dead_letters", "max_length"],
+            "dead_letters.capacity" => &["dead_letters.max_length", "max_length"],
             "overflow" => &["overflow"],
             "dedupe bound" | "dedupe: Window" | "dedupe: Debounce" | "dedupe: KeepLast" => &["dedupe"],
             "partitions" => &["partitions"],
@@ -212,7 +213,8 @@ impl<'t> Check<'t> {
             _ => &[],
         };
         let message = format!("{} is {}, allowed is {}", error.field(), error.value(), error.allowed());
-        self.report(site.key(keys), Fault::new(message).value(error.value()));
+        let fault = Fault { allowed: Some(error.allowed().to_owned()), ..Fault::new(message) };
+        self.report(site.key(keys), fault.value(error.value()));
     }
 
     /// The name that was probably meant, if there is one.

@@ -21,6 +21,8 @@ pub struct Fault {
     pub(super) site: String,
     /// What a file that lacks it could say.
     pub(super) completion: Option<Completion>,
+    /// What a setting may be, where that is what is wrong.
+    pub(super) allowed: Option<String>,
 }
 
 /// A change that mends a fault.
@@ -85,6 +87,7 @@ impl Fault {
             place: None,
             site: String::new(),
             completion: None,
+            allowed: None,
         }
     }
 
@@ -110,6 +113,15 @@ impl Fault {
     pub(super) fn completed_by(mut self, completion: Completion) -> Self {
         self.completion = Some(completion);
         self
+    }
+
+    /// A setting that is refused, as the file writes it.
+    pub(super) fn quoting(mut self, key: &str, written: &str) -> Self {
+        // what is wrong with reserves is their sum
+        if let Some(allowed) = self.allowed.take().filter(|_| key != "reserve") {
+            self.message = printable(format!("`{key}` is {written}, allowed is {allowed}"));
+        }
+        self.value(written)
     }
 
     /// What is wrong, on one line.

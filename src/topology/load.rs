@@ -121,7 +121,12 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
     // what could not be read was left at its default, and what is wrong with that has been said
     let said: HashSet<_> = faults.kept.iter().filter_map(|fault| fault.place.as_ref().map(place_of)).collect();
     for (site, fault) in found {
-        let place = source.place(&locate(&root, &site));
+        let (span, setting) = locate(&root, &site);
+        let place = source.place(&span);
+        let fault = match setting.and_then(|(key, node)| Some((key, source.written(node)?))) {
+            Some((key, written)) if fault.allowed.is_some() => fault.quoting(key, written),
+            _ => fault,
+        };
         let whole = site.list.is_empty();
         let follows = if whole { are_queues_unread(&root) } else { is_about_no_name(&site) || said.contains(&place_of(&place)) };
         if faults.is_empty() || !follows {
@@ -150,14 +155,23 @@ fn name_of(item: &Node) -> Option<&str> {
     is_read.then(|| item.get("name").and_then(Node::text).unwrap_or_default())
 }
 
-/// Where in the tree a site is: the value of the key, or the nearest thing around it that is there.
-fn locate(root: &Node, site: &Site) -> Span {
+/// The value of a key that is written as in [`Site::keys`].
+fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let number = |node: &&Node| node.word().and_then(|word| word.replace('_', "").parse::<u64>().ok());
+    path.split('.').try_fold(node, |node, key| match &node.value {
+        Value::List(items) => items.iter().filter_map(|item| item.get(key)).max_by_key(number),
+        _ => node.get(key),
+    })
+}
+
+/// Where in the tree a site is: the value of the key, which comes with it, or the nearest thing around it that is there.
+fn locate<'n>(root: &'n Node, site: &Site) -> (Span, Option<(&'static str, &'n Node)>) {
     let items = root.get(site.list).map(Node::items).unwrap_or_default();
     let mut named = items.iter().filter(|item| name_of(item) == Some(&site.name));
-    let Some(item) = named.nth(site.nth) else { return root.span.clone() };
+    let Some(item) = named.nth(site.nth) else { return (root.span.clone(), None) };
     let binding = site.binding.and_then(|index| item.get("bindings").map(Node::items).unwrap_or_default().get(index));
     let within = binding.unwrap_or(item);
-    let key = site.keys.iter().find_map(|key| within.get(key));
+    let setting = site.keys.iter().find_map(|key| Some((key.rsplit('.').next()?, at(within, key)?)));
     let fallback = if binding.is_some() { None } else { item.get("name") };
-    key.or(fallback).unwrap_or(within).span.clone()
+    (setting.map(|(_, node)| node).or(fallback).unwrap_or(within).span.clone(), setting)
 }

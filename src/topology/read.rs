@@ -183,6 +183,7 @@ impl Reader<'_> {
 
     pub(super) fn number<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str) -> Option<N> {
         let node = node?;
+        let source = self.source;
         let word = node.word().unwrap_or_default();
         let digits = word.strip_prefix(['-', '+']).unwrap_or(word).replace('_', "");
         let is_text = matches!(node.value, Value::Text(_));
@@ -192,6 +193,7 @@ impl Reader<'_> {
         if is_number && number.is_some() {
             return number;
         }
+        let word = node.word().and_then(|_| source.written(node)).unwrap_or_default();
         let fault = match (is_number, node.word()) {
             (true, _) if word.starts_with('-') => Fault::new(format!("{what} is {word}, expected a number that is not negative")),
             (true, _) => Fault::new(format!("{what} is {word}, which is larger than any number here")),

@@ -88,9 +88,17 @@ impl Reader<'_> {
     }
 
     fn out_of_range(&mut self, node: &Node, what: &str, error: &ConfigError) {
-        let shown = node.word().map_or_else(|| format!("not right: {} is {}", error.field(), error.value()), str::to_owned);
-        let fault = Fault::new(format!("{what} is {}, allowed is {}", shown.escape_debug(), error.allowed()));
-        self.fault(&node.span, fault.value(node.word().unwrap_or(error.value())));
+        let inner = error.field().rsplit('.').next().unwrap_or_default();
+        if let Some(at) = node.get(inner) {
+            return self.out_of_range(at, &format!("`{inner}`"), error);
+        }
+        let source = self.source;
+        let written = source.written(node).unwrap_or(error.value());
+        let shown = match &node.value {
+            Value::List(_) | Value::Table(_) => format!("not right: {} is {}", error.field(), error.value()),
+            _ => written.escape_debug().to_string(),
+        };
+        self.fault(&node.span, Fault::new(format!("{what} is {shown}, allowed is {}", error.allowed())).value(written));
     }
 
     /// The table of a queue of jobs. Settings of dead-letter queues are named as such.

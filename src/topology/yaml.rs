@@ -84,7 +84,11 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(Node { span, value: Value::List(items) }),
+                (Event::SequenceEnd, end) => {
+                    // one in brackets is all that is between them
+                    let end = if self.source.text[span.clone()].starts_with('[') { end.end } else { span.end };
+                    return Ok(Node { span: span.start..end, value: Value::List(items) });
+                }
                 item => items.push(self.node(item, depth + 1)?),
             }
         }
