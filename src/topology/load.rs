@@ -99,7 +99,7 @@ fn too_large() -> Fault {
 }
 
 fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyError> {
-    let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format));
+    let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format, Vec::new()));
     if text.len() > FILE_MAX {
         return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
     }
@@ -133,7 +133,22 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
             faults.add(|| Fault { place: Some(place), ..fault });
         }
     }
-    if faults.is_empty() { Ok(topology) } else { refuse(faults) }
+    if faults.is_empty() {
+        return Ok(topology);
+    }
+    Err(TopologyError::new(Some(name), faults).in_format(format, inline_lists(&root, source.text)))
+}
+
+/// The lists of a file that are written between brackets, and not item by item.
+fn inline_lists(root: &Node, text: &str) -> Vec<&'static str> {
+    let is_inline = |list: &&str| {
+        root.entry(list).is_some_and(|entry| {
+            // the key of a TOML table of its own stands between brackets itself
+            let is_table = text[..entry.key_span.start].trim_end().ends_with("[[");
+            !is_table && text[entry.node.span.clone()].starts_with('[')
+        })
+    };
+    ["exchanges", "queues", "pools"].into_iter().filter(is_inline).collect()
 }
 
 /// Whether there is something that was to be queues.

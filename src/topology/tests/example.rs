@@ -118,6 +118,27 @@ fn its_dead_letters_are_gone_after_seven_days_and_move_on_where_there_is_a_way()
     }
 }
 
+/// Pasted where it says, or at the end of the file, it loads.
+#[test]
+fn in_toml_the_completion_is_written_as_the_lists_are() {
+    let text = "[[queues]]\nname = 'q'\npool = 'fast'\nretry = { max_attempts = 2 }\n[[exchanges]]\nname = 'x'\ntype = 'topic'\nalternate = 'rest'\n\
+                [[exchanges.bindings]]\nrouting_key = 'a'\nqueue = 'mails of \"all\"'\n";
+    let inline = "pools = [{ name = 'other' }]\n";
+    let tables = "add to `exchanges`:\n    [[exchanges]]\n    name = \"rest\"\n    type = \"direct\"\n\
+                  add to `queues`:\n    [[queues]]\n    name = \"mails of \\\"all\\\"\"";
+    for (text, pools) in
+        [(text.to_owned(), "\n    [[pools]]\n    name = \"fast\""), (format!("{inline}{text}"), "\n    { name = \"fast\" },")]
+    {
+        let completion = toml(&text).unwrap_err().completion().unwrap();
+        let (heads, pasted): (Vec<&str>, Vec<&str>) = completion.lines().partition(|line| line.starts_with("add to"));
+        assert_eq!(heads.len(), 3, "{completion}");
+        assert!(completion.contains(pools) && tables.split("add to").all(|part| completion.contains(part.trim_end())), "{completion}");
+        let (rows, pasted): (Vec<&str>, Vec<&str>) = pasted.into_iter().partition(|line| line.contains('{'));
+        let text = text.replace("[{", &format!("[{} {{", rows.concat()));
+        toml(&format!("{text}{}\n", pasted.join("\n"))).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 #[test]
 fn in_toml_the_completion_is_toml() {
     let text = "queues = [{ name = 'q' }]\nexchanges = [{ name = 'x', type = 'topic', alternate = 'rest' }]";
