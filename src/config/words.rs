@@ -95,3 +95,19 @@ pub(crate) fn written(time: Duration) -> String {
 pub(crate) fn between(low: Duration, high: Duration) -> String {
     if high == Duration::MAX { format!("{} or more", written(low)) } else { format!("{} to {}", written(low), written(high)) }
 }
+
+/// How many names are listed.
+const LISTED: usize = 8;
+
+/// What could have stood for a name that nothing has: some of those that there are, and the nearest.
+pub(crate) fn choices<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let mut choices = known.clone().take(LISTED).collect::<Vec<_>>().join(", ");
+    let more = known.clone().count().saturating_sub(LISTED);
+    if more > 0 {
+        choices.push_str(&format!(" and {more} more"));
+    }
+    if let Some(meant) = nearest(name, known) {
+        choices.push_str(&format!("; did you mean `{meant}`?"));
+    }
+    choices
+}

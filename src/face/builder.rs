@@ -6,6 +6,7 @@ use super::onward::LetterWays;
 use super::runtime::Runtime;
 use super::snapshot::Exchanges;
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::config::words::choices;
 use crate::config::{Overflow, POOL_DEFAULT, QueueConfig, TICK};
 use crate::error::{BuildError, ConfigError};
 use crate::job::Payload;
@@ -302,7 +303,7 @@ impl RuntimeBuilder {
         }
         for pool in members.keys().filter(|pool| *pool != POOL_DEFAULT) {
             if !self.pools.contains_key(pool) {
-                let known = self.pools.keys().map(String::as_str).chain([POOL_DEFAULT]).collect::<Vec<_>>().join(", ");
+                let known = choices(pool, self.pools.keys().map(String::as_str).chain([POOL_DEFAULT]));
                 return Err(ConfigError::new("runtime", "pool", format_args!("`{pool}`, which was not declared"), known).into());
             }
         }

@@ -3,6 +3,7 @@
 use super::exchange::{Exchange, QueueTable};
 use super::handle::QueueHandle;
 use super::snapshot::{Exchanges, Watched};
+use crate::config::words::choices;
 use crate::config::{DeadLetterConfig, Overflow, QueueConfig};
 use crate::dead_letter::DeadLetter;
 use crate::dead_letter::cycles::{self, Node};
@@ -176,7 +177,7 @@ fn find<'k, X: 'static>(source: &str, field: &str, name: &str, things: &'k Thing
         ConfigError::new(format!("queue `{source}`"), format!("dead_letters.{field}"), format_args!("`{name}`, {why}"), allowed)
     };
     match things.get(name) {
-        None => Err(refuse("which was not declared", things.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+        None => Err(refuse("which was not declared", choices(name, things.keys().map(String::as_str)))),
         Some(thing) => thing.downcast_ref().ok_or_else(|| refuse("of another payload", format!("one whose payload is that of `{source}`"))),
     }
 }

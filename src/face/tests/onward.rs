@@ -619,7 +619,24 @@ fn bindings_that_would_close_a_circle_are_refused_at_run_time() {
 #[test]
 fn targets_that_cannot_be_are_named() {
     let found = refusal(|builder| drop(builder.pull_queue::<u32>(named("a", 2).dead_letters(letters().queue("b"))).unwrap()));
-    assert_eq!(found, ("dead_letters.queue".into(), "`b`, which was not declared".into(), "a".into()));
+    assert_eq!(found, ("dead_letters.queue".into(), "`b`, which was not declared".into(), "a; did you mean `a`?".into()));
+    // among hundreds, some and the nearest
+    let (_, _, allowed) = refusal(|builder| {
+        (0..300).for_each(|n| drop(builder.pull_queue::<u32>(named(&format!("queue-{n}"), 1)).unwrap()));
+        builder.pull_queue::<u32>(named("z", 1).dead_letters(letters().queue("queeu-250"))).unwrap();
+    });
+    assert_eq!(
+        allowed,
+        "queue-0, queue-1, queue-10, queue-100, queue-101, queue-102, queue-103, queue-104 and 293 more; did you mean `queue-250`?"
+    );
+    let (field, value, allowed) = refusal(|builder| {
+        for n in 0..300 {
+            builder.pool(PoolConfig::new(format!("pool-{n}"))).unwrap();
+        }
+        builder.queue(named("q", 1).pool("pol-7"), |_: &u32, _: &Context<u32>| ()).unwrap();
+    });
+    assert_eq!((&*field, &*value), ("pool", "`pol-7`, which was not declared"));
+    assert!(allowed.len() < 120 && allowed.ends_with("; did you mean `pool-7`?"), "{allowed}");
     let found = refusal(|builder| {
         builder.pull_queue::<u32>(named("a", 2).dead_letters(letters().queue("b"))).unwrap();
         builder.pull_queue::<u64>(named("b", 2)).unwrap();
