@@ -4,6 +4,7 @@ mod buffer;
 mod check;
 mod dead_letters;
 mod publish_breaker;
+pub(crate) mod words;
 
 pub use buffer::BufferConfig;
 pub use dead_letters::{DeadLetterConfig, DeadLetterOverflow};

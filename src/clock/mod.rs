@@ -49,6 +49,8 @@ pub use manual::ManualClock;
 pub use system::SystemClock;
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::nanos;
+#[cfg(feature = "cron")]
+pub(crate) use wall::date;
 pub(crate) use wall::{Rfc3339, Wall};
 
 use std::fmt;

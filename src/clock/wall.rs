@@ -58,7 +58,7 @@ impl fmt::Display for Rfc3339 {
 
 /// Year, month and day, so many days after 1970 began. As in Howard Hinnant's "chrono-compatible low-level date algorithms": years begin in March, so the leap day is a year's last, and 400
 /// of them have 146 097 days.
-fn date(days: i64) -> (i64, i64, i64) {
+pub(crate) fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,6 +1,6 @@
 //! Where dead letters are kept, and where they go from there.
 
-use super::TICK;
+use super::{TICK, words};
 use crate::error::ConfigError;
 use crate::limits;
 use crate::routing::RoutingKey;
@@ -30,7 +30,7 @@ pub enum DeadLetterOverflow {
 ///   is felt at the source, and nothing vanishes, unless it says so.
 /// - Its history goes with it, and comes back with it.
 /// - Letters go oldest first, and one that finds its target full holds up those behind it. One that cannot be routed, or whose key another job has there, holds up nobody.
-/// - Dead-lettering never goes in a circle by itself: see [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
+/// - Dead-lettering never goes in a circle by itself, nor from handler to handler without a pause: two queues that send their letters to each other need a `retention`. See [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
 ///
 /// ```
 /// use ringmill::clock::ManualClock;
@@ -174,37 +174,37 @@ impl DeadLetterConfig {
         self.keeps_routing_keys || (self.exchange.is_some() && self.routing_key.is_none())
     }
 
-    pub(super) fn validate(&self, scope: impl Fn() -> String) -> Result<(), ConfigError> {
-        let refuse = |field: &str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
-            Err(ConfigError::new(scope(), format!("dead_letters.{field}"), value, allowed))
+    pub(super) fn faults(&self, scope: impl Fn() -> String) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        let mut refuse = |field: &str, value: &dyn fmt::Display, allowed: &dyn fmt::Display| {
+            found.push(ConfigError::new(scope(), format!("dead_letters.{field}"), value, allowed));
         };
         let least = u32::from(self.overflow == DeadLetterOverflow::Hold || self.moves_on());
         if !(least..=limits::CAPACITY_MAX).contains(&self.capacity) {
-            return refuse("capacity", &self.capacity, &format_args!("{least}..={}", limits::CAPACITY_MAX));
+            refuse("capacity", &self.capacity, &format_args!("{least}..={}", limits::CAPACITY_MAX));
         }
         if let Some(retention) = self.retention.filter(|retention| *retention < TICK) {
-            return refuse("retention", &format_args!("{retention:?}"), &format_args!("{TICK:?} to {:?}", Duration::MAX));
+            refuse("retention", &format_args!("{retention:?}"), &words::between(TICK, Duration::MAX));
         }
         for (field, name) in [("exchange", &self.exchange), ("queue", &self.queue)] {
             if let Some(name) = name
                 && !(1..=255).contains(&name.len())
             {
-                return refuse(field, &format_args!("{} bytes long", name.len()), &"1..=255 bytes");
+                refuse(field, &format_args!("{} bytes long", name.len()), &"1..=255 bytes");
             }
         }
         if let (Some(exchange), Some(queue)) = (&self.exchange, &self.queue) {
-            return refuse("queue", &format_args!("`{queue}`, beside the exchange `{exchange}`"), &"a queue or an exchange");
+            refuse("queue", &format_args!("`{queue}`, beside the exchange `{exchange}`"), &"a queue or an exchange");
         }
-        match &self.routing_key {
-            Some(key) if self.exchange.is_none() => {
-                refuse("routing_key", &format_args!("`{key}`, without an exchange"), &"a routing key beside an exchange")
+        if let Some(key) = &self.routing_key {
+            if self.exchange.is_none() {
+                refuse("routing_key", &format_args!("`{key}`, without an exchange"), &"a routing key beside an exchange");
             }
-            Some(key) => match RoutingKey::new(key) {
-                Ok(_) => Ok(()),
-                Err(error) => refuse("routing_key", &error.place_and_reason(), &"words without `*` and `#`"),
-            },
-            None => Ok(()),
+            if let Err(error) = RoutingKey::new(key) {
+                refuse("routing_key", &error.place_and_reason(), &"words without `*` and `#`");
+            }
         }
+        found
     }
 }
 

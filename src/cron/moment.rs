@@ -1,6 +1,7 @@
-//! A second of a calendar, for croner: the civil dates of `days_from_civil` and its inverse, as Howard Hinnant has written them down
-//! (<https://howardhinnant.github.io/date_algorithms.html>).
+//! A second of a calendar, for croner: `days_from_civil`, as Howard Hinnant has written it down (<https://howardhinnant.github.io/date_algorithms.html>), is the
+//! inverse of the clock's `date`.
 
+use crate::clock::date;
 use croner::errors::CronError;
 use croner::{CivilDate, CivilDateTime, CivilTime, CronDateTime, Resolution, Weekday};
 use std::cmp::Ordering;
@@ -53,14 +54,7 @@ const fn days_before(year: i64, month: u32, day: u32) -> i64 {
 
 impl CronDateTime for Moment {
     fn to_civil(&self) -> CivilDateTime {
-        let days = self.0.div_euclid(DAY) + 719_468;
-        let (cycle, of_cycle) = (days.div_euclid(CYCLE), days.rem_euclid(CYCLE));
-        let year = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-        let of_year = of_cycle - (365 * year + year / 4 - year / 100);
-        let month = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * month + 2) / 5 + 1;
-        let month = (month + 2) % 12 + 1;
-        let year = cycle * 400 + year + i64::from(month <= 2);
+        let (year, month, day) = date(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
         CivilDateTime::new(
             // the years are those of `FIRST..END`

@@ -6,8 +6,9 @@
 //! waits where it is. Whether letters are kept for a time before they move on makes the round longer, not another one.
 //!
 //! So a circle of dead-lettering is refused if every queue in it passes letters on by itself: nothing would ever end it. One with a queue in which only handlers end
-//! jobs (by rejecting them, failing too often, or never coming back) is a retry, and allowed; but for the shortest, a queue straight back to itself and at
-//! once, which would run a bad job for ever without a pause.
+//! jobs (by rejecting them, failing too often, or never coming back) is a retry, and allowed if there is a pause in it. Without one, a job that every handler
+//! rejects would go round as fast as it can be run, for ever: so a circle, be it a queue straight back to itself, is refused too if every queue in it moves its letters on at
+//! once and every way in it is certain. Where a predicate or the key of each letter decides, the circle is let be.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,7 +20,7 @@ pub struct Node {
     pub name: String,
     /// Letters that came here may die without a handler.
     pub by_itself: bool,
-    /// Letters are not kept for a time.
+    /// There is no pause: letters are not kept for a time, nor do they wait for one where they come to.
     pub at_once: bool,
     /// Where letters may go.
     pub ways: Vec<Way>,
@@ -41,6 +42,8 @@ pub struct Way {
 pub struct Cycle {
     /// What it goes through; the first is the last, and a queue.
     pub path: Vec<String>,
+    /// Every queue in it passes letters on by itself. If not, handlers do, and none of them pauses.
+    pub by_itself: bool,
 }
 
 impl fmt::Display for Cycle {
@@ -62,11 +65,13 @@ enum Mark {
 /// # Complexity
 /// O(nodes + ways).
 pub fn find(nodes: &[Node]) -> Option<Cycle> {
-    for node in nodes.iter().filter(|node| node.at_once) {
-        if let Some(way) = node.ways.iter().find(|way| way.certain && way.to == node.name) {
-            return Some(Cycle { path: path([(node, way)]) });
-        }
-    }
+    let found = |by_itself| move |path| Cycle { path, by_itself };
+    let by_itself = circle(nodes, |node| node.by_itself, |_| true).map(found(true));
+    by_itself.or_else(|| circle(nodes, |node| node.at_once, |way| way.certain).map(found(false)))
+}
+
+/// The first circle of nodes and ways that count.
+fn circle(nodes: &[Node], counts: impl Fn(&Node) -> bool, leads: impl Fn(&Way) -> bool) -> Option<Vec<String>> {
     let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
     let mut marks = vec![Mark::New; nodes.len()];
     for start in 0..nodes.len() {
@@ -75,7 +80,7 @@ pub fn find(nodes: &[Node]) -> Option<Cycle> {
         while let Some((at, next)) = trail.last_mut() {
             let (at, way) = (*at, nodes[*at].ways.get(*next));
             *next += 1;
-            if !nodes[at].by_itself || marks[at] == Mark::Done {
+            if !counts(&nodes[at]) || marks[at] == Mark::Done {
                 trail.pop();
                 continue;
             }
@@ -85,10 +90,10 @@ pub fn find(nodes: &[Node]) -> Option<Cycle> {
                 trail.pop();
                 continue;
             };
-            let Some(&to) = places.get(way.to.as_str()) else { continue };
+            let Some(&to) = places.get(way.to.as_str()).filter(|_| leads(way)) else { continue };
             if marks[to] == Mark::Open {
                 let from = trail.iter().position(|(on, _)| *on == to).unwrap_or(0);
-                return Some(Cycle { path: path(trail[from..].iter().map(|&(on, next)| (&nodes[on], &nodes[on].ways[next - 1]))) });
+                return Some(path(trail[from..].iter().map(|&(on, next)| (&nodes[on], &nodes[on].ways[next - 1]))));
             }
             trail.push((to, 0));
         }
@@ -112,7 +117,7 @@ mod tests {
 
     fn node(name: &str, by_itself: bool, to: &[&str]) -> Node {
         let ways = to.iter().map(|to| Way { through: Vec::new(), to: (*to).to_owned(), certain: true }).collect();
-        Node { name: name.to_owned(), by_itself, at_once: true, ways }
+        Node { name: name.to_owned(), by_itself, at_once: false, ways }
     }
 
     fn found(nodes: &[Node]) -> Option<String> {
@@ -129,12 +134,21 @@ mod tests {
     }
 
     #[test]
-    fn straight_back_and_at_once_is_a_circle_whoever_rejects() {
-        assert_eq!(found(&[node("a", false, &["a"])]).as_deref(), Some("a -> a"));
-        let mut later = node("a", false, &["a"]);
-        later.at_once = false;
-        assert_eq!(found(&[later.clone()]), None);
-        later.by_itself = true;
+    fn without_a_pause_a_circle_is_refused_whoever_rejects() {
+        let hot = |name, to: &[&str]| Node { at_once: true, ..node(name, false, to) };
+        assert_eq!(find(&[hot("a", &["a"])]), Some(Cycle { path: vec!["a".to_owned(); 2], by_itself: false }));
+        let round = [hot("s", &["a"]), hot("a", &["b"]), hot("b", &["c"]), hot("c", &["a"])];
+        assert_eq!(found(&round).as_deref(), Some("a -> b -> c -> a"));
+        // a pause anywhere, or a way that not every letter goes
+        for at in 1..4 {
+            let mut later = round.clone();
+            later[at].at_once = false;
+            assert_eq!(found(&later), None);
+            let mut perhaps = round.clone();
+            perhaps[at].ways[0].certain = false;
+            assert_eq!(found(&perhaps), None);
+        }
+        let later = node("a", true, &["a"]);
         assert_eq!(found(&[later]).as_deref(), Some("a -> a"));
     }
 

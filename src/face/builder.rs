@@ -6,6 +6,7 @@ use super::onward::LetterWays;
 use super::runtime::Runtime;
 use super::snapshot::Exchanges;
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::config::words::choices;
 use crate::config::{Overflow, POOL_DEFAULT, QueueConfig, TICK};
 use crate::error::{BuildError, ConfigError};
 use crate::job::Payload;
@@ -260,12 +261,15 @@ impl RuntimeBuilder {
     /// [`exchange`](crate::DeadLetterConfig::exchange)) only if a handler has a say on the way. A queue passes letters on *by itself* if it drops its oldest when it is full
     /// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)) or has a [`retention`](crate::QueueConfig::retention): a letter that came there may die without having been
     /// delivered. A circle of such queues would never end, and is refused. One with a queue in it in which jobs die by a handler (rejected, failed or overrun too often) is a
-    /// retry; it is refused only where a queue sends its letters straight back to itself, at once. (A job's own time to live starts no circle: a letter has it not any more. Nor does
+    /// retry, and needs a pause: two queues that send their letters to each other at once would run a job that both reject as fast as they can, for ever. So a circle
+    /// of any length, be it a queue straight back to itself, is refused too if every letter goes round in it, and there is no `retention`: neither
+    /// [of the letters](crate::DeadLetterConfig::retention), after which they go on, nor of a queue where they wait to go on. (A job's own time to live starts no circle: a letter has it not any more. Nor does
     /// [`Overflow::DropNew`](crate::Overflow::DropNew): a letter that finds no room waits where it is.) Where it depends on a predicate, or on the key that a job came by, where a
-    /// letter goes, it is taken to go everywhere it may. Bindings that change later are held to the same.
+    /// letter goes, it is taken to go everywhere it may by itself, and is let be where handlers send it. Bindings that change later are held to the same.
     ///
     /// ```
     /// use ringmill::{DeadLetterConfig, Overflow, QueueConfig, Runtime};
+    /// use std::time::Duration;
     ///
     /// let to = |queue: &str| DeadLetterConfig::new().queue(queue);
     /// let mut builder = Runtime::builder();
@@ -273,12 +277,22 @@ impl RuntimeBuilder {
     /// builder.pull_queue::<u32>(QueueConfig::new("b").overflow(Overflow::DropOldest).dead_letters(to("a")))?;
     /// let error = builder.build().unwrap_err().to_string();
     /// assert!(error.contains("a -> b -> a"));
+    ///
+    /// // by rejects, too; a pause makes it a retry
+    /// let pair = |back: DeadLetterConfig| {
+    ///     let mut builder = Runtime::builder();
+    ///     builder.pull_queue::<u32>(QueueConfig::new("a").dead_letters(to("b")))?;
+    ///     builder.pull_queue::<u32>(QueueConfig::new("b").dead_letters(back))?;
+    ///     builder.build()
+    /// };
+    /// assert!(pair(to("a")).unwrap_err().to_string().contains("`a -> b -> a`, a circle without a pause"));
+    /// assert!(pair(to("a").retention(Duration::from_secs(10))).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// When a queue names a pool that was not declared; or, for its dead letters, a queue or an exchange that was not, or one of another payload, or a routing key that
-    /// leads to several queues; when dead letters would go in a circle by themselves; when a pool's workers cannot be placed, or a thread cannot be started. Nothing is
+    /// leads to several queues; when dead letters would go in a circle by themselves or without a pause; when a pool's workers cannot be placed, or a thread cannot be started. Nothing is
     /// left running.
     pub fn build(mut self) -> Result<Runtime, BuildError> {
         let mut members: BTreeMap<String, Vec<Member>> = BTreeMap::new();
@@ -289,7 +303,7 @@ impl RuntimeBuilder {
         }
         for pool in members.keys().filter(|pool| *pool != POOL_DEFAULT) {
             if !self.pools.contains_key(pool) {
-                let known = self.pools.keys().map(String::as_str).chain([POOL_DEFAULT]).collect::<Vec<_>>().join(", ");
+                let known = choices(pool, self.pools.keys().map(String::as_str).chain([POOL_DEFAULT]));
                 return Err(ConfigError::new("runtime", "pool", format_args!("`{pool}`, which was not declared"), known).into());
             }
         }

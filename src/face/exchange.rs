@@ -264,7 +264,7 @@ impl<T: Payload> Exchange<T> {
     /// Adds a binding. One without a predicate takes the place of another without, of the same key and queue: it changes the lane.
     ///
     /// # Errors
-    /// When the key, the lane or the queue is not one for this exchange, or dead letters would go in a circle by themselves (see
+    /// When the key, the lane or the queue is not one for this exchange, or dead letters would go in a circle by themselves or without a pause (see
     /// [`RuntimeBuilder::build`](crate::RuntimeBuilder::build)). Nothing has changed then.
     ///
     /// # Complexity
@@ -281,7 +281,7 @@ impl<T: Payload> Exchange<T> {
     /// Removes every binding of `key` to `queue`. False when there was none.
     ///
     /// # Errors
-    /// When dead letters would go in a circle by themselves, by the alternate exchange. Nothing has changed then.
+    /// When dead letters would go in a circle by themselves or without a pause, by the alternate exchange. Nothing has changed then.
     pub fn unbind(&self, key: &str, queue: &QueueHandle<T>) -> Result<bool, ConfigError> {
         if queue.runtime != self.inner.runtime {
             // one of ours may have its name

@@ -3,6 +3,7 @@
 use super::exchange::{Exchange, QueueTable};
 use super::handle::QueueHandle;
 use super::snapshot::{Exchanges, Watched};
+use crate::config::words::choices;
 use crate::config::{DeadLetterConfig, Overflow, QueueConfig};
 use crate::dead_letter::DeadLetter;
 use crate::dead_letter::cycles::{self, Node};
@@ -84,7 +85,7 @@ impl Wanted {
     pub(super) fn by<T: Payload>(table: &QueueTable<T>, key: Option<RoutingKey<'_>>) -> Self {
         let matching = || table.bindings().iter().filter(|bound| key.is_none_or(|key| bound.key.matches(key)));
         let surely = matching()
-            .filter(|bound| key.is_some() && bound.guard.is_none())
+            .filter(|bound| (key.is_some() || bound.key.as_str() == "#") && bound.guard.is_none())
             .map(|bound| bound.target.name())
             .collect::<BTreeSet<_>>()
             .len();
@@ -97,6 +98,7 @@ impl Wanted {
 struct Source {
     name: String,
     by_itself: bool,
+    at_once: bool,
     letters: DeadLetterConfig,
 }
 
@@ -133,7 +135,8 @@ impl LetterWays {
         }
         let letters = config.dead_letters.clone();
         let by_itself = config.overflow == Overflow::DropOldest || config.retention.is_some();
-        self.sources.push(Source { name: handle.name().to_owned(), by_itself, letters: letters.clone() });
+        let at_once = config.retention.is_none() && config.dead_letters.retention.is_none();
+        self.sources.push(Source { name: handle.name().to_owned(), by_itself, at_once, letters: letters.clone() });
         let queue = Arc::clone(&handle.queue);
         self.connects.push(Box::new(move |known| connect(&queue, &letters, known)));
     }
@@ -174,7 +177,7 @@ fn find<'k, X: 'static>(source: &str, field: &str, name: &str, things: &'k Thing
         ConfigError::new(format!("queue `{source}`"), format!("dead_letters.{field}"), format_args!("`{name}`, {why}"), allowed)
     };
     match things.get(name) {
-        None => Err(refuse("which was not declared", things.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+        None => Err(refuse("which was not declared", choices(name, things.keys().map(String::as_str)))),
         Some(thing) => thing.downcast_ref().ok_or_else(|| refuse("of another payload", format!("one whose payload is that of `{source}`"))),
     }
 }
@@ -208,16 +211,20 @@ impl Built {
         match cycles::find(&nodes) {
             None => Ok(()),
             Some(cycle) => {
-                let value = format_args!("`{cycle}`, a circle that goes on by itself").to_string();
-                let allowed = "a way that ends, or one with a queue in it whose letters die by a handler only";
+                let (what, allowed) = if cycle.by_itself {
+                    ("that goes on by itself", "a way that ends, or one with a queue in it whose letters die by a handler only")
+                } else {
+                    ("without a pause", "a way that ends, or one with a `retention` in it: a retry with a pause")
+                };
+                let value = format!("`{cycle}`, a circle {what}");
                 Err(ConfigError::new(format!("queue `{}`", cycle.path[0]), "dead_letters", value, allowed))
             }
         }
     }
 
     fn node(&self, source: &Source, candidate: Option<Candidate<'_>>) -> Result<Node, ConfigError> {
-        let Source { name, by_itself, letters } = source;
-        let mut node = Node { name: name.clone(), by_itself: *by_itself, at_once: letters.retention.is_none(), ways: Vec::new() };
+        let Source { name, by_itself, at_once, letters } = source;
+        let mut node = Node { name: name.clone(), by_itself: *by_itself, at_once: *at_once, ways: Vec::new() };
         let way = |through, to: &String, certain| cycles::Way { through, to: to.clone(), certain };
         if let Some(queue) = &letters.queue {
             node.ways.push(way(Vec::new(), queue, true));
@@ -231,7 +238,7 @@ impl Built {
                 Some((name, wanted)) if name == exchange => wanted(key),
                 _ => watched.wanted(key),
             };
-            if wanted.surely > 1 && candidate.is_none() {
+            if wanted.surely > 1 && key.is_some() && candidate.is_none() {
                 let queues = wanted.queues.iter().map(|queue| format!("`{queue}`")).collect::<Vec<_>>().join(", ");
                 let value = format!("`{}`, which leads to {queues}", letters.routing_key.as_deref().unwrap_or_default());
                 let allowed = "a key that leads to one queue: a letter is moved, not copied";
@@ -241,6 +248,9 @@ impl Built {
             node.ways.extend(wanted.queues.iter().map(|queue| way(through.clone(), queue, certain)));
             next = if wanted.surely > 0 { None } else { watched.alternate() };
         }
+        // what a predicate may hold back from an alternate is not certain there
+        let one = node.ways.iter().all(|way| way.to == node.ways[0].to);
+        node.ways.iter_mut().for_each(|way| way.certain &= one);
         Ok(node)
     }
 }

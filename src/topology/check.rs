@@ -21,7 +21,7 @@ pub(super) struct Site {
     /// How many of that name come before it.
     pub(super) nth: usize,
     pub(super) binding: Option<usize>,
-    /// The key, and others that may stand for it.
+    /// The key, and others that may stand for it; `a.b` is `b` in the table `a`, and in a list that of the item in which it is largest.
     pub(super) keys: &'static [&'static str],
 }
 
@@ -189,36 +189,21 @@ impl<'t> Check<'t> {
     /// Everything that `validate` knows. Where dead letters go is [looked at](Self::onward) with the other names.
     fn settings(&mut self, site: &Site, config: &QueueConfig) {
         let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
-        let Err(mut error) = config.validate() else { return };
-        let mut config = config.clone();
-        // behind these there may be another
-        if error.field() == "name" {
-            self.setting(site, &error);
-            "q".clone_into(&mut config.name);
-            match config.validate() {
-                Ok(()) => return,
-                Err(next) => error = next,
-            }
+        for error in config.faults().iter().filter(|error| !moved.contains(&error.field())) {
+            self.setting(site, error);
         }
-        if moved.contains(&error.field()) {
-            (config.dead_letters.exchange, config.dead_letters.queue, config.dead_letters.routing_key) = (None, None, None);
-            match config.validate() {
-                Ok(()) => return,
-                Err(next) => error = next,
-            }
-        }
-        self.setting(site, &error);
     }
 
     /// A setting that `validate` refuses.
     fn setting(&mut self, site: &Site, error: &ConfigError) {
         let keys: &'static [&'static str] = match error.field() {
             "name" => &["name"],
-            "lanes" | "lane name" | "lane weight" | "lane reserves (sum)" => &["lanes"],
+            "lanes" | "lane name" | "lane weight" => &["lanes"],
+            "lane reserves (sum)" => &["lanes.reserve", "lanes"],
             "max_lease" => &["max_lease", "visibility"],
             "watermarks" => &["watermarks"],
             "retention" => &["retention"],
-            "dead_letters.capacity" => &["dead_letters", "max_length"],
+            "dead_letters.capacity" => &["dead_letters.max_length", "max_length"],
             "overflow" => &["overflow"],
             "dedupe bound" | "dedupe: Window" | "dedupe: Debounce" | "dedupe: KeepLast" => &["dedupe"],
             "partitions" => &["partitions"],
@@ -228,7 +213,8 @@ impl<'t> Check<'t> {
             _ => &[],
         };
         let message = format!("{} is {}, allowed is {}", error.field(), error.value(), error.allowed());
-        self.report(site.key(keys), Fault::new(message).value(error.value()));
+        let fault = Fault { allowed: Some(error.allowed().to_owned()), ..Fault::new(message) };
+        self.report(site.key(keys), fault.value(error.value()));
     }
 
     /// The name that was probably meant, if there is one.

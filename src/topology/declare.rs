@@ -49,7 +49,29 @@ impl Topology {
     /// Declares pools, queues, exchanges and bindings in a runtime in the making. `handler` is asked once for each queue; where it has none, the queue is one to
     /// receive from by hand ([`QueueHandle::consumer`]), and its pool and weight count for nothing.
     ///
-    /// All queues have payloads of one type. Handlers of different types are boxed: `Box<dyn Fn(&T, &Context<T>) -> Verdict + Send + Sync>` is one.
+    /// All queues and exchanges of one topology have payloads of one type, `T`; what leads to each other must. For payloads of several types there are two ways: a topology for each
+    /// type, all declared in one builder, as below; or an enum of them as `T`. Names are given once over all topologies of a builder, and a queue names a
+    /// pool of its own topology, or `default`.
+    ///
+    /// Handlers of different types are boxed: `Box<dyn Fn(&T, &Context<T>) -> Verdict + Send + Sync>` is one.
+    ///
+    /// ```
+    /// use ringmill::topology::Topology;
+    /// use ringmill::{Context, Runtime};
+    ///
+    /// let (texts, numbers) = ("queues: [{ name: mails }]", "queues: [{ name: bills }]");
+    /// let mut builder = Runtime::builder();
+    /// let mail = |_: &_| Some(|mail: &String, _: &Context<String>| assert_eq!(mail, "hello"));
+    /// let texts = Topology::from_yaml(texts, "texts.yaml")?.declare(&mut builder, mail)?;
+    /// let bill = |_: &_| Some(|bill: &u64, _: &Context<u64>| assert_eq!(*bill, 7));
+    /// let numbers = Topology::from_yaml(numbers, "numbers.yaml")?.declare(&mut builder, bill)?;
+    /// let runtime = builder.build()?;
+    /// texts.queue("mails").unwrap().producer()?.publish("hello".to_owned())?;
+    /// numbers.queue("bills").unwrap().producer()?.publish(7)?;
+    /// let report = runtime.shutdown(Default::default());
+    /// assert!(["mails", "bills"].iter().all(|name| report.queue(name).unwrap().counts.acked == 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`validate`](Self::validate), and when the builder has a pool, queue or exchange of the same name already; some may have been declared then.

@@ -28,7 +28,8 @@ impl Topology {
             line(format_args!("{} [shape=box, label={label}]", id("queue", queue.name())));
         }
         for queue in &self.dead_letter_queues {
-            line(format_args!("{} [shape=box, style=dashed, label={}]", id("queue", &queue.name), quoted(&queue.name)));
+            let label = quoted(&format!("{}\n{}", queue.name, queue.label()));
+            line(format_args!("{} [shape=box, style=dashed, label={label}]", id("queue", &queue.name)));
         }
         for exchange in &self.exchanges {
             let from = id("exchange", &exchange.name);

@@ -21,6 +21,8 @@ pub struct Fault {
     pub(super) site: String,
     /// What a file that lacks it could say.
     pub(super) completion: Option<Completion>,
+    /// What a setting may be, where that is what is wrong.
+    pub(super) allowed: Option<String>,
 }
 
 /// A change that mends a fault.
@@ -40,8 +42,12 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// An entry of a list.
-    fn entry(self, name: &str, kind: Option<&str>) -> String {
+    /// An entry of a list, for between its brackets if it is written inline. Of one that is not it is a row of YAML, or a table of TOML for the end of the file.
+    fn entry(self, list: &str, name: &str, kind: Option<&str>, inline: bool) -> String {
+        if self == Format::Toml && !inline {
+            let kind = kind.map_or(String::new(), |kind| format!("\ntype = \"{kind}\""));
+            return format!("[[{list}]]\nname = {}{kind}", quoted(name));
+        }
         let kind = kind.map_or(String::new(), |kind| match self {
             Format::Toml => format!(", type = \"{kind}\""),
             Format::Yaml => format!(", type: {kind}"),
@@ -50,10 +56,11 @@ impl Format {
             name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         match self {
             Format::Toml => format!("{{ name = {}{kind} }},", quoted(name)),
-            Format::Yaml if is_word && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)) => {
-                format!("- {{ name: {name}{kind} }}")
+            Format::Yaml => {
+                let plain = is_word && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other));
+                let name = if plain { name.to_owned() } else { quoted(name) };
+                if inline { format!("{{ name: {name}{kind} }},") } else { format!("- {{ name: {name}{kind} }}") }
             }
-            Format::Yaml => format!("- {{ name: {}{kind} }}", quoted(name)),
         }
     }
 }
@@ -85,6 +92,7 @@ impl Fault {
             place: None,
             site: String::new(),
             completion: None,
+            allowed: None,
         }
     }
 
@@ -110,6 +118,15 @@ impl Fault {
     pub(super) fn completed_by(mut self, completion: Completion) -> Self {
         self.completion = Some(completion);
         self
+    }
+
+    /// A setting that is refused, as the file writes it.
+    pub(super) fn quoting(mut self, key: &str, written: &str) -> Self {
+        // what is wrong with reserves is their sum
+        if let Some(allowed) = self.allowed.take().filter(|_| key != "reserve") {
+            self.message = printable(format!("`{key}` is {written}, allowed is {allowed}"));
+        }
+        self.value(written)
     }
 
     /// What is wrong, on one line.
@@ -200,6 +217,8 @@ pub struct TopologyError {
     /// Those that were not kept.
     more: usize,
     format: Format,
+    /// The lists that the file writes inline.
+    inline: Vec<&'static str>,
 }
 
 impl TopologyError {
@@ -207,11 +226,11 @@ impl TopologyError {
     pub(super) fn new(name: Option<&str>, Faults { kept: mut faults, more }: Faults) -> Self {
         let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
         faults.sort_by_key(place);
-        TopologyError { name: name.map(str::to_owned), faults, more, format: Format::Yaml }
+        TopologyError { name: name.map(str::to_owned), faults, more, format: Format::Yaml, inline: Vec::new() }
     }
 
-    pub(super) fn in_format(mut self, format: Format) -> Self {
-        self.format = format;
+    pub(super) fn in_format(mut self, format: Format, inline: Vec<&'static str>) -> Self {
+        (self.format, self.inline) = (format, inline);
         self
     }
 
@@ -232,7 +251,7 @@ impl TopologyError {
     /// let text = "exchanges: [{ name: x, type: topic, bindings: [{ routing_key: a, queue: mails }] }]\nqueues: [{ name: other }]";
     /// let error = Topology::from_yaml(text, "x.yaml").unwrap_err();
     /// assert_eq!(error.faults()[0].offending_value(), Some("mails"));
-    /// assert_eq!(error.completion().unwrap(), "add to `queues`:\n    - { name: mails }");
+    /// assert_eq!(error.completion().unwrap(), "add to `queues`:\n    { name: mails },");
     /// assert!(error.faults().len() <= FAULTS_MAX);
     /// let (deep, long) = ("[".repeat(DEPTH_MAX + 1), " ".repeat(FILE_MAX + 1));
     /// assert!(Topology::from_yaml(&deep, "x.yaml").is_err() && Topology::from_yaml(&long, "x.yaml").is_err());
@@ -243,7 +262,7 @@ impl TopologyError {
         for completion in self.faults.iter().filter(|fault| fault.nearest.is_none()).filter_map(|fault| fault.completion.as_ref()) {
             match completion {
                 Completion::Declare { list, name, kind } => {
-                    let entry = self.format.entry(name, *kind);
+                    let entry = self.format.entry(list, name, *kind, self.inline.contains(list));
                     let at = lists.iter().position(|(name, _)| name == list).unwrap_or_else(|| {
                         lists.push((list, Vec::new()));
                         lists.len() - 1
@@ -258,7 +277,7 @@ impl TopologyError {
         let mut lines = Vec::new();
         for (list, entries) in lists {
             lines.push(format!("add to `{list}`:"));
-            lines.extend(entries.into_iter().map(|entry| format!("    {entry}")));
+            lines.extend(entries.into_iter().map(|entry| format!("    {}", entry.replace('\n', "\n    "))));
         }
         lines.extend(removed.into_iter().map(|what| printable(format!("remove {what}"))));
         (!lines.is_empty()).then(|| lines.join("\n"))

@@ -42,61 +42,52 @@ impl Topology {
 }
 
 impl<'t> Check<'t> {
-    /// Where the dead letters kept under these settings go. True when nothing is wrong with it.
-    pub(super) fn onward(&mut self, site: &Site, letters: &'t DeadLetterConfig) -> bool {
-        let text = letters.routing_key.as_deref();
-        let key = match text.map(RoutingKey::new).transpose() {
-            Ok(key) => key,
-            Err(error) => {
-                self.report(site.key(&["dead_letter_routing_key"]), Fault::new(error.to_string()).value(text.unwrap_or_default()));
-                return false;
+    /// Where the dead letters kept under these settings go.
+    pub(super) fn onward(&mut self, site: &Site, letters: &'t DeadLetterConfig) {
+        let mut key = None;
+        if let Some(text) = letters.routing_key.as_deref() {
+            let site = site.key(&["dead_letter_routing_key"]);
+            match RoutingKey::new(text) {
+                Ok(read) => key = Some(read),
+                Err(error) => self.report(site.clone(), Fault::new(error.to_string()).value(text)),
             }
-        };
-        if let (Some(text), None) = (text, &letters.exchange) {
-            let fault = Fault::new("`dead_letter_routing_key` without a `dead_letter_exchange`");
-            self.report(site.key(&["dead_letter_routing_key"]), fault.value(text));
-            return false;
+            if letters.exchange.is_none() {
+                let fault = Fault::new("`dead_letter_routing_key` without a `dead_letter_exchange`");
+                self.report(site, fault.value(text));
+            }
         }
         if let Some(queue) = &letters.queue {
             let site = site.key(&["dead_letter_target"]);
             if letters.exchange.is_some() {
                 let fault = Fault::new("dead letters have a `dead_letter_target` or a `dead_letter_exchange`, not both");
-                self.report(site, fault.value(queue.as_str()));
-                return false;
+                self.report(site.clone(), fault.value(queue.as_str()));
             }
-            return self.queue_of_jobs(site, queue);
+            self.queue_of_jobs(site, queue);
         }
-        let Some(exchange) = &letters.exchange else { return true };
+        let Some(exchange) = &letters.exchange else { return };
         if self.routes.exchange(exchange).is_none() {
             self.undeclared(site.key(&["dead_letter_exchange"]), "exchanges", exchange, Some("direct"));
-            return false;
+            return;
         }
-        let Some(reached) = key.map(|key| self.routes.reached(exchange, key)).filter(|reached| reached.queues.len() > 1) else {
-            return true;
-        };
+        let Some(reached) = key.map(|key| self.routes.reached(exchange, key)).filter(|reached| reached.queues.len() > 1) else { return };
         let others = if reached.more { " and others" } else { "" };
         let queues = listed(reached.queues.iter().copied());
         let fault = Fault::new(format!("`{}` leads dead letters to {queues}{others}", exchange.escape_debug())).value(exchange.as_str());
         let help = "a dead letter is moved, not copied: its key must lead to one queue";
         self.report(site.key(&["dead_letter_exchange"]), fault.help(help));
-        false
     }
 
-    /// A name that must be a queue of jobs. True if it is.
-    fn queue_of_jobs(&mut self, site: Site, name: &str) -> bool {
+    /// A name that must be a queue of jobs.
+    fn queue_of_jobs(&mut self, site: Site, name: &str) {
         if self.letter_queues.contains(name) {
             let fault = Fault::new(format!("`{}` keeps dead letters and cannot be published to", name.escape_debug()));
             self.report(site, fault.value(name));
-            return false;
-        }
-        let known = self.queues.contains_key(name);
-        if !known {
+        } else if !self.queues.contains_key(name) {
             self.undeclared(site, "queues", name, None);
         }
-        known
     }
 
-    /// Circles that would go on by themselves, and retentions that nothing ever falls under.
+    /// Circles that must not be, and retentions that nothing ever falls under.
     pub(super) fn circles(&mut self) {
         let ways = self.topology.letter_ways();
         let graph = Graph::new(self.topology, &ways, &mut self.routes);
@@ -124,10 +115,19 @@ impl<'t> Check<'t> {
             let shown: Vec<&str> = path.iter().map(|step| shown(step, self.topology)).collect();
             let keeper = queue_of(&path[0]).map_or("", |queue| ways[queue].keeper);
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
-            let message = format!("dead letters would go in a circle by themselves: {}", shown.join(" -> "));
+            let (how, help) = if circle.by_itself {
+                (
+                    "by themselves",
+                    "in a circle at least one queue must neither drop its oldest nor have a `retention`: its jobs then die by a handler only",
+                )
+            } else {
+                (
+                    "without a pause",
+                    "a job that every handler rejects would go round as fast as it is run; with a `retention` of the dead letters on the way it is a retry",
+                )
+            };
+            let message = format!("dead letters would go in a circle {how}: {}", shown.join(" -> "));
             let fault = Fault::new(message).value(shown[1]);
-            let help = "in a circle at least one queue must neither drop its oldest nor have a `retention`: its jobs then die by a handler only; \
-                        and a queue does not send its letters straight back to itself";
             self.report(site.key(&["dead_letter_target", "dead_letter_exchange"]), fault.help(help));
         }
     }
@@ -172,8 +172,12 @@ impl<'t> Graph<'t> {
         let mut ways: Vec<Way> = way.config.queue.as_deref().and_then(|to| self.way(to, &through, true)).into_iter().collect();
         if let Some(exchange) = way.config.exchange.as_deref() {
             let key = way.config.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok());
+            let always = if way.config.routing_key.is_none() { routes.always(exchange) } else { None };
             let reached = key.map(|key| routes.reached(exchange, key)).filter(|reached| !reached.more);
-            if let Some(Reached { queues, .. }) = reached {
+            if let Some(to) = always {
+                through.push(by_name(exchange));
+                ways.extend(self.way(to, &through, true));
+            } else if let Some(Reached { queues, .. }) = reached {
                 through.push(by_name(exchange));
                 ways.extend(queues.iter().filter_map(|to| self.way(to, &through, queues.len() == 1)));
             } else if let Some(number) = self.exchanges.get(exchange) {
@@ -183,7 +187,8 @@ impl<'t> Graph<'t> {
         }
         if !ways.is_empty() {
             let by_itself = queue.overflow == Overflow::DropOldest || queue.retention.is_some();
-            self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once: way.config.retention.is_none(), ways });
+            let at_once = queue.retention.is_none() && way.config.retention.is_none();
+            self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once, ways });
         }
     }
 

@@ -99,35 +99,56 @@ fn too_large() -> Fault {
 }
 
 fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyError> {
-    let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format));
+    let refuse = |faults| Err(TopologyError::new(Some(name), faults).in_format(format, Vec::new()));
     if text.len() > FILE_MAX {
         return refuse(Faults { kept: vec![Fault { site: name.to_owned(), ..too_large() }], more: 0 });
     }
     let source = Source { name, text: without_mark(text) };
+    let mut faults = Faults::default();
     let tree = match format {
         _ if source.text.trim().is_empty() => Ok(Node::nothing()),
-        Format::Toml => toml::parse(&source),
-        Format::Yaml => yaml::parse(&source),
+        Format::Toml => toml::parse(&source, &mut faults),
+        Format::Yaml => yaml::parse(&source, &mut faults),
     };
     let root = match tree {
         Ok(root) => root,
         Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
     };
-    let (topology, mut faults) = read::read(&root, source);
+    let (topology, mut faults) = read::read(&root, source, faults);
     let (found, more) = check(&topology, faults.is_full());
     faults.more += more;
     let place_of = |place: &Place| (place.line, place.column);
     // what could not be read was left at its default, and what is wrong with that has been said
     let said: HashSet<_> = faults.kept.iter().filter_map(|fault| fault.place.as_ref().map(place_of)).collect();
     for (site, fault) in found {
-        let place = source.place(&locate(&root, &site));
+        let (span, setting) = locate(&root, &site);
+        let place = source.place(&span);
+        let fault = match setting.and_then(|(key, node)| Some((key, source.written(node)?))) {
+            Some((key, written)) if fault.allowed.is_some() => fault.quoting(key, written),
+            _ => fault,
+        };
         let whole = site.list.is_empty();
         let follows = if whole { are_queues_unread(&root) } else { is_about_no_name(&site) || said.contains(&place_of(&place)) };
         if faults.is_empty() || !follows {
             faults.add(|| Fault { place: Some(place), ..fault });
         }
     }
-    if faults.is_empty() { Ok(topology) } else { refuse(faults) }
+    if faults.is_empty() {
+        return Ok(topology);
+    }
+    Err(TopologyError::new(Some(name), faults).in_format(format, inline_lists(&root, source.text)))
+}
+
+/// The lists of a file that are written between brackets, and not item by item.
+fn inline_lists(root: &Node, text: &str) -> Vec<&'static str> {
+    let is_inline = |list: &&str| {
+        root.entry(list).is_some_and(|entry| {
+            // the key of a TOML table of its own stands between brackets itself
+            let is_table = text[..entry.key_span.start].trim_end().ends_with("[[");
+            !is_table && text[entry.node.span.clone()].starts_with('[')
+        })
+    };
+    ["exchanges", "queues", "pools"].into_iter().filter(is_inline).collect()
 }
 
 /// Whether there is something that was to be queues.
@@ -149,14 +170,23 @@ fn name_of(item: &Node) -> Option<&str> {
     is_read.then(|| item.get("name").and_then(Node::text).unwrap_or_default())
 }
 
-/// Where in the tree a site is: the value of the key, or the nearest thing around it that is there.
-fn locate(root: &Node, site: &Site) -> Span {
+/// The value of a key that is written as in [`Site::keys`].
+fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let number = |node: &&Node| node.word().and_then(|word| word.replace('_', "").parse::<u64>().ok());
+    path.split('.').try_fold(node, |node, key| match &node.value {
+        Value::List(items) => items.iter().filter_map(|item| item.get(key)).max_by_key(number),
+        _ => node.get(key),
+    })
+}
+
+/// Where in the tree a site is: the value of the key, which comes with it, or the nearest thing around it that is there.
+fn locate<'n>(root: &'n Node, site: &Site) -> (Span, Option<(&'static str, &'n Node)>) {
     let items = root.get(site.list).map(Node::items).unwrap_or_default();
     let mut named = items.iter().filter(|item| name_of(item) == Some(&site.name));
-    let Some(item) = named.nth(site.nth) else { return root.span.clone() };
+    let Some(item) = named.nth(site.nth) else { return (root.span.clone(), None) };
     let binding = site.binding.and_then(|index| item.get("bindings").map(Node::items).unwrap_or_default().get(index));
     let within = binding.unwrap_or(item);
-    let key = site.keys.iter().find_map(|key| within.get(key));
+    let setting = site.keys.iter().find_map(|key| Some((key.rsplit('.').next()?, at(within, key)?)));
     let fallback = if binding.is_some() { None } else { item.get("name") };
-    key.or(fallback).unwrap_or(within).span.clone()
+    (setting.map(|(_, node)| node).or(fallback).unwrap_or(within).span.clone(), setting)
 }

@@ -32,9 +32,9 @@ const SYNONYMS: [(&str, &str); 11] = [
     ("concurrency", "workers"),
 ];
 
-/// Reads a tree. What could not be read is left at its default, so that the rest can be checked too.
-pub(super) fn read(root: &Node, source: Source<'_>) -> (Topology, Faults) {
-    let mut reader = Reader::new(source);
+/// Reads a tree, behind the faults that were found in it. What could not be read is left at its default, so that the rest can be checked too.
+pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology, Faults) {
+    let mut reader = Reader::new(source, faults);
     let mut topology = Topology::new();
     if root.word().is_some_and(is_null) {
         reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
@@ -96,9 +96,9 @@ struct NamedLane {
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: Source<'a>) -> Self {
+    fn new(source: Source<'a>, faults: Faults) -> Self {
         let (laneless, unread_lanes) = (HashSet::new(), HashSet::new());
-        Reader { source, faults: Faults::default(), laneless, unread_lanes, named_lanes: Vec::new() }
+        Reader { source, faults, laneless, unread_lanes, named_lanes: Vec::new() }
     }
 }
 
@@ -183,6 +183,7 @@ impl Reader<'_> {
 
     pub(super) fn number<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str) -> Option<N> {
         let node = node?;
+        let source = self.source;
         let word = node.word().unwrap_or_default();
         let digits = word.strip_prefix(['-', '+']).unwrap_or(word).replace('_', "");
         let is_text = matches!(node.value, Value::Text(_));
@@ -192,6 +193,7 @@ impl Reader<'_> {
         if is_number && number.is_some() {
             return number;
         }
+        let word = node.word().and_then(|_| source.written(node)).unwrap_or_default();
         let fault = match (is_number, node.word()) {
             (true, _) if word.starts_with('-') => Fault::new(format!("{what} is {word}, expected a number that is not negative")),
             (true, _) => Fault::new(format!("{what} is {word}, which is larger than any number here")),

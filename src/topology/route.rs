@@ -71,13 +71,14 @@ pub(super) struct Routes<'t> {
     exchanges: HashMap<&'t str, &'t ExchangeSpec>,
     compiled: HashMap<&'t str, Compiled<'t>>,
     reached: HashMap<(&'t str, &'t str), Reached<'t>>,
+    always: HashMap<&'t str, Option<&'t str>>,
     walk: Walk,
 }
 
 impl<'t> Routes<'t> {
     pub(super) fn new(topology: &'t Topology) -> Self {
         let exchanges = topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect();
-        Routes { exchanges, compiled: HashMap::new(), reached: HashMap::new(), walk: Walk::new() }
+        Routes { exchanges, compiled: HashMap::new(), reached: HashMap::new(), always: HashMap::new(), walk: Walk::new() }
     }
 
     pub(super) fn exchange(&self, name: &str) -> Option<&'t ExchangeSpec> {
@@ -86,6 +87,15 @@ impl<'t> Routes<'t> {
 
     pub(super) fn exchanges(&self) -> impl Iterator<Item = &'t str> {
         self.exchanges.keys().copied()
+    }
+
+    /// The queue that an exchange leads to by any key, if there is one.
+    pub(super) fn always(&mut self, exchange: &'t str) -> Option<&'t str> {
+        let bindings = self.exchange(exchange).map_or(&[][..], |exchange| &exchange.bindings);
+        *self.always.entry(exchange).or_insert_with(|| {
+            let any = &bindings.iter().find(|binding| binding.routing_key == "#")?.queue;
+            bindings.iter().all(|binding| binding.queue == *any).then_some(any)
+        })
     }
 
     /// The queues that a key leads to.

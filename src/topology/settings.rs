@@ -39,8 +39,17 @@ const QUEUE: [&str; 25] = [
     "pool",
     "weight",
 ];
-const DEAD_LETTER_QUEUE: [&str; 8] =
-    ["name", "durable", "max_length", "overflow", "retention", "dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
+const DEAD_LETTER_QUEUE: [&str; 9] = [
+    "name",
+    "durable",
+    "max_length",
+    "overflow",
+    "retention",
+    "keep_routing_keys",
+    "dead_letter_exchange",
+    "dead_letter_routing_key",
+    "dead_letter_target",
+];
 /// What says where dead letters move on to.
 const ONWARD: [&str; 3] = ["dead_letter_exchange", "dead_letter_routing_key", "dead_letter_target"];
 const LANE: [&str; 3] = ["name", "weight", "reserve"];
@@ -48,7 +57,7 @@ const RETRY: [&str; 3] = ["max_attempts", "max_expiries", "backoff"];
 const BACKOFF: [&str; 4] = ["base", "factor", "cap", "jitter"];
 const PUBLISH_BREAKER: [&str; 3] = ["failures", "within", "open"];
 const COMPLETED: [&str; 2] = ["count", "age"];
-const LETTERS: [&str; 3] = ["max_length", "overflow", "retention"];
+const LETTERS: [&str; 4] = ["max_length", "overflow", "retention", "keep_routing_keys"];
 const POOL: [&str; 7] = ["name", "workers", "placement", "on_pin_failure", "idle", "spin", "spares"];
 
 const OVERFLOWS: [(&str, Overflow); 5] = [
@@ -83,9 +92,17 @@ impl Reader<'_> {
     }
 
     fn out_of_range(&mut self, node: &Node, what: &str, error: &ConfigError) {
-        let shown = node.word().map_or_else(|| format!("not right: {} is {}", error.field(), error.value()), str::to_owned);
-        let fault = Fault::new(format!("{what} is {}, allowed is {}", shown.escape_debug(), error.allowed()));
-        self.fault(&node.span, fault.value(node.word().unwrap_or(error.value())));
+        let inner = error.field().rsplit('.').next().unwrap_or_default();
+        if let Some(at) = node.get(inner) {
+            return self.out_of_range(at, &format!("`{inner}`"), error);
+        }
+        let source = self.source;
+        let written = source.written(node).unwrap_or(error.value());
+        let shown = match &node.value {
+            Value::List(_) | Value::Table(_) => format!("not right: {} is {}", error.field(), error.value()),
+            _ => written.escape_debug().to_string(),
+        };
+        self.fault(&node.span, Fault::new(format!("{what} is {shown}, allowed is {}", error.allowed())).value(written));
     }
 
     /// The table of a queue of jobs. Settings of dead-letter queues are named as such.
@@ -392,7 +409,7 @@ impl Reader<'_> {
         Some(Backoff::Exponential { base, factor, cap, jitter })
     }
 
-    /// Length, overflow and age of dead letters.
+    /// Length, overflow and age of dead letters, and whether their keys are kept.
     pub(super) fn dead_letter_settings(&mut self, node: &Node) -> DeadLetterConfig {
         let mut letters = DeadLetterConfig::new();
         if let Some(overflow) = self.choice(node.get("overflow"), "`overflow` of dead letters", &LETTER_OVERFLOWS) {
@@ -406,6 +423,9 @@ impl Reader<'_> {
         if let (Some(at), Some(age)) = (node.get("retention"), self.duration(node.get("retention"), "`retention`")) {
             let set = |config: QueueConfig| config.dead_letters(DeadLetterConfig::new().retention(age));
             letters.retention = self.set(QueueConfig::new("q"), at, "`retention`", set).dead_letters.retention;
+        }
+        if self.flag(node.get("keep_routing_keys"), "`keep_routing_keys`") == Some(true) {
+            letters = letters.keep_routing_keys();
         }
         letters
     }

@@ -1,5 +1,6 @@
 //! A file: its name, its text, and where in it a byte is.
 
+use super::node::{Node, Value};
 use super::words::is_active;
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,6 +35,17 @@ const EXCERPT_MAX: usize = 160;
 const BEFORE: usize = 60;
 
 impl Source<'_> {
+    /// A value as it is written, if it is not longer than a line; of a text, what it says.
+    pub(super) fn written<'n>(&'n self, node: &'n Node) -> Option<&'n str> {
+        let written =
+            || self.text.get(node.span.clone()).map(str::trim_end).filter(|text| !text.is_empty() && !text.contains(['\n', '\r']));
+        match &node.value {
+            Value::Text(word) | Value::Plain(word) => Some(word),
+            Value::Other(word) => written().or(Some(word)),
+            Value::List(_) | Value::Table(_) => written(),
+        }
+    }
+
     /// Where a span begins.
     pub(super) fn place(&self, span: &Span) -> Place {
         let mut start = self.boundary(span.start);

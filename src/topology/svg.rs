@@ -1,6 +1,7 @@
 //! A drawing of a topology: four columns, from the exchanges that are published to, to the queues, their dead-letter queues, and the exchanges after those.
 
-use super::data::{BindingSpec, Topology};
+use super::data::{BindingSpec, DeadLetterQueueSpec, Topology};
+use super::words::written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -19,6 +20,18 @@ impl BindingSpec {
     /// What an edge says.
     pub(super) fn label(&self) -> String {
         if self.lane == 0 { self.routing_key.clone() } else { format!("{} (lane {})", self.routing_key, self.lane) }
+    }
+}
+
+impl DeadLetterQueueSpec {
+    /// How many letters it keeps, and for how long.
+    pub(super) fn label(&self) -> String {
+        let kept = match self.config.retention {
+            Some(age) => format!("kept {}", written(age)),
+            None if self.config.moves_on() => "moved on at once".to_owned(),
+            None => "kept for ever".to_owned(),
+        };
+        format!("{} letters, {kept}", self.config.capacity)
     }
 }
 
@@ -82,13 +95,12 @@ impl Topology {
                 config.name.clone(),
                 format!("{} jobs, pool {}", config.capacity, config.pool),
                 if lanes.len() > 1 { format!("lanes {}", lanes.join(", ")) } else { "one lane".to_owned() },
-                format!("{} attempts, lease {:?}", config.retry.max_attempts, config.visibility),
+                format!("{} attempts, lease {}", config.retry.max_attempts, written(config.visibility)),
             ];
             place((Kind::Queue, config.name.clone()), 1, Look::Queue, lines);
         }
         for queue in &self.dead_letter_queues {
-            let kept = queue.config.retention.map_or("for ever".to_owned(), |age| format!("{} s", age.as_secs()));
-            let lines = vec![queue.name.clone(), format!("{} letters, kept {kept}", queue.config.capacity)];
+            let lines = vec![queue.name.clone(), queue.label()];
             place((Kind::Queue, queue.name.clone()), 2, Look::DeadLetters, lines);
         }
         boxes

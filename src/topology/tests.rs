@@ -57,11 +57,11 @@ queues:
     prefetch: 4
     pool: fast
     weight: 3
-  - { name: dead, max_length: 10, overflow: drop-oldest, retention: 7d, dead_letter_exchange: rest, dead_letter_routing_key: was.dead }
+  - { name: dead, max_length: 10, overflow: drop-oldest, retention: 7d, keep_routing_keys: true, dead_letter_exchange: rest, dead_letter_routing_key: was.dead }
   - name: other
     overflow: drop-new
     retry: { backoff: [10ms, 1s] }
-    dead_letters: { max_length: 5, retention: 1d }
+    dead_letters: { max_length: 5, retention: 1d, keep_routing_keys: true }
     dead_letter_target: work
     dedupe: { mode: while-live, bound: 65536 }
     partitions: 8
@@ -115,13 +115,14 @@ name = "dead"
 max_length = 10
 overflow = "drop-oldest"
 retention = "7d"
+keep_routing_keys = true
 dead_letter_exchange = "rest"
 dead_letter_routing_key = "was.dead"
 [[queues]]
 name = "other"
 overflow = "drop-new"
 retry.backoff = ["10ms", "1s"]
-dead_letters = { max_length = 5, retention = "1d" }
+dead_letters = { max_length = 5, retention = "1d", keep_routing_keys = true }
 dead_letter_target = "work"
 dedupe = { mode = "while-live", bound = 65536 }
 partitions = 8
@@ -180,12 +181,13 @@ fn full() -> Topology {
         .retention(secs(30 * 86_400))
         .dedupe(Dedupe::WhileLive, 65_536)
         .partitions(8)
-        .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)).queue("work"));
+        .dead_letters(DeadLetterConfig::new().capacity(5).retention(secs(86_400)).keep_routing_keys().queue("work"));
     topology.queues = vec![work, QueueSpec::new(other)];
     let dead = DeadLetterConfig::new()
         .capacity(10)
         .overflow(DeadLetterOverflow::DropOldest)
         .retention(secs(7 * 86_400))
+        .keep_routing_keys()
         .exchange("rest")
         .routing_key("was.dead");
     topology.dead_letter_queues = vec![DeadLetterQueueSpec::new("dead", dead)];
@@ -203,6 +205,8 @@ fn code_toml_and_yaml_that_say_the_same_are_equal() {
     assert_eq!(yaml(FULL_YAML), Ok(full()));
     assert_eq!(toml(FULL_TOML), Ok(full()));
     assert_ne!(yaml(&FULL_YAML.replace("max_attempts: 7", "max_attempts: 8")), Ok(full()));
+    let forgets = FULL_YAML.replacen("keep_routing_keys: true", "keep_routing_keys: false", 1);
+    assert_ne!(yaml(&forgets), Ok(full()));
     assert_ne!(toml(&FULL_TOML.replace("spares = 2", "spares = 1")), Ok(full()));
 }
 

@@ -1,22 +1,26 @@
 //! TOML to nodes.
 
-use super::fault::Fault;
+use super::fault::{Fault, Faults};
 use super::node::{DEPTH_MAX, Entry, Node, Value};
 use super::source::Source;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Reads a whole file.
+/// Reads a whole file. Keys that are there twice are said in `faults`; nothing depends on them.
 ///
 /// # Errors
 /// The first thing that is no TOML; what comes after it depends on it too often to be worth reading.
-pub(super) fn parse(source: &Source<'_>) -> Result<Node, Box<Fault>> {
+pub(super) fn parse(source: &Source<'_>, faults: &mut Faults) -> Result<Node, Box<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(source.text);
-    let first = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start));
-    if let Some(error) = first {
-        let span = error.span().unwrap_or(0..0);
-        return Err(Box::new(Fault { place: Some(source.place(&span)), ..Fault::new(format!("this is no TOML: {}", error.message())) }));
+    let fault = |error: &toml::de::Error| {
+        let place = source.place(&error.span().unwrap_or(0..0));
+        Fault { place: Some(place), ..Fault::new(format!("this is no TOML: {}", error.message())) }
+    };
+    let others = errors.iter().filter(|error| error.message() != "duplicate key");
+    if let Some(error) = others.min_by_key(|error| error.span().map_or(0, |span| span.start)) {
+        return Err(Box::new(fault(error)));
     }
+    errors.iter().for_each(|error| faults.add(|| fault(error)));
     let span = table.span();
     Ok(Node { span, value: Value::Table(entries(table.into_inner(), 1, source)?) })
 }

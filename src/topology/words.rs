@@ -1,5 +1,8 @@
 //! Words of files: names that are nearly right, and lengths of time.
 
+#[cfg(test)]
+pub(super) use crate::config::words::distance;
+pub(super) use crate::config::words::{nearest, written};
 use std::time::Duration;
 
 /// Whether a character does something to whatever shows it: a control character, or one that ends a line or turns the order of reading.
@@ -20,79 +23,6 @@ pub(super) fn printable(text: String) -> String {
         }
         shown
     })
-}
-
-/// How much of a name is compared.
-const COMPARED: usize = 64;
-
-/// How many edits lead from one name to the other: a character more, less, another one, or two swapped.
-#[cfg(test)]
-pub(super) fn distance(one: &str, other: &str) -> usize {
-    let (mut letters, mut rows) = (Vec::new(), Rows::default());
-    let one = lower(one).collect::<Vec<_>>();
-    letters.extend(lower(other));
-    rows.distance(&one, &letters, usize::MAX).expect("no bound")
-}
-
-fn lower(text: &str) -> impl Iterator<Item = char> {
-    text.chars().take(COMPARED).flat_map(char::to_lowercase)
-}
-
-/// The rows of the table in which edits are counted, used again from name to name.
-#[derive(Default)]
-struct Rows {
-    before: Vec<usize>,
-    last: Vec<usize>,
-    current: Vec<usize>,
-}
-
-impl Rows {
-    /// The edits, if they are fewer than `bound`.
-    fn distance(&mut self, one: &[char], other: &[char], bound: usize) -> Option<usize> {
-        let Rows { before, last, current } = self;
-        if one.len().abs_diff(other.len()) >= bound {
-            return None;
-        }
-        last.clear();
-        last.extend(0..=other.len());
-        let mut least_before = 0;
-        for (row, a) in one.iter().enumerate() {
-            current.clear();
-            current.push(row + 1);
-            let mut least = row + 1;
-            for (column, b) in other.iter().enumerate() {
-                let mut edits = (last[column] + usize::from(a != b)).min(last[column + 1] + 1).min(current[column] + 1);
-                if row > 0 && column > 0 && *a == other[column - 1] && one[row - 1] == *b {
-                    edits = edits.min(before[column - 1] + 1);
-                }
-                least = least.min(edits);
-                current.push(edits);
-            }
-            // what comes below is no less than the two rows above it
-            if least >= bound && least_before >= bound {
-                return None;
-            }
-            least_before = least;
-            std::mem::swap(before, last);
-            std::mem::swap(last, current);
-        }
-        Some(last[other.len()]).filter(|edits| *edits < bound)
-    }
-}
-
-/// The candidate that was probably meant: at most a third of the word is different. Of equally near ones the first.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let mut bound = (word.chars().count() / 3).max(1) + 1;
-    let word: Vec<char> = lower(word).collect();
-    let (mut letters, mut rows, mut found) = (Vec::new(), Rows::default(), None);
-    for candidate in candidates {
-        letters.clear();
-        letters.extend(lower(candidate));
-        if let Some(edits) = rows.distance(&word, &letters, bound) {
-            (bound, found) = (edits, Some(candidate));
-        }
-    }
-    found
 }
 
 /// The units, in nanoseconds, with the words people write for them.

@@ -1,17 +1,17 @@
 //! YAML to nodes: one document of tables, lists and single values. Anchors, aliases and tags are refused, so that a file is as large as it looks.
 
-use super::fault::Fault;
+use super::fault::{Fault, Faults};
 use super::node::{DEPTH_MAX, Entry, Node, Value};
 use super::source::{Source, Span};
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use std::collections::HashSet;
 
-/// Reads a whole file.
+/// Reads a whole file. Of a key that is there twice the first counts; that is said in `faults`.
 ///
 /// # Errors
 /// The first thing that is no YAML, or no YAML that is read here.
-pub(super) fn parse(source: &Source<'_>) -> Result<Node, Box<Fault>> {
-    let mut reader = Reader { source, parser: Parser::new_from_str(source.text), bytes: Bytes::new(source.text) };
+pub(super) fn parse(source: &Source<'_>, faults: &mut Faults) -> Result<Node, Box<Fault>> {
+    let mut reader = Reader { source, parser: Parser::new_from_str(source.text), bytes: Bytes::new(source.text), faults };
     let mut document = None;
     loop {
         match reader.next()? {
@@ -31,6 +31,7 @@ struct Reader<'a> {
     source: &'a Source<'a>,
     parser: Parser<'a, StrInput<'a>>,
     bytes: Bytes,
+    faults: &'a mut Faults,
 }
 
 type Next<'a> = (Event<'a>, Span);
@@ -83,7 +84,11 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(Node { span, value: Value::List(items) }),
+                (Event::SequenceEnd, end) => {
+                    // one in brackets is all that is between them
+                    let end = if self.source.text[span.clone()].starts_with('[') { end.end } else { span.end };
+                    return Ok(Node { span: span.start..end, value: Value::List(items) });
+                }
                 item => items.push(self.node(item, depth + 1)?),
             }
         }
@@ -100,11 +105,14 @@ impl<'a> Reader<'a> {
             let Some(key) = key.word().map(str::to_owned) else {
                 return Err(self.fault(&key_span, "a key is a single word"));
             };
-            if !keys.insert(key.clone()) {
-                return Err(self.fault(&key_span, &format!("the key `{}` is there twice", key.escape_debug())));
-            }
             let value = self.next()?;
-            entries.push(Entry { key, key_span, node: self.node(value, depth + 1)? });
+            let node = self.node(value, depth + 1)?;
+            if keys.insert(key.clone()) {
+                entries.push(Entry { key, key_span, node });
+                continue;
+            }
+            let fault = Fault::new(format!("the key `{}` is there twice", key.escape_debug())).value(key);
+            self.faults.add(|| Fault { place: Some(self.source.place(&key_span)), ..fault });
         }
     }
 

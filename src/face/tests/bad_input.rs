@@ -49,7 +49,7 @@ fn names_of_lanes_are_different_and_of_1_to_255_bytes() {
 #[test]
 fn a_long_visibility_raises_max_lease_where_nobody_has_set_it() {
     assert!(q(4).visibility(secs(1_200)).validate().is_ok());
-    assert_eq!(refused(q(4).visibility(secs(1_200)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 1200s to 31536000s");
+    assert_eq!(refused(q(4).visibility(secs(1_200)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 20m to 365d");
     let pull = Pull::<u32>::new(q(4).visibility(secs(1_200)));
     pull.producer.publish(1).unwrap();
     let mut delivery = pull.get().unwrap();
@@ -74,11 +74,11 @@ fn lanes_from_1_to_8_of_weights_from_1_to_1024() {
 
 #[test]
 fn times_within_their_ranges() {
-    let year = "1ms to 31536000s";
+    let year = "1ms to 365d";
     assert_eq!(refused(q(4).visibility(Duration::ZERO)), format!("queue `q`: visibility is 0ns, allowed is {year}"));
     assert_eq!(refused(q(4).visibility(Duration::MAX)), format!("queue `q`: visibility is {:?}, allowed is {year}", Duration::MAX));
-    assert_eq!(refused(q(4).visibility(secs(601)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 601s to 31536000s");
-    assert_eq!(refused(q(4).max_lease(secs(29))), "queue `q`: max_lease is 29s, allowed is 30s to 31536000s");
+    assert_eq!(refused(q(4).visibility(secs(601)).max_lease(secs(600))), "queue `q`: max_lease is 600s, allowed is 601s to 365d");
+    assert_eq!(refused(q(4).max_lease(secs(29))), "queue `q`: max_lease is 29s, allowed is 30s to 365d");
     let strict = |max_wait| q(4).discipline(Discipline::Strict { max_wait });
     assert_eq!(refused(strict(Duration::ZERO)), format!("queue `q`: max_wait is 0ns, allowed is {year}"));
     assert_eq!(refused(strict(Duration::MAX)), format!("queue `q`: max_wait is {:?}, allowed is {year}", Duration::MAX));
@@ -109,7 +109,7 @@ fn attempts_expiries_backoff_watermarks_prefetch_and_letters() {
     let none = q(4).dead_letters(DeadLetterConfig::new().capacity(0));
     assert_eq!(refused(none), "queue `q`: dead_letters.capacity is 0, allowed is 1..=16777215");
     let age = q(4).dead_letters(DeadLetterConfig::new().retention(Duration::ZERO));
-    assert!(refused(age).starts_with("queue `q`: dead_letters.retention is 0ns, allowed is 1ms to "));
+    assert_eq!(refused(age), "queue `q`: dead_letters.retention is 0ns, allowed is 1ms or more");
     assert_eq!(refused(QueueConfig::new("")), "queue ``: name is 0 bytes long, allowed is 1..=255 bytes");
     assert!(refused(QueueConfig::new("x".repeat(256))).ends_with("name is 256 bytes long, allowed is 1..=255 bytes"));
     // the smallest queue of all still has its marks

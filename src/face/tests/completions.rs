@@ -667,7 +667,7 @@ fn a_queue_without_records_has_none_and_bounds_are_named() {
     let refused = |count, age| q(4).completed_records(count, age).validate().unwrap_err().to_string();
     assert_eq!(refused(0, secs(1)), "queue `q`: completed_records: count is 0, allowed is 1..=16777215");
     assert_eq!(refused(1 << 24, secs(1)), "queue `q`: completed_records: count is 16777216, allowed is 1..=16777215");
-    assert!(refused(1, Duration::ZERO).starts_with("queue `q`: completed_records: age is 0ns, allowed is 1ms to "));
+    assert_eq!(refused(1, Duration::ZERO), "queue `q`: completed_records: age is 0ns, allowed is 1ms or more");
     assert!(q(4).completed_records(1, Duration::MAX).validate().is_ok());
 }
 

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::tests::threads::Mutex;
 use crate::{
     Binding, BuildError, Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Exchange, ExchangeConfig, Job, JobError,
-    LaneConfig, Overflow, RuntimeBuilder, Snapshot,
+    LaneConfig, Overflow, RuntimeBuilder, Snapshot, Verdict,
 };
 use std::sync::atomic::AtomicU32;
 
@@ -561,7 +561,7 @@ fn circles_without_a_handler_are_refused_and_named() {
     assert_eq!(circle(vec![keeps("a", "b"), drops("b", "c"), keeps("c", "a")]), "`a -> b -> c -> a`, a circle that goes on by itself");
     assert_eq!(circle(vec![drops("a", "a")]), "`a -> a`, a circle that goes on by itself");
     assert_eq!(circle(vec![keeps("a", "a")]), "`a -> a`, a circle that goes on by itself");
-    assert_eq!(circle(vec![named("a", 2).dead_letters(letters().queue("a"))]), "`a -> a`, a circle that goes on by itself");
+    assert_eq!(circle(vec![named("a", 2).dead_letters(letters().queue("a"))]), "`a -> a`, a circle without a pause");
     // through exchanges: by a key, by any, by an alternate
     for (config, key) in
         [(letters().exchange("x").routing_key("k"), "k"), (letters().exchange("x"), "k"), (letters().exchange("x").routing_key("k"), "l")]
@@ -608,6 +608,39 @@ fn circles_with_a_handler_in_them_are_retries() {
     assert_eq!((counts.accepted, counts.dead_lettered, counts.acked), (2, 1, 1));
 }
 
+/// Nothing but rejecting handlers, and no retention: a poison job would run as fast as it can, for ever.
+#[test]
+fn circles_without_a_pause_are_refused_and_named() {
+    let reject = |_: &u32, _: &Context<u32>| Verdict::Reject("no".into());
+    let declare = |configs: &[(&str, DeadLetterConfig)]| {
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        let queue = |(name, letters): &(&str, DeadLetterConfig)| builder.queue(named(name, 2).dead_letters(letters.clone()), reject);
+        let queues: Vec<QueueHandle<u32>> = configs.iter().map(queue).map(Result::unwrap).collect();
+        (builder, queues)
+    };
+    let refused = |builder: RuntimeBuilder, path: &str| {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{path}`, a circle without a pause")), "{error}");
+    };
+    let to = |queue: &str| letters().queue(queue);
+    refused(declare(&[("a", to("b")), ("b", to("a"))]).0, "a -> b -> a");
+    refused(declare(&[("s", to("a")), ("a", to("b")), ("b", to("c")), ("c", to("a"))]).0, "a -> b -> c -> a");
+    declare(&[("a", to("b")), ("b", to("a").retention(ms(1)))]).0.build().unwrap();
+    // through a fanout exchange, whatever the key was; an alternate gets what a predicate leaves
+    let (mut builder, queues) = declare(&[("a", letters().exchange("x")), ("b", to("a"))]);
+    builder.exchange(ExchangeConfig::fanout("x")).unwrap().bind(Binding::all(&queues[1])).unwrap();
+    refused(builder, "a -> x -> b -> a");
+    let (mut builder, queues) = declare(&[("a", letters().exchange("x").routing_key("k")), ("b", to("a")), ("c", letters())]);
+    let y = builder.exchange(ExchangeConfig::fanout("y")).unwrap();
+    y.bind(Binding::all(&queues[1])).unwrap();
+    let x = builder.exchange(ExchangeConfig::topic("x").alternate(&y)).unwrap();
+    x.bind(Binding::new("k", &queues[2]).when(|_, _| true)).unwrap();
+    let _runtime = builder.build().unwrap();
+    // and by a binding at run time
+    let error = x.rebind([Binding::new("k", &queues[1])]).unwrap_err().to_string();
+    assert!(error.contains("`a -> x -> b -> a`, a circle without a pause"), "{error}");
+}
+
 #[test]
 fn bindings_that_would_close_a_circle_are_refused_at_run_time() {
     let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
@@ -627,7 +660,24 @@ fn bindings_that_would_close_a_circle_are_refused_at_run_time() {
 #[test]
 fn targets_that_cannot_be_are_named() {
     let found = refusal(|builder| drop(builder.pull_queue::<u32>(named("a", 2).dead_letters(letters().queue("b"))).unwrap()));
-    assert_eq!(found, ("dead_letters.queue".into(), "`b`, which was not declared".into(), "a".into()));
+    assert_eq!(found, ("dead_letters.queue".into(), "`b`, which was not declared".into(), "a; did you mean `a`?".into()));
+    // among hundreds, some and the nearest
+    let (_, _, allowed) = refusal(|builder| {
+        (0..300).for_each(|n| drop(builder.pull_queue::<u32>(named(&format!("queue-{n}"), 1)).unwrap()));
+        builder.pull_queue::<u32>(named("z", 1).dead_letters(letters().queue("queeu-250"))).unwrap();
+    });
+    assert_eq!(
+        allowed,
+        "queue-0, queue-1, queue-10, queue-100, queue-101, queue-102, queue-103, queue-104 and 293 more; did you mean `queue-250`?"
+    );
+    let (field, value, allowed) = refusal(|builder| {
+        for n in 0..300 {
+            builder.pool(PoolConfig::new(format!("pool-{n}"))).unwrap();
+        }
+        builder.queue(named("q", 1).pool("pol-7"), |_: &u32, _: &Context<u32>| ()).unwrap();
+    });
+    assert_eq!((&*field, &*value), ("pool", "`pol-7`, which was not declared"));
+    assert!(allowed.len() < 120 && allowed.ends_with("; did you mean `pool-7`?"), "{allowed}");
     let found = refusal(|builder| {
         builder.pull_queue::<u32>(named("a", 2).dead_letters(letters().queue("b"))).unwrap();
         builder.pull_queue::<u64>(named("b", 2)).unwrap();
@@ -672,8 +722,9 @@ fn under_load_nothing_is_lost_between_queues() {
         let done = Arc::new(AtomicU32::new(0));
         let mut builder = Runtime::builder();
         let mut handles = Vec::new();
-        // (were both lists small, they might be full of letters for each other)
-        for (name, other, list) in [("a", "b", 8), ("b", "a", JOBS)] {
+        // (were both lists small, they might be full of letters for each other; without a pause they would be refused)
+        let at_once = letters().capacity(8).queue("b");
+        for (name, dead) in [("a", at_once), ("b", letters().capacity(JOBS).queue("a").retention(ms(1)))] {
             let done = Arc::clone(&done);
             let handler = move |job: &Counted, context: &Context<Counted>| {
                 if (job.number + context.lane() as u32).is_multiple_of(3) && context.fencing() < 40 {
@@ -682,7 +733,7 @@ fn under_load_nothing_is_lost_between_queues() {
                 done.fetch_add(1, SeqCst);
                 Ok(())
             };
-            let config = named(name, 64).pool(name).dead_letters(letters().capacity(list).queue(other)).overflow(Overflow::Block(secs(20)));
+            let config = named(name, 64).pool(name).dead_letters(dead).overflow(Overflow::Block(secs(20)));
             handles.push(builder.queue(config, handler).unwrap());
             builder.pool(PoolConfig::new(name).workers(2).placement(crate::Placement::None)).unwrap();
         }

@@ -96,6 +96,20 @@ fn boxes_lie_side_by_side_and_within_the_drawing() {
 }
 
 #[test]
+fn both_drawings_say_how_many_letters_are_kept_and_how_long() {
+    for (setting, said) in [
+        ("retention: 7d, max_length: 9", "9 letters, kept 7d"),
+        ("dead_letter_target: r", "1024 letters, moved on at once"),
+        ("overflow: hold", "1024 letters, kept for ever"),
+    ] {
+        let topology = yaml(&format!("queues: [{{ name: q, visibility: 2m, dlq: d }}, {{ name: d, {setting} }}, {{ name: r }}]")).unwrap();
+        let (svg, dot) = (topology.to_svg(), topology.to_dot());
+        assert!(svg.contains(said) && svg.contains("5 attempts, lease 2m"), "{svg}");
+        assert!(dot.contains(&format!("label=\"d\\n{said}\"")), "{dot}");
+    }
+}
+
+#[test]
 fn a_graph_is_well_formed_whatever_the_names() {
     let dot = nasty().to_dot();
     assert!(dot.starts_with("digraph topology {\n") && dot.ends_with("}\n"));

@@ -17,6 +17,69 @@ fn two_things_are_missing_at_one_place() {
     );
 }
 
+/// Each of these is wrong only beside another setting of its queue.
+#[test]
+fn all_that_is_wrong_between_the_settings_of_a_queue_is_said() {
+    let text = "
+queues:
+- name: q
+  max_length: 10
+  overflow: caller-runs
+  partitions: 8
+  visibility: 1m
+  max_lease: 30s
+  lanes: [{ name: a, reserve: 11 }]
+  dead_letters: { max_length: 0, overflow: drop-oldest }
+  dead_letter_target: r
+- { name: r }
+";
+    let error = yaml(text).unwrap_err();
+    let lines: Vec<_> = error.faults().iter().map(|fault| fault.line().unwrap()).collect();
+    assert_eq!(lines, [5, 8, 9, 10], "{error}");
+    // in code, the same four and one of each other kind
+    let mut topology = Topology::new();
+    let letters = DeadLetterConfig::new().capacity(0).routing_key("a..b").retention(Duration::ZERO);
+    let config = QueueConfig::new("").capacity(10).overflow(Overflow::CallerRuns).partitions(8).prefetch(0).weight(0).watermarks(9, 9);
+    let lanes = [LaneConfig::new("").reserve(11), LaneConfig::new("a").weight(0), LaneConfig::new("a")];
+    topology.queues.push(QueueSpec::new(config.lanes(lanes).visibility(Duration::ZERO).dead_letters(letters)));
+    let error = topology.validate().unwrap_err();
+    assert_eq!(error.faults().len(), 14, "{error}");
+    assert_eq!(topology.queues[0].config.validate().unwrap_err().field(), "name", "the first one");
+    // what follows from another is not said
+    for config in [QueueConfig::new("q").capacity(0), QueueConfig::new("q").visibility(Duration::MAX)] {
+        assert_eq!(config.faults().len(), 1, "{:?}", config.faults());
+    }
+}
+
+#[test]
+fn all_that_is_wrong_with_the_way_of_dead_letters_is_said() {
+    let keys = "dead_letter_routing_key: 'a..b', dead_letter_exchange: nowhere, dead_letter_target: nobody";
+    for text in [format!("queues:\n- {{ name: q, {keys} }}"), format!("queues:\n- {{ name: q, dlq: d }}\n- {{ name: d, {keys} }}")] {
+        let error = yaml(&text).unwrap_err();
+        let messages: Vec<_> = error.faults().iter().map(Fault::message).collect();
+        assert_eq!(
+            messages,
+            [
+                "routing key `a..b`, byte 2: a word is missing; words are split by single dots",
+                "exchange `nowhere` is not declared",
+                "dead letters have a `dead_letter_target` or a `dead_letter_exchange`, not both",
+                "queue `nobody` is not declared",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_hides_nothing() {
+    refused(
+        "queues:\n- { name: q, weight: 2, weight: 3 }\n- { name: q }\n",
+        &[("the key `weight` is there twice", (2, 25), Some("weight"), None), ("queue `q` is declared twice", (3, 11), Some("q"), None)],
+    );
+    let error = toml("[[queues]]\nname = 'q'\nweight = 2\nweight = 3\n[[queues]]\nname = 'q'\n").unwrap_err();
+    let found: Vec<_> = error.faults().iter().map(|fault| (fault.message(), fault.line())).collect();
+    assert_eq!(found, [("this is no TOML: duplicate key", Some(4)), ("queue `q` is declared twice", Some(6))], "{error}");
+}
+
 #[test]
 fn a_number_is_no_name_that_something_is_found_by() {
     let error = toml("[[queues]]\nname = 7\n[[queues]]\nname = '7'\ndlq = 'dead'\n").unwrap_err();
@@ -40,9 +103,9 @@ pools: [{ name: fast }, { workers: 0 }]",
             ("a queue has no `name`", (3, 3), None, None),
             ("queue `nope` is not declared", (3, 10), Some("nope"), None),
             (
-                "overflow is CallerRuns, allowed is any other: a queue with partitions keeps an order that its publishers would break",
+                "`overflow` is caller-runs, allowed is any other: a queue with partitions keeps an order that its publishers would break",
                 (3, 26),
-                Some("CallerRuns"),
+                Some("caller-runs"),
                 None,
             ),
             ("a queue is a single value, expected a table", (4, 3), None, None),
@@ -176,6 +239,24 @@ fn lanes_by_number_and_by_name() {
     refused(
         &text("'7'").replace("priority: 1", "priority: 8"),
         &[("lane 8 of queue `q`, which has lanes 0..8", (1, 127), Some("8"), None)],
+    );
+}
+
+#[test]
+fn keys_of_dead_letters_are_kept_where_it_is_said() {
+    refused(
+        "queues:\n- { name: q, dlq: d, keep_routing_keys: true }\n- { name: d, keep_routing_key: 1, keep_routing_keys: 1 }\n- { name: r, dead_letters: { keeps_routing_keys: true } }",
+        &[
+            (
+                "`keep_routing_keys` is a setting of dead-letter queues, and no queue has `q` as its `dlq`",
+                (2, 22),
+                Some("keep_routing_keys"),
+                None,
+            ),
+            ("a queue has no key `keep_routing_key`", (3, 14), Some("keep_routing_key"), Some("keep_routing_keys")),
+            ("`keep_routing_keys` is `1`, expected `true` or `false`", (3, 54), Some("1"), None),
+            ("`dead_letters` has no key `keeps_routing_keys`", (4, 30), Some("keeps_routing_keys"), Some("keep_routing_keys")),
+        ],
     );
 }
 

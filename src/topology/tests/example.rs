@@ -58,7 +58,8 @@ fn the_completion_that_is_offered_completes_it() {
         .replace("    durable: true\n", "")
         .replace("queues:\n", "  - { name: dlx, type: direct }\nqueues:\n  - { name: notification_tasks }\n");
     let offered = Topology::from_yaml(&completed, "tasks.yaml").unwrap();
-    let mut file = Topology::from_yaml(COMPLETED, "payments.yaml").unwrap();
+    // the file keeps the keys of its dead letters besides
+    let mut file = Topology::from_yaml(&COMPLETED.replace("keep_routing_keys: true, ", ""), "payments.yaml").unwrap();
     file.queues.rotate_right(1);
     assert_eq!(offered, file);
 }
@@ -100,7 +101,9 @@ fn its_dead_letters_are_gone_after_seven_days_and_move_on_where_there_is_a_way()
         runtime.turn();
         clock.advance(7 * day - Duration::from_secs(2));
         runtime.advance(&clock, Duration::from_secs(1));
-        assert_eq!(declared.queue("billing_tasks").unwrap().dead_letters().len(), 1);
+        let mut keys = Vec::new();
+        declared.queue("billing_tasks").unwrap().dead_letters().for_each(|letter| keys.extend(letter.routing_key().map(str::to_owned)));
+        assert_eq!(keys, ["billing.x"]);
         runtime.advance(&clock, Duration::from_secs(2));
         let seen = declared.queue("billing_tasks").unwrap().snapshot();
         assert_eq!((seen.dead_letters, seen.letters_dropped_by_age, seen.letters_unroutable, seen.letters_moved), (0, gone, gone, moved));
@@ -112,6 +115,27 @@ fn its_dead_letters_are_gone_after_seven_days_and_move_on_where_there_is_a_way()
             assert_eq!(letter.routing_key(), Some("billing.failed"));
         }
         drop(runtime);
+    }
+}
+
+/// Pasted where it says, or at the end of the file, it loads.
+#[test]
+fn in_toml_the_completion_is_written_as_the_lists_are() {
+    let text = "[[queues]]\nname = 'q'\npool = 'fast'\nretry = { max_attempts = 2 }\n[[exchanges]]\nname = 'x'\ntype = 'topic'\nalternate = 'rest'\n\
+                [[exchanges.bindings]]\nrouting_key = 'a'\nqueue = 'mails of \"all\"'\n";
+    let inline = "pools = [{ name = 'other' }]\n";
+    let tables = "add to `exchanges`:\n    [[exchanges]]\n    name = \"rest\"\n    type = \"direct\"\n\
+                  add to `queues`:\n    [[queues]]\n    name = \"mails of \\\"all\\\"\"";
+    for (text, pools) in
+        [(text.to_owned(), "\n    [[pools]]\n    name = \"fast\""), (format!("{inline}{text}"), "\n    { name = \"fast\" },")]
+    {
+        let completion = toml(&text).unwrap_err().completion().unwrap();
+        let (heads, pasted): (Vec<&str>, Vec<&str>) = completion.lines().partition(|line| line.starts_with("add to"));
+        assert_eq!(heads.len(), 3, "{completion}");
+        assert!(completion.contains(pools) && tables.split("add to").all(|part| completion.contains(part.trim_end())), "{completion}");
+        let (rows, pasted): (Vec<&str>, Vec<&str>) = pasted.into_iter().partition(|line| line.contains('{'));
+        let text = text.replace("[{", &format!("[{} {{", rows.concat()));
+        toml(&format!("{text}{}\n", pasted.join("\n"))).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -53,7 +53,9 @@ fn completions_are_yaml_and_toml() {
     }
     let plain = yaml("exchanges: [{ name: x, type: topic, bindings: [{ routing_key: a, queue: plain-name }] }]\nqueues: [{ name: q }]")
         .unwrap_err();
-    assert_eq!(plain.completion().unwrap(), "add to `queues`:\n    - { name: plain-name }");
+    assert_eq!(plain.completion().unwrap(), "add to `queues`:\n    { name: plain-name },");
+    yaml("exchanges: [{ name: x, type: topic, bindings: [{ routing_key: a, queue: plain-name }] }]\nqueues: [{ name: plain-name }, { name: q }]")
+        .unwrap();
 }
 
 fn topology_in_toml(queue: &str) -> String {
