@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod caller_runs;
+mod capacity;
 mod completions;
 mod dead_letters;
 mod dedupe;
