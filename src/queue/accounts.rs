@@ -241,6 +241,11 @@ impl Credits {
         self.pools().for_each(CreditPool::close);
     }
 
+    /// Wakes everyone who waits, for another look at the world. All of them stand in the shared line.
+    pub(super) fn wake_waiters(&self) {
+        self.shared.wake_all();
+    }
+
     pub(super) fn free(&self) -> u32 {
         self.pools().map(CreditPool::free).sum()
     }

@@ -462,10 +462,7 @@ impl<T> Queue<T> {
             };
             // relaxed: statistics
             self.pressure.store(pressure == Pressure::High, Relaxed);
-            if self.pressure_callback.lock().is_some() {
-                self.signals.add(pressure);
-                self.add_chore(Chore::Pressure);
-            }
+            self.cross(pressure);
         }
         if self.is_closed() && self.is_over() {
             // a task that receives has no heartbeat: nobody else tells it that the last job has ended

@@ -165,12 +165,7 @@ impl<T: Payload> Queue<T> {
                     }
                 }
             }
-            Chore::Pressure => self.signals.tell(|pressure| {
-                let callback = self.pressure_callback.lock().clone();
-                if let Some(callback) = callback {
-                    self.call_back(|| callback(pressure));
-                }
-            }),
+            Chore::Pressure => self.tell_crossings(),
             Chore::Period(period) => {
                 self.run_period(publisher, &period, clock);
                 self.forget(period);

@@ -174,7 +174,7 @@ pub struct Queue<T> {
     letters_again: AtomicU64,
     /// How long a job waits here that came as a dead letter.
     retention: Option<Duration>,
-    pressure_callback: Mutex<Option<PressureCallback>>,
+    listener: Mutex<Option<chores::Listener>>,
     signals: Signals,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
@@ -193,7 +193,7 @@ pub struct Queue<T> {
     stopped: AtomicBool,
     /// Set and cleared by the user: nothing is started meanwhile.
     paused: AtomicBool,
-    /// The state of the watermarks. Written by the timer side, read by anyone.
+    /// The state of the watermarks at the last sweep. Written by the timer side, read by anyone.
     pressure: AtomicBool,
     /// Job ids are given out in blocks.
     next_ids: AtomicU64,
@@ -282,7 +282,7 @@ impl<T> Queue<T> {
             onward: Mutex::new(None),
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,
-            pressure_callback: Mutex::new(None),
+            listener: Mutex::new(None),
             signals: Signals::default(),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
@@ -356,13 +356,6 @@ impl<T> Queue<T> {
     pub fn pressure(&self) -> Pressure {
         // relaxed: statistics
         if self.pressure.load(Relaxed) { Pressure::High } else { Pressure::Low }
-    }
-
-    /// Calls `callback` at every watermark crossing, in a worker's or consumer's thread.
-    pub fn on_pressure(&self, callback: PressureCallback) {
-        let before = self.pressure_callback.lock().replace(callback);
-        // user code, with no lock held
-        drop(before);
     }
 
     /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says.

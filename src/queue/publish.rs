@@ -182,7 +182,10 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
         let deadline = clock.now() + timeout;
-        let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
+        let patience = || {
+            self.tell_if_untold();
+            (clock.now() < deadline).then(|| clock.sleep_hint(deadline))
+        };
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
             Ok(index) => self.admit_late(publisher, index, job, when, clock.now()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
@@ -204,6 +207,7 @@ impl<T: Payload> Queue<T> {
                 Some(index) => slots.push(index),
                 None => {
                     self.unreserve(publisher, &slots);
+                    self.tell_if_untold();
                     publisher.ledger.bump(Count::RejectedFull);
                     return Err(self.full());
                 }
@@ -460,6 +464,7 @@ impl<T: Payload> Queue<T> {
     /// The queue is full.
     #[cold]
     fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.tell_if_untold();
         match self.settings.overflow {
             // where the dead are held for want of room, evicting a job would cost it its life and free no slot
             Overflow::DropOldest if self.would_hold() => Err(PublishError::new(job, self.full())),

@@ -1,7 +1,8 @@
 //! A queue that is full: who is told what, and whose the slots are.
 
 use super::*;
-use crate::{Binding, ExchangeConfig, ExchangePublisher, Job, LaneConfig, Overflow};
+use crate::tests::threads::Mutex;
+use crate::{Binding, BufferConfig, Context, ExchangeConfig, ExchangePublisher, Job, LaneConfig, Overflow, Pressure};
 
 // ---- a lane's reserve ----
 
@@ -71,4 +72,168 @@ fn a_lane_fills_its_reserve_before_it_touches_the_shared_rest_however_it_is_publ
             fill(way, &|it| publish(it, RESERVE));
         }
     }
+}
+
+// ---- watermarks ----
+
+/// What is heard of the watermarks.
+fn heard(queue: &QueueHandle<u32>) -> Arc<Mutex<Vec<Pressure>>> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    queue.on_pressure(move |pressure| log.lock().unwrap().push(pressure));
+    heard
+}
+
+#[test]
+fn a_publisher_that_finds_the_queue_full_tells_of_it_where_nobody_takes_jobs() {
+    type Publish = fn(&Producer<u32>, &mut ExchangePublisher<u32>) -> bool;
+    let ways: [(&str, Overflow, Publish); 10] = [
+        ("publish", Overflow::Reject, |it, _| it.publish(0).is_err()),
+        ("try_publish", Overflow::Block(secs(1)), |it, _| it.try_publish(0).is_err()),
+        ("publish_after", Overflow::Reject, |it, _| it.publish_after(0, secs(1)).is_err()),
+        ("publish_batch", Overflow::Reject, |it, _| it.publish_batch(&mut (0..9)).refused.is_some()),
+        ("reserve", Overflow::Reject, |it, _| it.reserve(0, 1).is_err()),
+        ("publish_timeout", Overflow::Reject, |it, _| it.publish_timeout(0, Duration::ZERO).is_err()),
+        ("by an exchange", Overflow::Reject, |_, it| it.publish("one", 0).is_err()),
+        ("by an exchange to two", Overflow::Reject, |_, it| it.publish("both", 0).is_err()),
+        ("caller runs", Overflow::CallerRuns, |it, _| it.publish(0).is_err()),
+        ("drop oldest", Overflow::DropOldest, |it, _| it.publish(0).is_ok()),
+    ];
+    for (way, overflow, publish) in ways {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let queue = builder.pull_queue(q(10).overflow(overflow)).unwrap();
+        let other = builder.pull_queue(QueueConfig::new("other")).unwrap();
+        let exchange = builder.exchange(ExchangeConfig::topic("x")).unwrap();
+        exchange.rebind([Binding::new("#", &queue), Binding::new("both", &other)]).unwrap();
+        let runtime = builder.build().unwrap();
+        let (producer, mut publisher, heard) = (queue.producer().unwrap(), exchange.publisher(), heard(&queue));
+        assert_eq!(producer.publish_batch(&mut (0..10)).accepted, 10);
+        runtime.advance(&clock, secs(1));
+        assert_eq!((queue.pressure(), heard.lock().unwrap().len()), (Pressure::High, 0), "{way}: who should tell?");
+        for _ in 0..2 {
+            assert!(publish(&producer, &mut publisher), "{way}");
+            assert_eq!(*heard.lock().unwrap(), [Pressure::High], "{way}: once");
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_waits_tells_of_the_crossing_while_the_only_worker_is_stuck() {
+    watched(|| {
+        let (door, mut builder) = (Door::default(), Runtime::builder());
+        let stuck = door.clone();
+        let queue = builder.queue(q(4), move |_: &u32, _: &Context<u32>| stuck.pass()).unwrap();
+        builder.pool(PoolConfig::new("default").workers(1)).unwrap();
+        let runtime = builder.build().unwrap();
+        let (producer, heard) = (queue.producer().unwrap(), heard(&queue));
+        producer.publish(0).unwrap();
+        eventually("the worker is stuck", || snapshot(&runtime).phases.running == 1);
+        let waiting = std::thread::spawn(move || (0..4).all(|n| producer.publish_timeout(n, Duration::MAX).is_ok()));
+        eventually("the callback is called", || *heard.lock().unwrap() == [Pressure::High]);
+        eventually("it waits, still or after that", || (queue.depth(), snapshot(&runtime).publishers_waiting) == (4, 1));
+        door.open();
+        assert!(waiting.join().unwrap());
+    });
+}
+
+#[test]
+fn a_task_that_waits_is_polled_to_tell_of_the_crossing() {
+    for by_exchange in [false, true] {
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let queue = builder.pull_queue(q(1)).unwrap();
+        let other = builder.pull_queue(QueueConfig::new("other")).unwrap();
+        let exchange = builder.exchange(ExchangeConfig::fanout("x")).unwrap();
+        exchange.rebind([Binding::all(&queue), Binding::all(&other)]).unwrap();
+        let runtime = builder.build().unwrap();
+        let (mut producer, mut publisher, bell) = (queue.producer().unwrap(), exchange.publisher(), futures::Bell::new());
+        producer.publish(0).unwrap();
+        let heard = heard(&queue);
+        let wait_and_hear = |poll: &mut dyn FnMut() -> bool| {
+            assert!(poll(), "it waits");
+            runtime.advance(&clock, secs(1));
+            assert_eq!((bell.rung(), heard.lock().unwrap().len()), (1, 0), "the timer wakes, and calls nothing");
+            assert!(poll(), "it waits still");
+            assert_eq!(*heard.lock().unwrap(), [Pressure::High]);
+        };
+        if by_exchange {
+            let mut waits = publisher.publish_async("k", 1);
+            wait_and_hear(&mut || futures::poll(&mut waits, &bell).is_pending());
+        } else {
+            let mut waits = producer.publish_async(1);
+            wait_and_hear(&mut || futures::poll(&mut waits, &bell).is_pending());
+        }
+    }
+}
+
+#[test]
+fn no_handler_is_kept_from_its_job_by_the_callback_and_no_lock_is_held() {
+    watched(|| {
+        let mut builder = Runtime::builder();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let own = Arc::new(Mutex::new(None::<QueueHandle<u32>>));
+        let (seen, queue_of) = (Arc::clone(&heard), Arc::clone(&own));
+        let handler = move |n: &u32, _: &Context<u32>| {
+            if *n == 0 {
+                let queue = queue_of.lock().unwrap().clone().unwrap();
+                eventually("the queue is full", || queue.pressure() == Pressure::High);
+                let producer = queue.producer().unwrap();
+                assert!(producer.try_publish(9).unwrap_err().is_full());
+                assert!(producer.publish_timeout(9, secs(9)).is_err() && producer.reserve(0, 1).is_err());
+                assert!(seen.lock().unwrap().is_empty(), "called in a handler");
+            }
+        };
+        let queue = builder.queue(q(2), handler).unwrap();
+        builder.pool(PoolConfig::new("default").workers(1)).unwrap();
+        *own.lock().unwrap() = Some(queue.clone());
+        let log = Arc::clone(&heard);
+        queue.on_pressure(move |pressure| {
+            assert!(!crate::sync::late::holds_a_lock());
+            log.lock().unwrap().push(pressure);
+        });
+        let runtime = builder.build().unwrap();
+        assert_eq!(queue.producer().unwrap().publish_batch(&mut (0..2)).accepted, 2);
+        eventually("the worker calls", || *heard.lock().unwrap() == [Pressure::High, Pressure::Low]);
+        *own.lock().unwrap() = None;
+        assert_eq!(adds_up(&runtime).panics, 0);
+    });
+}
+
+#[test]
+fn a_buffer_that_is_flushed_under_its_lock_leaves_the_callback_to_others() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    let queue = builder.pull_queue(q(1)).unwrap();
+    let runtime = builder.build().unwrap();
+    let (producer, heard) = (queue.producer().unwrap(), heard(&queue));
+    producer.publish(0).unwrap();
+    let buffered = queue.producer().unwrap().buffered(BufferConfig::new().age(secs(9)), |_| ()).unwrap();
+    buffered.publish(1).unwrap();
+    runtime.advance(&clock, secs(1));
+    drop(buffered);
+    assert!(heard.lock().unwrap().is_empty());
+    assert!(producer.try_publish(2).is_err());
+    assert_eq!(*heard.lock().unwrap(), [Pressure::High]);
+}
+
+#[test]
+fn a_callback_that_publishes_to_the_full_queue_is_not_called_again_for_it() {
+    let clock = Arc::new(ManualClock::new());
+    let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+    let queue = builder.pull_queue(q(1)).unwrap();
+    let runtime = builder.build().unwrap();
+    let (calls, own) = (Arc::new(AtomicU64::new(0)), queue.clone());
+    let count = Arc::clone(&calls);
+    queue.on_pressure(move |_| {
+        count.fetch_add(1, SeqCst);
+        assert!(own.producer().unwrap().publish(1).unwrap_err().is_full());
+        // and the last one's closure is dropped in the middle of its call
+        own.on_pressure(|_| ());
+    });
+    queue.producer().unwrap().publish(0).unwrap();
+    runtime.advance(&clock, secs(1));
+    assert!(queue.producer().unwrap().publish(1).unwrap_err().is_full());
+    assert!(queue.producer().unwrap().publish(1).unwrap_err().is_full());
+    assert_eq!(calls.load(SeqCst), 1);
 }
