@@ -200,7 +200,7 @@ pub struct Queue<T> {
     /// About how long a handler runs, in nanoseconds; 0: not known yet. Written by workers (any may win), read as a hint. Apart from the flags that every
     /// publish reads.
     run_estimate: CachePadded<AtomicU64>,
-    /// Nanoseconds between settlements lately, for the `retry_after` hint; 0: not known yet. Written by the timer side.
+    /// Nanoseconds between settlements lately, or since the last one if that is longer, for the `retry_after` hint; 0: not known yet. Written by the timer side.
     settle_gap: AtomicU64,
     strays: Mutex<Vec<Undone<T>>>,
     /// Follow-ups that found no slot yet.

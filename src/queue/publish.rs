@@ -500,16 +500,16 @@ impl<T: Payload> Queue<T> {
             _ => Err(PublishError::new(job, self.full())),
         }
     }
+}
 
+impl<T> Queue<T> {
     /// The refusal of a full queue, with a hint.
-    pub(super) fn full(&self) -> Refusal {
+    pub fn full(&self) -> Refusal {
         // relaxed: a hint
         let gap = self.settle_gap.load(Relaxed);
         Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }
     }
-}
 
-impl<T> Queue<T> {
     #[inline]
     pub(super) fn next_id(&self, publisher: &Publisher) -> JobId {
         let (mut next, mut end) = publisher.ids.get();

@@ -2,7 +2,112 @@
 
 use super::*;
 use crate::tests::threads::Mutex;
-use crate::{Binding, BufferConfig, Context, ExchangeConfig, ExchangePublisher, Job, LaneConfig, Overflow, Pressure};
+use crate::{
+    Binding, BufferConfig, Context, DeadLetterConfig, ExchangeConfig, ExchangePublisher, Job, LaneConfig, Overflow, Pressure, Refusal,
+};
+
+/// When to try again, by a refused publish.
+fn hint(pull: &Pull<u32>) -> Option<Duration> {
+    match pull.producer.try_publish(0).unwrap_err().refusal() {
+        Refusal::Full { retry_after } => *retry_after,
+        other => panic!("refused as {other}"),
+    }
+}
+
+#[track_caller]
+fn is_about(hint: Option<Duration>, expected: Duration) {
+    // a sweep sees what was settled, and says it, up to 100 ms late
+    assert!(hint.is_some_and(|hint| hint.abs_diff(expected) <= ms(200)), "{hint:?} is not about {expected:?}");
+}
+
+/// One job is settled, and another one is published.
+fn go_on(pull: &Pull<u32>) {
+    pull.get().unwrap().ack().unwrap();
+    pull.producer.publish(0).unwrap();
+}
+
+#[test]
+fn a_full_queue_says_the_pace_at_which_jobs_are_settled_however_slow() {
+    let pull = Pull::<u32>::new(q(4));
+    assert_eq!(pull.producer.publish_batch(&mut (0..4)).accepted, 4);
+    assert_eq!(hint(&pull), None, "nothing was settled yet");
+    for n in 0..4 {
+        pull.advance(secs(9));
+        if n > 0 {
+            is_about(hint(&pull), secs(10));
+        }
+        pull.advance(secs(1));
+        go_on(&pull);
+    }
+    pull.advance(ms(200));
+    is_about(hint(&pull), secs(10));
+    pull.settled();
+}
+
+#[test]
+fn a_queue_that_stands_still_says_for_how_long_and_then_its_new_pace() {
+    let pull = Pull::<u32>::new(q(4));
+    assert_eq!(pull.producer.publish_batch(&mut (0..4)).accepted, 4);
+    pull.advance(secs(2));
+    go_on(&pull);
+    pull.advance(secs(1));
+    is_about(hint(&pull), secs(2));
+    pull.advance(secs(59));
+    is_about(hint(&pull), secs(60));
+    go_on(&pull);
+    pull.advance(ms(200));
+    is_about(hint(&pull), secs(60));
+    for _ in 0..5 {
+        pull.advance(secs(1));
+        go_on(&pull);
+    }
+    pull.advance(ms(200));
+    is_about(hint(&pull), secs(1));
+}
+
+#[test]
+fn idle_hours_and_delayed_jobs_are_no_part_of_the_pace() {
+    for delayed in [0, 1] {
+        let pull = Pull::<u32>::new(q(4));
+        if delayed == 1 {
+            pull.producer.publish_after(0, secs(100 * 3_600)).unwrap();
+        }
+        for _ in 0..2 {
+            pull.advance(secs(3_600));
+            assert_eq!(pull.producer.publish_batch(&mut (0..4 - delayed)).accepted, 4 - delayed as usize);
+            pull.advance(secs(1));
+            go_on(&pull);
+            pull.advance(ms(200));
+            is_about(hint(&pull), secs(1));
+            while let Some(delivery) = pull.get() {
+                delivery.ack().unwrap();
+            }
+            pull.advance(ms(200));
+        }
+        // what came and went between two looks has not taken an hour either
+        pull.advance(secs(3_600));
+        pull.producer.publish(0).unwrap();
+        pull.get().unwrap().ack().unwrap();
+        pull.advance(ms(200));
+        assert_eq!(pull.producer.publish_batch(&mut (0..4 - delayed)).accepted, 4 - delayed as usize);
+        assert!(hint(&pull).unwrap() <= ms(200));
+    }
+}
+
+#[test]
+fn a_redrive_and_a_publish_that_no_handler_can_run_have_the_same_hint() {
+    let pull = Pull::<u32>::new(q(1).overflow(Overflow::CallerRuns).dead_letters(DeadLetterConfig::new().capacity(1)));
+    pull.producer.publish(0).unwrap();
+    pull.advance(secs(10));
+    pull.get().unwrap().reject("no").unwrap();
+    pull.producer.publish(1).unwrap();
+    pull.advance(ms(200));
+    let expected = hint(&pull);
+    is_about(expected, secs(10));
+    assert_eq!(pull.queue.dead_letters().redrive(), Err(Refusal::Full { retry_after: expected }));
+    assert_eq!(*pull.producer.publish(2).unwrap_err().refusal(), Refusal::Full { retry_after: expected });
+    assert_eq!(pull.producer.reserve(0, 1).unwrap_err(), Refusal::Full { retry_after: expected });
+}
 
 // ---- a lane's reserve ----
 
