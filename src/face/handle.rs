@@ -99,7 +99,7 @@ impl<T: Payload> QueueHandle<T> {
     /// # Complexity
     /// O(capacity): the slots' phases are counted one by one.
     pub fn snapshot(&self) -> QueueSnapshot {
-        snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)))
+        snapshot::of_queue(&PullQueue(Arc::clone(&self.queue)), self.clock.now())
     }
 
     /// Cancels a job: a waiting or delayed one is never delivered, and dropped by whoever comes to it, so not while the queue is paused or nobody takes jobs; a running one

@@ -335,6 +335,8 @@ impl<T> Queue<T> {
             Expire::Ready(word) => {
                 crate::crash_point!("queue.expire.decided");
                 side.block.bump(Count::ExpiredLeases);
+                // for those who ask since when it has waited
+                self.slab.set_due(index, side.last);
                 self.watch_again(side, index);
                 self.return_to_lane(index, word);
                 true

@@ -19,6 +19,7 @@
 //! | `follow_up` | a job ends, and its follow-up is on its way into a slot |
 //! | `letters` | dead letters by hand: list, redrive, purge |
 //! | `onward` | dead letters move on to another queue |
+//! | `ages` | how long jobs wait |
 //! | `states` | in simulations: what each job is doing |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
@@ -29,6 +30,7 @@
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
+mod ages;
 mod at_once;
 mod batch;
 mod bent;

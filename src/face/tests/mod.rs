@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests watch real threads from outside")]
 
+mod ages;
 mod bad_input;
 mod caller_runs;
 mod capacity;
