@@ -560,7 +560,8 @@ impl QueueConfig {
         self
     }
 
-    /// The depths, in per cent of the capacity, below and above which the queue signals relief and pressure.
+    /// The depths, in per cent of the capacity, below and above which the queue signals relief and pressure. The depth is sampled: once a sweep, an eighth of the
+    /// visibility timeout and at most 100 ms. See [`QueueHandle::on_pressure`](crate::QueueHandle::on_pressure).
     #[must_use]
     pub fn watermarks(mut self, low_percent: u32, high_percent: u32) -> Self {
         self.watermarks = (low_percent, high_percent);

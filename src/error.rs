@@ -96,7 +96,11 @@ impl From<ConfigError> for BuildError {
 pub enum Refusal {
     /// Every slot the job's lane may use is occupied.
     Full {
-        /// When a slot is likely to be free, by the queue's recent pace; `None` while nothing was settled yet.
+        /// When another slot is likely to be free, by the queue's pace: the time between two settlements, as it was when the last ones were seen; or, if it has
+        /// stood still for longer since, the time that it stands still. `None` while nothing was settled yet, and for [`Permits`](crate::Permits) that are used up.
+        ///
+        /// A hint: of many who are refused the first may take that slot. It is as old as the last sweep (an eighth of the visibility timeout, at most 100 ms), and what
+        /// a queue does not do while it is idle, or has but delayed jobs, does not count.
         retry_after: Option<Duration>,
     },
     /// A blocking publish reached its deadline while the queue was full.

@@ -13,7 +13,7 @@ use crate::job::Payload;
 use crate::ledger::Counts;
 use crate::queue::{Pressure, Queue, Undone};
 use crate::runtime::handler::Handler;
-use crate::runtime::inside::RuntimeId;
+use crate::runtime::inside::{self, RuntimeId};
 use crate::runtime::served::PullQueue;
 use crate::sync::EventCount;
 use std::fmt;
@@ -166,8 +166,13 @@ impl<T: Payload> QueueHandle<T> {
         self.queue.pressure()
     }
 
-    /// Calls `callback` once at every watermark crossing, in a worker's or consumer's thread. The depth is looked at once a sweep (an eighth of the visibility timeout, at most
-    /// 100 ms): what comes and goes in between is no crossing.
+    /// Calls `callback` once at every watermark crossing, as [`pressure`](Self::pressure) sees it: the depth is looked at once a sweep (an eighth of the visibility timeout, at most
+    /// 100 ms), and what comes and goes in between is no crossing.
+    ///
+    /// Whoever comes by first calls it, one at a time: a worker between two jobs; a consumer that looks for one; or, as the others may all be busy, a publisher that
+    /// finds the queue full, whether it is refused, makes room, or waits for a slot, for which it is woken (a task: polled). A handler that publishes does not. No lock of
+    /// this crate is held meanwhile; but a caller who publishes under a lock of his own must not have `callback` take that one. Whoever calls it goes on when it
+    /// returns: it should be short. If nobody takes jobs, and nobody publishes to the full queue, nobody calls.
     ///
     /// ```
     /// use ringmill::clock::ManualClock;
@@ -193,7 +198,7 @@ impl<T: Payload> QueueHandle<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_pressure(&self, callback: impl Fn(Pressure) + Send + Sync + 'static) {
-        self.queue.on_pressure(Arc::new(callback));
+        self.queue.on_pressure(Arc::new(callback), inside::in_a_handler);
     }
 
     /// Gives every dead letter that finds the dead-letter queue full to `callback`, in the thread that ended the job, instead of holding it or dropping an old one.

@@ -327,7 +327,7 @@ impl<T: Payload> Producer<T> {
     /// Runs the handler here, once: the queue is full.
     fn run_here(&self, job: Job<T>, when: When<'_>) -> Result<JobId, PublishError<T>> {
         let Some(handler) = &self.handle.handler else {
-            return Err(PublishError::new(job, Refusal::Full { retry_after: None }));
+            return Err(PublishError::new(job, self.handle.queue.full()));
         };
         if self.handle.runtime.is_inside() {
             return Err(PublishError::new(job, Refusal::WouldDeadlock));

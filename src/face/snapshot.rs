@@ -13,6 +13,7 @@ use crate::runtime::PoolSnapshot;
 use crate::runtime::pool::Pool;
 use crate::runtime::served::Served;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a runtime looks like now.
 #[derive(Debug, Clone)]
@@ -142,6 +143,13 @@ impl PartitionsSnapshot {
 pub struct LaneSnapshot {
     /// The lane.
     pub name: String,
+    /// How long the job has been eligible that has waited longest; `None` while none waits. What grows here is not worked off: the queue is paused, its workers are busy or
+    /// stuck, or there is more urgent work.
+    ///
+    /// A delayed job does not count before it is due. One that comes back counts from then: from the end of its delay, of its lease, or of a delivery that is tried again at
+    /// once. One that a worker has claimed and not started counts, for it waits still; so does one with a partition key while others of its key are before it. One
+    /// that was cancelled, or has expired, does not.
+    pub oldest_eligible: Option<Duration>,
     /// Deliveries started.
     pub started: u64,
     /// From eligible to the first start.
@@ -238,7 +246,14 @@ pub(super) fn take(at: Timestamp, queues: &[Arc<dyn Served>], exchanges: &Exchan
 pub(super) fn of_queue(queue: &dyn Served, now: Timestamp) -> QueueSnapshot {
     queue.drop_aged_letters(now);
     let (gauges, totals) = (queue.gauges(), queue.totals());
-    let lanes = queue.lane_names().iter().cloned().zip(totals.lanes);
+    let lanes = queue.lane_names().iter().cloned().zip(totals.lanes).zip(queue.oldest_eligible(now));
+    let lanes = lanes.map(|((name, lane), oldest_eligible)| LaneSnapshot {
+        name,
+        oldest_eligible,
+        started: lane.started,
+        wait: lane.wait,
+        run: lane.run,
+    });
     QueueSnapshot {
         name: queue.name().to_owned(),
         capacity: gauges.capacity,
@@ -264,6 +279,6 @@ pub(super) fn of_queue(queue: &dyn Served, now: Timestamp) -> QueueSnapshot {
         }),
         pressure: queue.pressure(),
         paused: queue.is_paused(),
-        lanes: lanes.map(|(name, lane)| LaneSnapshot { name, started: lane.started, wait: lane.wait, run: lane.run }).collect(),
+        lanes: lanes.collect(),
     }
 }

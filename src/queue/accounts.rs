@@ -122,11 +122,12 @@ impl Credits {
         self.shared.acquire(links, &accounts.shared)
     }
 
-    /// As [`acquire`](Self::acquire), but leaves other handles' accounts alone.
+    /// As [`acquire`](Self::acquire), but leaves what other handles' accounts hold of the shared pool alone. Not what they hold of a reserve: its lane draws on
+    /// the shared pool only when the reserve is used up.
     #[inline(always)]
     pub(super) fn acquire_near(&self, links: &impl Links, accounts: &Accounts, lane: usize) -> Option<u32> {
         if let Some((reserve, id)) = self.reserve(accounts, lane)
-            && let Some(index) = reserve.acquire_near(links, id)
+            && let Some(index) = reserve.acquire(links, id)
         {
             return Some(index);
         }
@@ -144,11 +145,11 @@ impl Credits {
         self.shared.acquire_chain(links, &accounts.shared, want)
     }
 
-    /// As [`acquire_chain`](Self::acquire_chain), but leaves other handles' accounts alone.
+    /// As [`acquire_chain`](Self::acquire_chain), but as near as [`acquire_near`](Self::acquire_near).
     #[inline]
     pub(super) fn acquire_chain_near(&self, links: &impl Links, accounts: &Accounts, lane: usize, want: u32) -> Option<Chain> {
         if let Some((reserve, id)) = self.reserve(accounts, lane)
-            && let Some(chain) = reserve.acquire_chain_near(links, id, want)
+            && let Some(chain) = reserve.acquire_chain(links, id, want)
         {
             return Some(chain);
         }
@@ -238,6 +239,11 @@ impl Credits {
     /// Wakes every waiting publisher with `Closed`.
     pub(super) fn close_waiters(&self) {
         self.pools().for_each(CreditPool::close);
+    }
+
+    /// Wakes everyone who waits, for another look at the world. All of them stand in the shared line.
+    pub(super) fn wake_waiters(&self) {
+        self.shared.wake_all();
     }
 
     pub(super) fn free(&self) -> u32 {

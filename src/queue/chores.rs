@@ -1,9 +1,10 @@
 //! Work for user code that the timer noticed but must not do itself: it is left to the next worker or consumer that comes by.
 
-use super::{Aftermath, Pressure, Publisher, Queue};
+use super::{Aftermath, Pressure, PressureCallback, Publisher, Queue};
 use crate::clock::{Clock, Timestamp};
-use crate::sync::Mutex;
+use crate::job::Payload;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::{Mutex, late};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -24,9 +25,21 @@ pub enum Chore<T> {
     Forget(Arc<Period<T>>),
 }
 
+/// Who hears of the watermarks.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub(super) callback: PressureCallback,
+    /// Whether the current thread is in a handler, which should not wait for the callback.
+    pub(super) in_handler: fn() -> bool,
+}
+
 /// Crossings of watermarks that have not been told of, in their order. One thread at a time tells.
 #[derive(Debug, Default)]
-pub(super) struct Signals(Mutex<Untold>);
+pub(super) struct Signals {
+    untold: Mutex<Untold>,
+    /// There are some, and nobody is telling. Written under the lock, read by whoever finds the queue full.
+    waiting: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Untold {
@@ -40,17 +53,31 @@ const UNTOLD_MAX: usize = 1024;
 
 impl Signals {
     pub(super) fn add(&self, crossing: Pressure) {
-        let crossings = &mut self.0.lock().crossings;
-        crossings.push_back(crossing);
-        if crossings.len() > UNTOLD_MAX {
-            crossings.drain(..2);
+        let mut untold = self.untold.lock();
+        untold.crossings.push_back(crossing);
+        if untold.crossings.len() > UNTOLD_MAX {
+            untold.crossings.drain(..2);
         }
+        // relaxed: `tell` looks under the lock
+        self.waiting.store(!untold.telling, Relaxed);
+    }
+
+    /// True when there are crossings that nobody is telling of; a load.
+    #[inline]
+    fn are_waiting(&self) -> bool {
+        // relaxed: as above. Who is about to wait has joined the line, whose lock orders it: see `Queue::cross`
+        self.waiting.load(Relaxed)
     }
 
     /// Tells of all of them, unless somebody is at it.
     pub(super) fn tell(&self, mut tell: impl FnMut(Pressure)) {
-        if std::mem::replace(&mut self.0.lock().telling, true) {
-            return;
+        {
+            let mut untold = self.untold.lock();
+            if std::mem::replace(&mut untold.telling, true) {
+                return;
+            }
+            // relaxed: as in `add`
+            self.waiting.store(false, Relaxed);
         }
         while let Some(crossing) = self.next() {
             tell(crossing);
@@ -59,7 +86,7 @@ impl Signals {
 
     /// The next one, for whoever is telling; if there is none he is no more.
     fn next(&self) -> Option<Pressure> {
-        let mut untold = self.0.lock();
+        let mut untold = self.untold.lock();
         let next = untold.crossings.pop_front();
         untold.telling = next.is_some();
         next
@@ -146,6 +173,61 @@ impl<T> Chores<T> {
     }
 }
 
+impl<T> Queue<T> {
+    /// Calls `callback` at every watermark crossing, in a worker's or consumer's thread, or in that of a publisher who finds the queue full and is not `in_handler`.
+    pub fn on_pressure(&self, callback: PressureCallback, in_handler: fn() -> bool) {
+        let before = self.listener.lock().replace(Listener { callback, in_handler });
+        // user code, with no lock held
+        drop(before);
+    }
+
+    /// The timer has seen a crossing: somebody is to tell of it. Where every worker is busy and nobody takes jobs, that is whoever waits for a slot: he is woken for it.
+    ///
+    /// Nobody misses it. Who joins the line before this wakes it is woken; who joins later sees the crossing, by the line's lock, when he looks before he sleeps.
+    pub(super) fn cross(&self, crossing: Pressure) {
+        if self.listener.lock().is_none() {
+            return;
+        }
+        self.signals.add(crossing);
+        self.add_chore(Chore::Pressure);
+        self.credits.wake_waiters();
+    }
+}
+
+impl<T: Payload> Queue<T> {
+    /// Tells of the crossings. User code: not under a lock.
+    pub(super) fn tell_crossings(&self) {
+        self.signals.tell(|crossing| {
+            let listener = self.listener.lock().clone();
+            if let Some(listener) = listener {
+                self.call_back(|| (listener.callback)(crossing));
+            }
+        });
+    }
+
+    /// For a publisher who finds the queue full: if there are crossings to tell of, it may be that nobody else comes by. Not in a handler, and not under a lock.
+    #[inline]
+    pub fn tell_if_untold(&self) {
+        if self.signals.are_waiting() {
+            self.tell_unless_busy();
+        }
+    }
+
+    #[cold]
+    fn tell_unless_busy(&self) {
+        let busy = late::holds_a_lock() || self.listener.lock().as_ref().is_some_and(|listener| (listener.in_handler)());
+        if !busy {
+            self.tell_crossings();
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
+    }
+}
+
 impl<T> fmt::Debug for Chore<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -174,9 +256,11 @@ mod tests {
         let (signals, mut told) = (Signals::default(), Vec::new());
         signals.tell(|_| panic!("there are none"));
         signals.add(Pressure::High);
+        assert!(signals.are_waiting());
         signals.tell(|crossing| {
             if told.is_empty() {
                 signals.add(Pressure::Low);
+                assert!(!signals.are_waiting(), "they do not wait for somebody");
                 signals.tell(|_| panic!("somebody is telling"));
             }
             told.push(crossing);

@@ -61,8 +61,13 @@ pub struct TimerSide {
     watermark: Watermark,
     /// Occupied slots at the last sweep.
     depth: u32,
+    /// There was something to settle at the last sweep: not only free slots and delayed jobs.
+    at_work: bool,
+    /// How many jobs were settled up to the sweep that last saw more of them than the one before; and when that was, or when the queue was idle last.
     settled_before: u64,
     settled_at: Timestamp,
+    /// Nanoseconds between two settlements, as that sweep saw it; 0: not known yet.
+    pace: u64,
 }
 
 /// At most so many wheel entries are fired before the inbox and the sweep get their turn again.
@@ -83,8 +88,10 @@ impl TimerSide {
             next_sweep: Timestamp::ZERO,
             watermark: Watermark::new(watermarks.0, watermarks.1),
             depth: 0,
+            at_work: false,
             settled_before: 0,
             settled_at: Timestamp::ZERO,
+            pace: 0,
         }
     }
 
@@ -96,6 +103,11 @@ impl TimerSide {
     /// The timer owns this index: its job is delayed.
     pub(super) fn owns(&self, index: u32) -> bool {
         self.wheel.contains(index) && !self.watches.contains_key(&index)
+    }
+
+    /// How many jobs are delayed: entries without a watch.
+    fn delayed(&self) -> u32 {
+        self.wheel.len().saturating_sub(self.watches.len()) as u32
     }
 }
 
@@ -333,6 +345,8 @@ impl<T> Queue<T> {
             Expire::Ready(word) => {
                 crate::crash_point!("queue.expire.decided");
                 side.block.bump(Count::ExpiredLeases);
+                // for those who ask since when it has waited
+                self.slab.set_due(index, side.last);
                 self.watch_again(side, index);
                 self.return_to_lane(index, word);
                 true
@@ -470,10 +484,7 @@ impl<T> Queue<T> {
             };
             // relaxed: statistics
             self.pressure.store(pressure == Pressure::High, Relaxed);
-            if self.pressure_callback.lock().is_some() {
-                self.signals.add(pressure);
-                self.add_chore(Chore::Pressure);
-            }
+            self.cross(pressure);
         }
         if self.is_closed() && self.is_over() {
             // a task that receives has no heartbeat: nobody else tells it that the last job has ended
@@ -487,13 +498,27 @@ impl<T> Queue<T> {
         if !self.deferred.lock().is_empty() && self.free() > 0 {
             self.add_chore(Chore::Deferred);
         }
+        self.watch_pace(side, now);
+    }
+
+    /// The pace of settlements. One sweep sees few of them or none, so the stretch behind the last ones counts, as far as there was something to settle.
+    fn watch_pace(&self, side: &mut TimerSide, now: Timestamp) {
         let settled = settled(&self.ledger.counts());
         if settled > side.settled_before {
-            let gap = now.since(side.settled_at).as_nanos() as u64 / (settled - side.settled_before);
-            // relaxed: a hint
-            self.settle_gap.store(gap.max(1), Relaxed);
+            let stretch = now.since(side.settled_at);
+            // it has had something to do for a sweep at most
+            let stretch = if side.at_work { stretch } else { stretch.min(self.sweep_every()) };
+            side.pace = (nanos(stretch) / (settled - side.settled_before)).max(1);
+            (side.settled_before, side.settled_at) = (settled, now);
+        } else if !side.at_work {
+            // that an idle queue settles nothing says nothing of its pace
+            side.settled_at = now;
         }
-        (side.settled_before, side.settled_at) = (settled, now);
+        side.at_work = side.depth > side.delayed();
+        if side.pace > 0 {
+            // relaxed: a hint
+            self.settle_gap.store(side.pace.max(nanos(now.since(side.settled_at))), Relaxed);
+        }
     }
 
     pub(super) fn add_chore(&self, chore: Chore<T>) {

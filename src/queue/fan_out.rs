@@ -50,7 +50,10 @@ impl<T: Payload> Queue<T> {
         {
             return if matches!(refusal, Refusal::Duplicate { .. }) && self.makes_wait(key) { Ok(INDEX_NONE) } else { Err(refusal) };
         }
-        self.credits.acquire(&self.slab, &publisher.accounts, lane).ok_or_else(|| self.full())
+        self.credits.acquire(&self.slab, &publisher.accounts, lane).ok_or_else(|| {
+            self.tell_if_untold();
+            self.full()
+        })
     }
 
     /// A slot that the oldest waiting job had, if that is the queue's policy.
@@ -70,7 +73,10 @@ impl<T: Payload> Queue<T> {
     /// # Errors
     /// Timed out, or closed.
     pub fn wait_for_slot(&self, publisher: &Publisher, lane: usize, clock: &dyn Clock, deadline: Timestamp) -> Result<u32, Refusal> {
-        let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
+        let patience = || {
+            self.tell_if_untold();
+            (clock.now() < deadline).then(|| clock.sleep_hint(deadline))
+        };
         self.credits.wait(&self.slab, &publisher.accounts, lane, patience, || self.is_closed()).map_err(|error| match error {
             WaitError::TimedOut => Refusal::TimedOut,
             WaitError::Closed => Refusal::Closed,

@@ -78,7 +78,7 @@ impl<T> Queue<T> {
         // the slot first: a letter that finds none keeps its place
         let free = self.credits.acquire(&self.slab, &house.accounts, lane);
         if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
-            return Err(Refusal::Full { retry_after: None });
+            return Err(self.full());
         }
         let name = match self.name_again(name, now) {
             Ok(name) => name,
@@ -189,12 +189,7 @@ impl<T: Payload> Queue<T> {
                     }
                 }
             }
-            Chore::Pressure => self.signals.tell(|pressure| {
-                let callback = self.pressure_callback.lock().clone();
-                if let Some(callback) = callback {
-                    self.call_back(|| callback(pressure));
-                }
-            }),
+            Chore::Pressure => self.tell_crossings(),
             Chore::Period(period) => {
                 self.run_period(publisher, &period, clock);
                 self.forget(period);

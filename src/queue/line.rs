@@ -48,7 +48,11 @@ impl<T: Payload> Queue<T> {
     /// Closed.
     pub fn poll_slot(&self, publisher: &Publisher, lane: usize, first: bool, waker: &Waker) -> Poll<Result<u32, Refusal>> {
         // whoever has no deadline is only told when the queue closes
-        self.credits.poll(&self.slab, &publisher.accounts, lane, first, waker, || self.is_closed()).map_err(|_| Refusal::Closed)
+        let slot = self.credits.poll(&self.slab, &publisher.accounts, lane, first, waker, || self.is_closed()).map_err(|_| Refusal::Closed);
+        if slot.is_pending() {
+            self.tell_if_untold();
+        }
+        slot
     }
 
     /// A task does not wait any more: it leaves the line, and a slot that it was just given goes to the next.

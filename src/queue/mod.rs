@@ -20,6 +20,7 @@
 //! | `follow_up` | a job ends, and its follow-up is on its way into a slot |
 //! | `letters` | dead letters by hand: list, redrive, purge |
 //! | `onward` | dead letters move on to another queue |
+//! | `ages` | how long jobs wait |
 //! | `states` | in simulations: what each job is doing |
 //! | `hand_back` | shutdown: every undone job comes out by value |
 //!
@@ -30,6 +31,7 @@
 //! held by the dead letters, lingering with a stale holder, or in the hand of a thread between two of these. Between them they count `capacity`.
 
 mod accounts;
+mod ages;
 mod at_once;
 mod batch;
 mod bent;
@@ -181,7 +183,7 @@ pub struct Queue<T> {
     letters_again: AtomicU64,
     /// How long a job waits here that came as a dead letter.
     retention: Option<Duration>,
-    pressure_callback: Mutex<Option<PressureCallback>>,
+    listener: Mutex<Option<chores::Listener>>,
     signals: Signals,
     /// Claim blocks of workers and consumers, for the timer and for thieves.
     claims: Mutex<Vec<Arc<ClaimBlock>>>,
@@ -202,14 +204,14 @@ pub struct Queue<T> {
     stopped: AtomicBool,
     /// Set and cleared by the user: nothing is started meanwhile.
     paused: AtomicBool,
-    /// The state of the watermarks. Written by the timer side, read by anyone.
+    /// The state of the watermarks at the last sweep. Written by the timer side, read by anyone.
     pressure: AtomicBool,
     /// Job ids are given out in blocks.
     next_ids: AtomicU64,
     /// About how long a handler runs, in nanoseconds; 0: not known yet. Written by workers (any may win), read as a hint. Apart from the flags that every
     /// publish reads.
     run_estimate: CachePadded<AtomicU64>,
-    /// Nanoseconds between settlements lately, for the `retry_after` hint; 0: not known yet. Written by the timer side.
+    /// Nanoseconds between settlements lately, or since the last one if that is longer, for the `retry_after` hint; 0: not known yet. Written by the timer side.
     settle_gap: AtomicU64,
     strays: Mutex<Vec<Undone<T>>>,
     /// Follow-ups that found no slot yet.
@@ -293,7 +295,7 @@ impl<T> Queue<T> {
             onward: Mutex::new(None),
             letters_again: AtomicU64::new(u64::MAX),
             retention: config.retention,
-            pressure_callback: Mutex::new(None),
+            listener: Mutex::new(None),
             signals: Signals::default(),
             claims: Mutex::new(Vec::new()),
             timer: Mutex::new(TimerSide::new(capacity, watermarks, ledger.open(0))),
@@ -368,13 +370,6 @@ impl<T> Queue<T> {
     pub fn pressure(&self) -> Pressure {
         // relaxed: statistics
         if self.pressure.load(Relaxed) { Pressure::High } else { Pressure::Low }
-    }
-
-    /// Calls `callback` at every watermark crossing, in a worker's or consumer's thread.
-    pub fn on_pressure(&self, callback: PressureCallback) {
-        let before = self.pressure_callback.lock().replace(callback);
-        // user code, with no lock held
-        drop(before);
     }
 
     /// Calls `callback` with every dead letter that finds the dead-letter queue full, instead of what its overflow policy says; with those that are held at once.

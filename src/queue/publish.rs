@@ -201,7 +201,10 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
         let deadline = clock.now() + timeout;
-        let patience = || (clock.now() < deadline).then(|| clock.sleep_hint(deadline));
+        let patience = || {
+            self.tell_if_untold();
+            (clock.now() < deadline).then(|| clock.sleep_hint(deadline))
+        };
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
             Ok(index) => self.admit_late(publisher, index, job, when, clock.now()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
@@ -224,6 +227,7 @@ impl<T: Payload> Queue<T> {
                 Some(index) => slots.push(index),
                 None => {
                     self.unreserve(publisher, &slots);
+                    self.tell_if_untold();
                     let refusal = self.full();
                     publisher.count_refusal(&refusal, now);
                     return Err(refusal);
@@ -488,6 +492,7 @@ impl<T: Payload> Queue<T> {
     /// The queue is full.
     #[cold]
     fn overflow(&self, publisher: &Publisher, job: Job<T>, when: When<'_>, now: Timestamp) -> Result<JobId, PublishError<T>> {
+        self.tell_if_untold();
         match self.settings.overflow {
             // where the dead are held for want of room, evicting a job would cost it its life and free no slot
             Overflow::DropOldest if self.would_hold() => Err(PublishError::new(job, self.full())),
@@ -523,16 +528,16 @@ impl<T: Payload> Queue<T> {
             _ => Err(PublishError::new(job, self.full())),
         }
     }
+}
 
+impl<T> Queue<T> {
     /// The refusal of a full queue, with a hint.
-    pub(super) fn full(&self) -> Refusal {
+    pub fn full(&self) -> Refusal {
         // relaxed: a hint
         let gap = self.settle_gap.load(Relaxed);
         Refusal::Full { retry_after: (gap > 0).then(|| Duration::from_nanos(gap)) }
     }
-}
 
-impl<T> Queue<T> {
     #[inline]
     pub(super) fn next_id(&self, publisher: &Publisher) -> JobId {
         let (mut next, mut end) = publisher.ids.get();

@@ -143,6 +143,8 @@ impl<T> Claimer<T> {
             Ok(Settled::Left(word)) => queue.count_left(&self.ledger, parting.expect(PARTED), word, now),
             Ok(Settled::Ready(word)) => {
                 self.count_return(lease.index, snooze);
+                // for those who ask since when it has waited
+                queue.slab.set_due(lease.index, now);
                 queue.watch_time_to_live(lease.index);
                 queue.come_back(lease.index, word);
                 queue.ring_bell(1);

@@ -25,6 +25,11 @@ impl RuntimeId {
     }
 }
 
+/// True in a handler of any runtime.
+pub fn in_a_handler() -> bool {
+    INSIDE.try_with(|inside| !inside.borrow().is_empty()).unwrap_or(false)
+}
+
 /// Marks the current thread as in a handler of `runtime`, until the guard is dropped.
 #[inline]
 pub fn enter(runtime: RuntimeId) -> Inside {

@@ -34,6 +34,7 @@ pub(crate) trait Served: Send + Sync + fmt::Debug {
     fn hand_back(&self) -> (Box<dyn Any + Send>, usize);
     fn drop_aged_letters(&self, now: Timestamp);
     fn gauges(&self) -> Gauges;
+    fn oldest_eligible(&self, now: Timestamp) -> Vec<Option<Duration>>;
     fn totals(&self) -> Totals;
     fn pressure(&self) -> Pressure;
     fn is_paused(&self) -> bool;
@@ -153,6 +154,10 @@ macro_rules! delegate_served {
 
         fn gauges(&self) -> Gauges {
             self.$queue.gauges()
+        }
+
+        fn oldest_eligible(&self, now: Timestamp) -> Vec<Option<Duration>> {
+            self.$queue.oldest_eligible(now)
         }
 
         fn totals(&self) -> Totals {

@@ -70,6 +70,11 @@ fn wake_the_late() {
     });
 }
 
+/// True while the thread holds a lock of this crate that user code must not run under. In models never.
+pub fn holds_a_lock() -> bool {
+    HELD.with(Cell::get) != 0
+}
+
 /// Runs user code under a lock that is there for that: who is woken meanwhile need not wait for its end.
 pub fn outside<R>(run: impl FnOnce() -> R) -> R {
     struct Back(u32);

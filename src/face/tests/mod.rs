@@ -2,10 +2,12 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests watch real threads from outside")]
 
+mod ages;
 mod bad_input;
 mod breaker;
 mod buffered;
 mod caller_runs;
+mod capacity;
 mod completions;
 mod dead_letters;
 mod dedupe;
