@@ -236,13 +236,14 @@ impl Sim {
     /// ```
     /// use ringmill::QueueConfig;
     /// use ringmill::sim::Sim;
+    /// use std::time::Duration;
     ///
     /// let mut builder = Sim::builder(1);
-    /// let jobs = builder.pull_queue::<u32>(QueueConfig::new("jobs"))?;
+    /// let jobs = builder.pull_queue::<String>(QueueConfig::new("jobs"))?;
     /// let sim = Sim::start(builder)?;
-    /// let job = jobs.producer()?.publish(1)?;
+    /// let job = jobs.producer()?.publish("hello".to_owned())?;
     /// assert!(jobs.cancel(job));
-    /// sim.run_until_idle();
+    /// sim.run_until(Duration::from_millis(200), || false); // a sweep
     /// assert_eq!((jobs.depth(), sim.left_to_drop(&jobs)), (0, 1));
     /// assert!(jobs.consumer()?.try_recv().is_err());
     /// assert_eq!(sim.left_to_drop(&jobs), 0);
