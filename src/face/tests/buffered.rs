@@ -305,8 +305,5 @@ fn a_buffer_that_cannot_be_is_refused_by_name_value_and_range() {
     assert_eq!(refused(config(0, ms(1))), "a buffer of queue `q`: jobs is 0, allowed is 1..=1024");
     assert_eq!(refused(config(1025, ms(1))), "a buffer of queue `q`: jobs is 1025, allowed is 1..=1024");
     assert_eq!(refused(config(1, Duration::ZERO)), "a buffer of queue `q`: age is 0ns, allowed is 1ms to 365d");
-    assert_eq!(
-        refused(config(1, Duration::MAX)),
-        "a buffer of queue `q`: age is 18446744073709551615.999999999s, allowed is 1ms to 365d"
-    );
+    assert_eq!(refused(config(1, Duration::MAX)), "a buffer of queue `q`: age is 18446744073709551615.999999999s, allowed is 1ms to 365d");
 }
