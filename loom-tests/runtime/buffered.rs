@@ -96,5 +96,5 @@ fn a_buffer_that_two_flush_keeps_its_order() {
 
 #[test]
 fn a_buffer_that_two_flush_keeps_its_order_twin() {
-    twin("flushed_by_two", Bend::FlushesUnlocked, B2, flushed_by_two);
+    twin("flushed_by_two", Bend::FlushesBeside, B2, flushed_by_two);
 }

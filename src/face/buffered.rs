@@ -1,20 +1,23 @@
 //! A buffer in front of a queue: jobs that are published a batch at a time.
 //!
-//! What is buffered lies behind one lock, which its owner takes for each job and whoever flushes holds while he publishes, so that jobs keep their order. A buffer with
-//! jobs is *watched*: the queue's timer has a period for it, which is due when its oldest job has its age.
+//! What is buffered lies behind one lock. Whoever flushes takes it *away*, publishes without the lock (it may take time, and runs user code), and brings back what is left. Nobody else
+//! flushes meanwhile, so jobs keep their order: the owner waits until a worker has brought back what is left, and a worker leaves the owner alone. User code that runs in a flush may put
+//! jobs in, and not flush.
 //!
-//! **Invariant.** Under the lock: a buffer that is not watched is empty. Who puts in the first job has it watched; only the timer, which finds it empty, ends that. (The
-//! timer looks with the time of the period locked, and tries the buffer's lock only; owners lock the buffer and then that time.)
+//! A buffer with jobs is *watched*: the queue's timer has a period for it, which is due when its oldest job has its age.
+//!
+//! **Invariant.** Under the lock: a buffer that is not watched is empty, and nothing of it is away. Who puts in the first job has it watched; only the timer, which finds it empty, ends that.
+//! (The timer looks with the time of the period locked, and tries the buffer's lock only; owners lock the buffer and then that time.)
 
 use super::periodic::Running;
 use super::producer::Producer;
 use crate::clock::{Clock, Timestamp};
-use crate::config::BufferConfig;
+use crate::config::{BufferConfig, TICK};
 use crate::error::{ConfigError, PublishError, Refusal};
 use crate::job::{Job, Payload};
 use crate::queue::{Bend, Publisher, Queue, When, is_bent};
-use crate::sync::{Mutex, MutexGuard};
-use std::cell::Cell;
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +37,8 @@ use std::sync::Arc;
 /// What has its age is published by whoever works for the queue: a worker, or a consumer that looks for a job. (One that is forgotten by [`std::mem::forget`] goes on doing that.)
 ///
 /// # Blocking
-/// As [`Producer::publish`], when it flushes. Beside that for as long as another thread takes that publishes what has its age.
+/// As [`Producer::publish`], when it flushes. Beside that, with a full buffer, for as long as another thread takes that publishes what has its age. User code that runs in a flush may put
+/// jobs in and look; what would flush is refused there ([`Refusal::WouldDeadlock`]).
 ///
 /// ```
 /// use ringmill::{BufferConfig, QueueConfig, Runtime};
@@ -67,24 +71,35 @@ pub struct BufferedProducer<T: Payload> {
     producer: Producer<T>,
     buffer: Arc<Buffer<T>>,
     period: Running<T>,
-    /// Swapped with the jobs while they are published.
-    empty: Cell<VecDeque<Job<T>>>,
 }
 
 /// What the owner shares with whoever publishes what has its age.
 struct Buffer<T> {
     held: Mutex<Held<T>>,
+    /// Nothing is away any more.
+    back: Condvar,
     config: BufferConfig,
     refused: Box<dyn Fn(PublishError<T>) + Send + Sync>,
 }
 
 struct Held<T> {
-    /// The oldest first.
+    /// The oldest first; what is away is older.
     jobs: VecDeque<Job<T>>,
+    /// Who publishes jobs of the buffer, and how many they were.
+    away: Option<(ThreadId, usize)>,
     /// When the oldest was put in, or last tried.
     since: Timestamp,
     /// The timer comes by when the oldest has its age.
     watched: bool,
+    /// Swapped with the jobs when they are taken away.
+    spare: VecDeque<Job<T>>,
+}
+
+impl<T> Held<T> {
+    /// With what is away.
+    fn len(&self) -> usize {
+        self.jobs.len() + self.away.map_or(0, |(_, jobs)| jobs)
+    }
 }
 
 /// The jobs of a buffer, from the oldest on.
@@ -119,9 +134,9 @@ impl<T: Payload> Producer<T> {
         refused: impl Fn(PublishError<T>) + Send + Sync + 'static,
     ) -> Result<BufferedProducer<T>, ConfigError> {
         config.validate(|| format!("a buffer of queue `{}`", self.handle.name()))?;
-        let jobs = VecDeque::with_capacity(config.jobs);
-        let held = Mutex::new(Held { jobs, since: Timestamp::ZERO, watched: false });
-        let buffer = Arc::new(Buffer { held, config, refused: Box::new(refused) });
+        let room = || VecDeque::with_capacity(config.jobs);
+        let held = Held { jobs: room(), away: None, since: Timestamp::ZERO, watched: false, spare: room() };
+        let buffer = Arc::new(Buffer { held: Mutex::new(held), back: Condvar::new(), config, refused: Box::new(refused) });
         let (looked_at, flushed) = (Arc::clone(&buffer), Arc::clone(&buffer));
         let period = self.run_period(
             Timestamp::MAX,
@@ -129,8 +144,7 @@ impl<T: Payload> Producer<T> {
             false,
             move |queue: &Queue<T>, publisher: &Publisher, clock: &dyn Clock| flushed.flush_aged(queue, publisher, clock),
         );
-        let empty = Cell::new(VecDeque::with_capacity(config.jobs));
-        Ok(BufferedProducer { producer: self, buffer, period, empty })
+        Ok(BufferedProducer { producer: self, buffer, period })
     }
 }
 
@@ -140,9 +154,9 @@ impl<T: Payload> BufferedProducer<T> {
         &self.producer
     }
 
-    /// How many jobs are buffered. Others may publish some of them meanwhile.
+    /// How many jobs are buffered. Some of them may just be published.
     pub fn len(&self) -> usize {
-        self.buffer.held.lock().jobs.len()
+        self.buffer.held.lock().len()
     }
 
     /// True when no job is buffered.
@@ -158,9 +172,11 @@ impl<T: Payload> BufferedProducer<T> {
         let (job, bound, queue) = (job.into(), self.buffer.config.jobs, &self.producer.handle.queue);
         self.producer.prefetch_keys(&job);
         let mut held = self.buffer.held.lock();
-        if held.jobs.len() >= bound || queue.is_closed() {
+        let mut tried = false;
+        if held.len() >= bound || queue.is_closed() {
             drop(held);
             let why = self.flush().err().or_else(|| queue.is_closed().then_some(Refusal::Closed));
+            tried = why.is_some();
             held = self.buffer.held.lock();
             if let Some(refusal) = why
                 && (held.jobs.len() >= bound || refusal == Refusal::Closed)
@@ -168,11 +184,11 @@ impl<T: Payload> BufferedProducer<T> {
                 return Err(PublishError::new(job, refusal));
             }
         }
-        if held.jobs.is_empty() {
+        if held.len() == 0 {
             held.since = self.producer.handle.clock.stamp();
         }
         held.jobs.push_back(job);
-        if held.jobs.len() < bound {
+        if held.jobs.len() < bound || tried {
             self.watch(held);
         } else {
             drop(held);
@@ -212,52 +228,75 @@ impl<T: Payload> BufferedProducer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&self) -> Result<(), Refusal> {
+        // (by a handler, say, that its own flush runs)
+        let Some(mut taken) = Taken::by_owner(self) else { return Err(Refusal::WouldDeadlock) };
         let mut refused = Refused::new();
-        let result = flush(&mut Taken::all(self).jobs, &mut refused, |jobs| self.producer.publish_batch(jobs).refused);
+        let result = flush(&mut taken.jobs, &mut refused, |jobs| self.producer.publish_batch(jobs).refused);
+        drop(taken);
+        self.watch(self.buffer.held.lock());
         self.buffer.hand_back(&self.producer.handle.queue, refused);
         result
     }
 
     /// The jobs that are buffered, back.
     pub fn into_jobs(self) -> Vec<Job<T>> {
-        std::mem::take(&mut self.buffer.held.lock().jobs).into()
+        Taken::by_owner(&self).map_or_else(Vec::new, |mut taken| std::mem::take(&mut taken.jobs).into())
     }
 }
 
-/// The jobs of a buffer while their owner publishes them: not under the lock, because he may wait, and run a handler. What is left goes back.
-struct Taken<'a, T: Payload> {
-    buffered: &'a BufferedProducer<T>,
+/// The jobs of a buffer while somebody publishes them. What is left goes back, before those that were put in meanwhile.
+struct Taken<'a, T> {
+    buffer: &'a Buffer<T>,
     jobs: VecDeque<Job<T>>,
 }
 
-impl<'a, T: Payload> Taken<'a, T> {
-    fn all(buffered: &'a BufferedProducer<T>) -> Self {
-        let mut jobs = buffered.empty.take();
-        let mut held = buffered.buffer.held.lock();
-        held.since = buffered.producer.handle.clock.stamp();
-        std::mem::swap(&mut held.jobs, &mut jobs);
-        Taken { buffered, jobs }
+impl<'a, T> Taken<'a, T> {
+    fn all(buffer: &'a Buffer<T>, mut held: MutexGuard<'a, Held<T>>, clock: &dyn Clock) -> Self {
+        let spare = std::mem::take(&mut held.spare);
+        let jobs = std::mem::replace(&mut held.jobs, spare);
+        (held.since, held.away) = (clock.stamp(), Some((thread::current().id(), jobs.len())));
+        Taken { buffer, jobs }
+    }
+
+    /// Waits for a worker who is at it. `None`: this thread is, and runs user code.
+    fn by_owner(buffered: &'a BufferedProducer<T>) -> Option<Self>
+    where
+        T: Payload,
+    {
+        let buffer = &*buffered.buffer;
+        let mut held = buffer.held.lock();
+        while let Some((by, _)) = held.away
+            && !is_bent(Bend::FlushesBeside)
+        {
+            if by == thread::current().id() {
+                return None;
+            }
+            held = buffer.back.wait(held);
+        }
+        Some(Taken::all(buffer, held, &*buffered.producer.handle.clock))
     }
 }
 
-impl<T: Payload> Drop for Taken<'_, T> {
+impl<T> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        let mut held = self.buffered.buffer.held.lock();
-        std::mem::swap(&mut held.jobs, &mut self.jobs);
-        self.buffered.watch(held);
-        self.buffered.empty.set(std::mem::take(&mut self.jobs));
+        let mut held = self.buffer.held.lock();
+        let Held { jobs, away, spare, .. } = &mut *held;
+        self.jobs.append(jobs);
+        *spare = std::mem::replace(jobs, std::mem::take(&mut self.jobs));
+        *away = None;
+        self.buffer.back.notify_all();
     }
 }
 
 impl<T: Payload> Drop for BufferedProducer<T> {
     fn drop(&mut self) {
         let Producer { handle, publisher } = &self.producer;
-        let mut held = self.buffer.held.lock();
+        let Some(mut taken) = Taken::by_owner(self) else { return };
         let mut refused = Refused::new();
-        if let Err(refusal) = flush_at_once(&mut held.jobs, &handle.queue, publisher, &*handle.clock, &mut refused) {
-            refused.extend(held.jobs.drain(..).map(|job| PublishError::new(job, refusal.clone())));
+        if let Err(refusal) = flush_at_once(&mut taken.jobs, &handle.queue, publisher, &*handle.clock, &mut refused) {
+            refused.extend(taken.jobs.drain(..).map(|job| PublishError::new(job, refusal.clone())));
         }
-        drop(held);
+        drop(taken);
         self.buffer.hand_back(&handle.queue, refused);
     }
 }
@@ -265,9 +304,12 @@ impl<T: Payload> Drop for BufferedProducer<T> {
 impl<T> Buffer<T> {
     /// For the timer: how often the buffer is to be flushed now, and when to look again.
     fn look(&self, now: Timestamp) -> (u64, Timestamp) {
-        let again = now + self.config.age;
-        // (whoever has the lock is at it)
-        let Some(mut held) = self.held.try_lock() else { return (0, again) };
+        // (somebody puts something in)
+        let Some(mut held) = self.held.try_lock() else { return (0, now + TICK) };
+        let due = held.since + self.config.age;
+        if held.away.is_some() {
+            return (0, due.max(now + TICK));
+        }
         if held.jobs.is_empty() {
             if is_bent(Bend::LooksAway) {
                 drop(held);
@@ -276,26 +318,22 @@ impl<T> Buffer<T> {
             held.watched = false;
             return (0, Timestamp::MAX);
         }
-        let due = held.since + self.config.age;
-        if due > now { (0, due) } else { (1, again) }
+        if due > now { (0, due) } else { (1, now + self.config.age) }
     }
 }
 
 impl<T: Payload> Buffer<T> {
-    /// For who works for the queue: publishes what has its age. What its owner publishes meanwhile need not be waited for.
+    /// For who works for the queue: publishes what has its age, unless its owner does.
     fn flush_aged(&self, queue: &Queue<T>, publisher: &Publisher, clock: &dyn Clock) {
-        let Some(mut held) = self.held.try_lock() else { return };
-        held.since = clock.stamp();
-        let mut refused = Refused::new();
-        if is_bent(Bend::FlushesUnlocked) {
-            let mut jobs = std::mem::take(&mut held.jobs);
-            drop(held);
-            let _ = flush_at_once(&mut jobs, queue, publisher, clock, &mut refused);
-            return self.held.lock().jobs.extend(jobs);
+        let held = self.held.lock();
+        if held.away.is_some() {
+            return;
         }
+        let mut taken = Taken::all(self, held, clock);
+        let mut refused = Refused::new();
         // what is left is tried again when the timer looks again
-        let _ = flush_at_once(&mut held.jobs, queue, publisher, clock, &mut refused);
-        drop(held);
+        let _ = flush_at_once(&mut taken.jobs, queue, publisher, clock, &mut refused);
+        drop(taken);
         self.hand_back(queue, refused);
     }
 

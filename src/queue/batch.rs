@@ -64,7 +64,9 @@ impl<T: Payload> Queue<T> {
                 publisher.count_refusal(&refusal, clock.stamp());
                 return (kept, Some(PublishError::new(job, refusal)));
             } else {
-                self.credits_for(publisher, lane, jobs.size_hint().0, patient)
+                // (one that may expire goes alone as well: out of a chain it could not be taken)
+                let behind = if job.ttl.is_some() { 0 } else { jobs.size_hint().0 };
+                self.credits_for(publisher, lane, behind, patient)
             };
             let Some(credits) = credits else {
                 match full(job, kept.next()) {

@@ -54,8 +54,8 @@ pub enum Bend {
     EndsInPlace,
     /// A timer that finds a buffer empty ends its watch when it has let go of the buffer's lock.
     LooksAway,
-    /// Whoever works for the queue publishes what is buffered when he has let go of the buffer's lock.
-    FlushesUnlocked,
+    /// A buffer's owner does not wait for who publishes what has its age.
+    FlushesBeside,
 }
 
 #[cfg(any(loom, feature = "test-util"))]

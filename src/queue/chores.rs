@@ -3,7 +3,7 @@
 use super::{Aftermath, Pressure, PressureCallback, Publisher, Queue};
 use crate::clock::{Clock, Timestamp};
 use crate::job::Payload;
-use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, late};
 use std::collections::VecDeque;
 use std::fmt;
@@ -121,16 +121,22 @@ pub struct Period<T> {
 pub(super) struct Chores<T> {
     /// Raised by whoever adds, cleared by whoever takes, read by workers and consumers.
     waiting: AtomicBool,
+    /// How many of them are what jobs left. Written under the list's lock.
+    left: AtomicU32,
     list: Mutex<Vec<Chore<T>>>,
 }
 
 impl<T> Chores<T> {
     pub(super) fn new() -> Self {
-        Chores { waiting: AtomicBool::new(false), list: Mutex::new(Vec::new()) }
+        Chores { waiting: AtomicBool::new(false), left: AtomicU32::new(0), list: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn add(&self, chore: Chore<T>) {
         let mut list = self.list.lock();
+        if matches!(chore, Chore::After(_)) {
+            // relaxed: written under the lock
+            self.left.store(self.left.load(Relaxed) + 1, Relaxed);
+        }
         // a queue that nobody looks at must not pile up what need be done only once
         let once = matches!(chore, Chore::RetireLetters(_) | Chore::Deferred | Chore::Pressure);
         if !once || !list.iter().any(|waiting| std::mem::discriminant(waiting) == std::mem::discriminant(&chore)) {
@@ -146,8 +152,16 @@ impl<T> Chores<T> {
         let (last, others) = std::mem::take(&mut *list)
             .into_iter()
             .partition(|chore| matches!(chore, Chore::Period(_) | Chore::Forget(_) | Chore::After(_)));
+        // relaxed: written under the lock
+        self.left.store(0, Relaxed);
         *list = others;
         last
+    }
+
+    /// How much of it is what jobs left.
+    pub(super) fn left(&self) -> u32 {
+        // relaxed: who asks has added what there is, or sees less of what others took
+        self.left.load(Relaxed)
     }
 
     /// How many payloads are among what jobs left.
@@ -169,6 +183,8 @@ impl<T> Chores<T> {
         let mut list = self.list.lock();
         // relaxed: it only says that taking is worth while. A chore that is added meanwhile raises it again after its push
         self.waiting.store(false, Relaxed);
+        // relaxed: written under the lock
+        self.left.store(0, Relaxed);
         std::mem::take(&mut *list)
     }
 }
@@ -206,11 +222,14 @@ impl<T: Payload> Queue<T> {
     }
 
     /// For a publisher who finds the queue full: if there are crossings to tell of, it may be that nobody else comes by. Not in a handler, and not under a lock.
+    /// True if there were.
     #[inline]
-    pub fn tell_if_untold(&self) {
-        if self.signals.are_waiting() {
+    pub fn tell_if_untold(&self) -> bool {
+        let untold = self.signals.are_waiting();
+        if untold {
             self.tell_unless_busy();
         }
+        untold
     }
 
     #[cold]

@@ -9,6 +9,7 @@ use crate::limits::LANES_MAX;
 use crate::ring::{IndexRing, Popped};
 use crate::slab::{Fate, Phase};
 use crate::sync::atomic::Ordering::Relaxed;
+use std::cell::Cell;
 
 /// So many jobs that are over are ended in one turn of the timer.
 const CLEARED_AT_ONCE: usize = 256;
@@ -36,33 +37,78 @@ impl<T> Queue<T> {
 
     /// Ends waiting jobs at the heads of their lanes and partitions that were cancelled or whose time to live has ended, a bounded number of them. False when there may be more.
     ///
-    /// For the timer: who works here would end them as he takes them, but may be busy, and a queue may be paused or have nobody. User code is left as a chore.
+    /// For the timer: who works here would end them as he takes them, but may be busy, and a queue may be paused or have nobody. User code is left as a chore; where as
+    /// many payloads lie there as the queue has slots, jobs keep theirs.
     pub(super) fn clear_heads(&self, now: Timestamp) -> bool {
-        // relaxed: a hint, and raised by whoever has marked a job before
-        let looks_everywhere = self.marked.swap(false, Relaxed);
-        let is_over = |index: u32| self.slab.state(index).load().phase() == Phase::Doomed;
-        for _ in 0..CLEARED_AT_ONCE {
-            let popped =
-                if looks_everywhere { self.pop_oldest(is_over) } else { self.lanes.iter().find_map(|ring| pop_head(ring, is_over)) };
-            let Some(index) = popped else { return true };
-            let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
-            let disposed = self.slab.state(index).dispose(epoch);
-            let left = {
-                let house = self.house.lock();
-                self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
-            };
-            self.leave_to_others(left.unwrap_or(Aftermath::Nothing));
+        let mut left = CLEARED_AT_ONCE;
+        loop {
+            let before = left;
+            for ring in &self.lanes {
+                while left > 0 && self.may_leave_more() {
+                    let Some(index) = pop_head(ring, |index| self.is_doomed(index)) else { break };
+                    self.end_over(index, now);
+                    left -= 1;
+                }
+            }
+            for index in self.over_in_order() {
+                let Some(order) = &self.order else { break };
+                if left > 0 && self.may_leave_more() && order.partitions.take_out(&self.slab, index, |index| self.is_doomed(index)) {
+                    self.end_over(index, now);
+                    left -= 1;
+                }
+            }
+            if left == 0 || left == before {
+                // (those behind the ones that went may be over too)
+                return left > 0;
+            }
         }
-        // relaxed: as above
-        self.marked.store(true, Relaxed);
-        false
     }
 
-    /// True when a job at the head of a lane is over, or one was marked that may be anywhere.
+    /// True while a job at a head is over that can be ended.
     pub(super) fn awaits_clearing(&self) -> bool {
-        let is_over = |index: u32| self.slab.state(index).load().phase() == Phase::Doomed;
-        // relaxed: a hint
-        self.marked.load(Relaxed) || self.lanes.iter().any(|ring| ring.peek().is_some_and(is_over))
+        let at_head = |ring: &IndexRing| {
+            let over = Cell::new(false);
+            // looks, and takes nothing
+            let _ = ring.pop_if(&mut Popped::new(), |chain| {
+                over.set(chain.len() == 1 && self.is_doomed(chain.first()));
+                false
+            });
+            over.get()
+        };
+        // relaxed: a hint; nobody acts where time leaps
+        self.marks.load(Relaxed) && self.may_leave_more() && (self.lanes.iter().any(at_head) || !self.over_in_order().is_empty())
+    }
+
+    /// False while as much as the queue holds waits for whoever does chores: a queue is bounded, also where nobody comes by.
+    fn may_leave_more(&self) -> bool {
+        self.chores.left() < self.capacity()
+    }
+
+    fn is_doomed(&self, index: u32) -> bool {
+        self.slab.state(index).load().phase() == Phase::Doomed
+    }
+
+    fn over_in_order(&self) -> Vec<u32> {
+        let mut over = Vec::new();
+        if let Some(order) = &self.order {
+            order.partitions.heads(&self.slab, |index| {
+                if self.is_doomed(index) {
+                    over.push(index)
+                }
+            });
+        }
+        over
+    }
+
+    /// The caller has taken the job out of its place.
+    fn end_over(&self, index: u32, now: Timestamp) {
+        let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
+        let disposed = self.slab.state(index).dispose(epoch);
+        let left = {
+            let house = self.house.lock();
+            self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
+        };
+        self.leave_to_others(left.unwrap_or(Aftermath::Nothing));
     }
 
     /// Takes out the oldest waiting job of the lowest lane that is `wanted` and whose lane and partition it is the head of. Its index is in the caller's hand.

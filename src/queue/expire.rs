@@ -58,6 +58,8 @@ pub struct TimerSide {
     /// Time as leases see it: real time without frozen stretches.
     lease_now: u64,
     next_sweep: Timestamp,
+    /// Jobs may be over that wait at the heads of lanes and partitions.
+    clears: bool,
     watermark: Watermark,
     /// Occupied slots at the last sweep.
     depth: u32,
@@ -86,6 +88,7 @@ impl TimerSide {
             last: Timestamp::ZERO,
             lease_now: 0,
             next_sweep: Timestamp::ZERO,
+            clears: false,
             watermark: Watermark::new(watermarks.0, watermarks.1),
             depth: 0,
             at_work: false,
@@ -119,13 +122,15 @@ impl<T> Queue<T> {
 
     /// One turn of the timer: inbox, sweep if it is time, wheel. Says when it wants the next turn.
     pub fn turn(self: &Arc<Self>, clock: &dyn Clock) -> Timestamp {
-        let (now, next, sweeps) = self.turn_under_lock(&mut self.timer.lock(), clock);
-        // relaxed: a hint
-        let cleared = !(sweeps || self.marked.load(Relaxed)) || self.clear_heads(now);
-        if cleared { next } else { now }
+        let (now, next, clears) = self.turn_under_lock(&mut self.timer.lock(), clock);
+        if clears && !self.clear_heads(now) {
+            self.timer.lock().clears = true;
+            return now;
+        }
+        next
     }
 
-    /// The time, when the next turn is wanted, and whether this was a sweep.
+    /// The time, when the next turn is wanted, and whether there may be jobs to clear away.
     fn turn_under_lock(self: &Arc<Self>, side: &mut TimerSide, clock: &dyn Clock) -> (Timestamp, Timestamp, bool) {
         let now = self.observe(side, clock);
         self.drain_inbox(side, clock);
@@ -136,13 +141,15 @@ impl<T> Queue<T> {
             side.next_sweep = now + self.sweep_every();
         }
         let more = self.fire_due(side, now);
+        // relaxed: a hint, for the next sweep at the latest
+        let clears = std::mem::take(&mut side.clears) || sweeps && self.marks.load(Relaxed);
         let periods = self.start_periods(now).min(self.retry_letters(now));
         if more {
-            return (now, now, sweeps);
+            return (now, now, clears);
         }
         let tick = nanos(self.settings.tick).max(1);
         let due = side.wheel.next_due().map_or(Timestamp::MAX, |due| Timestamp::from_nanos(due.saturating_mul(tick)));
-        (now, side.next_sweep.min(due).min(periods), sweeps)
+        (now, side.next_sweep.min(due).min(periods), clears)
     }
 
     /// When there is something to do again, if nobody does anything before; at most as late as the truth. For runtimes without threads, whose time passes in leaps: where nobody
@@ -283,7 +290,7 @@ impl<T> Queue<T> {
                     let word = match fired {
                         // its life is over: nobody is to find it ready
                         Fire::Ready(_) if self.slab.slot(index).expires() <= now => {
-                            self.expire_waiting(index, now);
+                            side.clears |= self.expire_waiting(index, now);
                             self.slab.state(index).load()
                         }
                         Fire::Ready(word) => {
@@ -302,7 +309,7 @@ impl<T> Queue<T> {
                     side.wheel.insert(index, tick_after(due, self.settings.tick));
                 }
                 Some(Watch::Lease { epoch, .. }) => self.expire_watched(side, index, epoch),
-                Some(Watch::TimeToLive) => self.expire_waiting(index, now),
+                Some(Watch::TimeToLive) => side.clears |= self.expire_waiting(index, now),
             }
         }
         side.fired = fired;
@@ -310,8 +317,8 @@ impl<T> Queue<T> {
     }
 
     /// A waiting job's time to live has ended: whoever pops it disposes of it. (Another job may have the slot by now: its time is read after the word, which
-    /// has to be the same still when the job is doomed.)
-    fn expire_waiting(&self, index: u32, now: Timestamp) {
+    /// has to be the same still when the job is doomed.) True if it was.
+    fn expire_waiting(&self, index: u32, now: Timestamp) -> bool {
         let slot = self.slab.slot(index);
         let state = &slot.state;
         let mut word = state.load();
@@ -319,14 +326,15 @@ impl<T> Queue<T> {
             match state.cancel(word, Fate::Expired) {
                 CancelStep::Retry(found) => word = found,
                 _ => {
-                    // relaxed: this turn of the timer looks; it may be at the head of its lane
-                    self.marked.store(true, Relaxed);
-                    // elsewhere it occupies its slot until somebody pops it
+                    // relaxed: a hint, see the field
+                    self.marks.store(true, Relaxed);
+                    // if it is not at the head of its lane it occupies its slot until somebody pops it
                     self.ring_bell(1);
-                    return;
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// The lease `epoch` has run out. True if it was still the current one. That of a job with a partition key may be reported only, and not revoked.

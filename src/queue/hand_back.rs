@@ -171,8 +171,12 @@ impl<T> Queue<T> {
     /// An ended job whose fate is to be handed back. The caller owns payload and index, and frees the slot.
     pub(super) fn hand_back_one(&self, index: u32, word: Word, origin: Origin, now: Timestamp) -> Aftermath<T> {
         let undone = self.undone(index, word, origin);
-        self.strays.lock().push(undone);
-        self.slab.state(index).has_arrived();
+        {
+            let mut strays = self.strays.lock();
+            strays.push(undone);
+            // (whoever asks which jobs are running has that lock)
+            self.slab.state(index).has_arrived();
+        }
         self.count_house(Count::HandedBack);
         Aftermath::Nothing.and_tell(self.news_of(index, word, None, now))
     }

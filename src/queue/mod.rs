@@ -191,8 +191,8 @@ pub struct Queue<T> {
     pub ledger: Ledger,
     /// The queue's own account and block, for acts that belong to no handle: redrive, purge, hand-back. Taken before `dead` where both are needed.
     house: Mutex<House>,
-    /// A waiting job was cancelled or has expired: the timer looks whether it can be ended. Raised by whoever did that, lowered by whoever looks.
-    marked: AtomicBool,
+    /// Waiting jobs are cancelled or expire here: sweeps look whether one can be ended. Raised by whoever did that first.
+    marks: AtomicBool,
     chores: Chores<T>,
     timer: Mutex<TimerSide>,
     /// Set when a period was added since the timer looked at them. Written under the lock of `periods`.
@@ -303,7 +303,7 @@ impl<T> Queue<T> {
             periods: Mutex::new(Vec::new()),
             ledger,
             house: Mutex::new(house),
-            marked: AtomicBool::new(false),
+            marks: AtomicBool::new(false),
             chores: Chores::new(),
             closed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),

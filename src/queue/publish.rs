@@ -202,8 +202,9 @@ impl<T: Payload> Queue<T> {
     ) -> Result<JobId, PublishError<T>> {
         let deadline = clock.now() + timeout;
         let patience = || {
-            self.tell_if_untold();
-            (clock.now() < deadline).then(|| clock.sleep_hint(deadline))
+            // user code, which may have waited here too, and left the line: look again
+            let told = self.tell_if_untold();
+            (clock.now() < deadline).then(|| if told { Duration::ZERO } else { clock.sleep_hint(deadline) })
         };
         match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
             Ok(index) => self.admit_late(publisher, index, job, when, clock.now()),

@@ -411,7 +411,7 @@ impl<T> Queue<T> {
             match slot.state.cancel(word, Fate::Cancelled) {
                 crate::slab::CancelStep::Doomed | crate::slab::CancelStep::Flagged => {
                     // relaxed: a hint for the next sweep
-                    self.marked.store(true, Relaxed);
+                    self.marks.store(true, Relaxed);
                     if is_bent(Bend::CancelTells) {
                         self.tell_ahead(job);
                     }

@@ -87,7 +87,7 @@ impl<T: Payload> Queue<T> {
             // the job that waits has an end of its own
             return Err(PublishError::new(job, refusal));
         }
-        if !self.has_its_payload(index) {
+        if !self.has_its_payload(id, index) {
             return Err(PublishError::new(job, refusal));
         }
         if is_bent(Bend::ReplaceLooksEarly) {
@@ -101,9 +101,13 @@ impl<T: Payload> Queue<T> {
     }
 
     /// The job that waits out its window in the slot was not cancelled. Under the timer's lock.
-    fn has_its_payload(&self, index: u32) -> bool {
-        let word = self.slab.state(index).load();
-        word.phase() == Phase::Delayed && word.holders() == 0
+    ///
+    /// One that was, and has fired, may have ended since, and its slot have another delayed job: what is read between two looks at one word is of one job.
+    pub(super) fn has_its_payload(&self, id: JobId, index: u32) -> bool {
+        let slot = self.slab.slot(index);
+        let word = slot.state.load();
+        let waits = word.phase() == Phase::Delayed && word.holders() == 0;
+        waits && slot.job_id() == id && slot.state.load() == word
     }
 
     /// Puts a payload in the place of that of job `id`, which waits out its window in the slot and has it still. The payload that was there.
@@ -177,7 +181,7 @@ impl<T: Payload> Queue<T> {
             let side = self.timer.lock();
             if let Some((id, place)) = self.waits_in(key) {
                 // (of one that is watched: the job that waits has an end of its own)
-                if watch.is_some() || !self.has_its_payload(place) {
+                if watch.is_some() || !self.has_its_payload(id, place) {
                     return refuse(index, why(Refusal::Duplicate { existing: id }));
                 }
                 if let Err(error) = more(siblings) {

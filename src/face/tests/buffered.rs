@@ -1,8 +1,11 @@
 //! Jobs are gathered before they are published.
 
 use super::*;
+use crate::clock::Clock;
 use crate::tests::threads::Mutex;
-use crate::{BufferConfig, BufferedProducer, Dedupe, Job, LaneConfig, Overflow, PublishBreaker, PublishError, Refusal};
+use crate::{BufferConfig, BufferedProducer, DeadLetterConfig, Dedupe, Job, LaneConfig, Overflow, PublishBreaker, PublishError, Refusal};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// What a buffer's function was given: payloads, and why.
 type Back = Arc<Mutex<Vec<(u32, String)>>>;
@@ -283,6 +286,102 @@ fn a_policy_that_runs_handlers_in_the_caller_does_so_for_what_was_buffered() {
     let buffered = queue.producer().unwrap().buffered(config(5, secs(1)), |refused| panic!("{refused}")).unwrap();
     (0..5).for_each(|number| buffered.publish(number).unwrap());
     assert_eq!((ran.load(SeqCst), queue.depth(), buffered.len()), (3, 2, 0));
+}
+
+std::thread_local! {
+    /// A buffer that user code can reach.
+    static AT_HAND: RefCell<Option<Rc<BufferedProducer<u32>>>> = const { RefCell::new(None) };
+}
+
+fn at_hand() -> Option<Rc<BufferedProducer<u32>>> {
+    AT_HAND.with(|slot| slot.borrow().clone())
+}
+
+fn lay_at_hand(buffered: BufferedProducer<u32>) -> Rc<BufferedProducer<u32>> {
+    let buffered = Rc::new(buffered);
+    AT_HAND.with(|slot| *slot.borrow_mut() = Some(Rc::clone(&buffered)));
+    buffered
+}
+
+fn taken_from_hand(buffered: Rc<BufferedProducer<u32>>) -> BufferedProducer<u32> {
+    AT_HAND.with(|slot| drop(slot.borrow_mut().take()));
+    Rc::into_inner(buffered).expect("nobody else has it")
+}
+
+#[test]
+fn what_a_handler_buffers_that_a_flush_runs_is_not_lost() {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let config_of_queue = q(1).overflow(Overflow::CallerRuns);
+    let queue = builder
+        .queue(config_of_queue, |n: &u32, _: &_| {
+            if *n == 1 {
+                at_hand().unwrap().publish(100).unwrap()
+            }
+        })
+        .unwrap();
+    let _runtime = builder.build().unwrap();
+    let buffered = lay_at_hand(queue.producer().unwrap().buffered(config(2, secs(1)), |refused| panic!("{refused}")).unwrap());
+    buffered.publish(0).unwrap();
+    buffered.publish(1).unwrap();
+    assert_eq!((queue.depth(), buffered.len()), (1, 1), "one is in, one ran here, and one is buffered");
+    let left = taken_from_hand(buffered).into_jobs();
+    assert_eq!(left.into_iter().map(Job::into_payload).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn user_code_in_a_flush_may_look_at_the_buffer_and_add_to_it_but_not_flush() {
+    watched(|| {
+        let letters = DeadLetterConfig::new().capacity(1);
+        let pull = Pull::<u32>::new(q(1).overflow(Overflow::DropOldest).dead_letters(letters));
+        let buffered = pull.queue.producer().unwrap().buffered(config(10, ms(5)), |refused| panic!("{refused}")).unwrap();
+        let buffered = lay_at_hand(buffered);
+        let flushed = Arc::new(AtomicI64::new(0));
+        let flushes = Arc::clone(&flushed);
+        pull.queue.on_dead_letter_overflow(move |letter| {
+            let buffered = at_hand().unwrap();
+            flushes.fetch_add(i64::from(buffered.flush() == Err(Refusal::WouldDeadlock)), SeqCst);
+            if *letter.payload() == 1 {
+                buffered.publish(100).unwrap();
+            }
+            assert!(!buffered.is_empty());
+        });
+        (0..4).for_each(|number| buffered.publish(number).unwrap());
+        // by whoever works for the queue, which is this thread
+        pull.advance(ms(10));
+        assert!(pull.get().is_some());
+        assert_eq!((flushed.load(SeqCst), buffered.len()), (2, 1), "two found no room among the letters");
+        let left = taken_from_hand(buffered).into_jobs();
+        assert_eq!(left.into_iter().map(Job::into_payload).collect::<Vec<_>>(), [100]);
+    });
+}
+
+#[test]
+fn an_owner_that_only_looks_keeps_nobody_from_publishing_what_has_its_age() {
+    watched(|| {
+        let hour = secs(3600);
+        let clock = Arc::new(ManualClock::new());
+        let mut builder = Runtime::builder().manual(Arc::clone(&clock));
+        let queue = builder.queue(q(100), |_: &u32, _: &_| ()).unwrap();
+        let runtime = builder.build().unwrap();
+        let buffered = queue.producer().unwrap().buffered(config(1_000, hour), |refused| panic!("{refused}")).unwrap();
+        buffered.publish(7).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stop);
+        let looking = std::thread::spawn(move || {
+            while !stops.load(SeqCst) {
+                std::hint::black_box(buffered.len());
+            }
+        });
+        runtime.advance(&clock, hour + ms(1));
+        // the owner may stand still with the lock in hand
+        eventually("it is published", || {
+            runtime.advance(&clock, ms(1));
+            queue.counts().acked == 1
+        });
+        assert!(clock.now().as_nanos() < 2 * hour.as_nanos() as u64, "it took another age");
+        stop.store(true, SeqCst);
+        looking.join().unwrap();
+    });
 }
 
 #[test]

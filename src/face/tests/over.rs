@@ -143,3 +143,65 @@ fn so_many_expire_at_once_that_it_takes_several_turns() {
     assert_eq!((pull.queue.depth(), pull.queue.dead_letters().len()), (0, 5_000));
     pull.settled();
 }
+
+#[test]
+fn a_job_that_has_come_to_the_head_of_its_partition_after_it_expired_dies_then() {
+    let pull = Pull::<u32>::new(q(8).partitions(4));
+    pull.producer.publish(Job::new(0).partition_key("a")).unwrap();
+    pull.producer.publish(short(1).partition_key("a")).unwrap();
+    pull.advance(ms(200));
+    assert_eq!(pull.queue.dead_letters().len(), 0, "one that lives is before it");
+    let first = pull.get().unwrap();
+    pull.advance(ms(200));
+    assert_eq!((pull.queue.depth(), pull.queue.dead_letters().len()), (1, 1));
+    first.ack().unwrap();
+    pull.settled();
+}
+
+#[test]
+fn a_job_with_a_time_to_live_is_no_part_of_a_chain() {
+    let pull = Pull::<u32>::new(q(8));
+    let batch = pull.producer.publish_batch(&mut [short(0), Job::new(1), short(2), Job::new(3)].into_iter());
+    assert_eq!(batch.accepted, 4);
+    pull.advance(ms(200));
+    assert_eq!((pull.queue.depth(), pull.queue.dead_letters().len()), (3, 1));
+    let first = pull.get().unwrap();
+    assert_eq!(*first.payload(), 1);
+    pull.advance(ms(200));
+    assert_eq!((pull.queue.depth(), pull.queue.dead_letters().len()), (2, 2));
+    first.ack().unwrap();
+    pull.settled();
+}
+
+#[test]
+fn a_queue_that_nobody_comes_by_holds_no_more_payloads_than_are_bounded() {
+    let letters = || DeadLetterConfig::new().capacity(4).overflow(DeadLetterOverflow::DropOldest);
+    for cancels in [false, true] {
+        let (pull, census) = (Pull::<Counted>::new(q(8).dead_letters(letters())), Census::default());
+        for number in 0..400 {
+            let job = Job::new(census.born(number));
+            let published = pull.producer.publish(if cancels { job } else { job.ttl(ms(1)) });
+            if let (Ok(job), true) = (published, cancels) {
+                pull.queue.cancel(job);
+            }
+            pull.advance(ms(101));
+        }
+        assert!(census.alive() <= 8 + 8 + 4, "{} payloads", census.alive());
+        assert!(pull.producer.publish(census.born(400)).unwrap_err().is_full());
+        assert!(pull.get().is_none());
+        pull.advance(ms(101));
+        pull.producer.publish(census.born(401)).unwrap();
+        pull.settled();
+    }
+}
+
+#[test]
+fn time_leaps_past_a_cancelled_job_that_cannot_be_ended_alone() {
+    let pull = Pull::<u32>::new(q(100));
+    let mut ids = pull.producer.watched().publish_batch(&mut (0..10)).completions;
+    assert!(ids.remove(0).cancel());
+    let began = Instant::now();
+    pull.advance(secs(7 * 86_400));
+    assert!(began.elapsed() < secs(10), "a week took {:?}", began.elapsed());
+    assert_eq!(pull.queue.depth(), 10);
+}

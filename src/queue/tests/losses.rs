@@ -91,3 +91,22 @@ fn a_letter_is_redriven_from_a_queue_that_is_full_of_the_dead() {
     assert!(runtime.snapshot().queue("q").unwrap().ledger_balances());
     assert_eq!(queue.depth(), 0);
 }
+
+#[test]
+fn a_payload_is_that_of_the_job_that_waits_and_not_of_one_that_has_its_slot_now() {
+    let config = q(1).dedupe(crate::Dedupe::KeepLast(ms(50)), 4);
+    let bare = Bare::<u32>::new(&config);
+    let key = || Job::new(1).key("a");
+    let first = bare.queue.try_publish(&bare.publisher, key(), When::Now, bare.clock.now()).unwrap();
+    assert!(bare.queue.has_its_payload(first, 0));
+    // cancelled, fired, ended; and a delayed job has its slot
+    assert!(bare.queue.cancel(first));
+    bare.queue.turn(&bare.clock);
+    let mut worker = bare.worker();
+    assert!(worker.next(bare.clock.now()).is_none());
+    worker.take_left().into_iter().for_each(|left| left.run(&bare.queue));
+    let due = bare.clock.now() + ms(3_600_000);
+    let second = bare.queue.try_publish(&bare.publisher, Job::new(2), When::At(due), bare.clock.now()).unwrap();
+    assert!(!bare.queue.has_its_payload(first, 0), "it would put its own payload in the other's place");
+    assert!(bare.queue.has_its_payload(second, 0));
+}
