@@ -124,6 +124,9 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     /// `wanted` runs under no lock. While it looks at a letter, that one is out of the others' sight, and its place is kept. It is not asked about letters whose lane was found full, nor about
     /// those that come meanwhile.
     ///
+    /// # Complexity
+    /// O(log letters) for each that is looked at; each that goes is searched for: O(letters).
+    ///
     /// # Panics
     /// When `wanted` does; the letter is back in its place then, and those before it have gone.
     ///

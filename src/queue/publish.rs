@@ -222,7 +222,12 @@ impl<T: Payload> Queue<T> {
             return Err(Refusal::Closed);
         }
         self.check_breaker(publisher, || now).inspect_err(|refusal| publisher.count_refusal(refusal, now))?;
-        let mut slots = Vec::with_capacity(count.min(self.capacity() as usize));
+        if count > self.capacity() as usize {
+            // never to be had: that says nothing to a breaker
+            publisher.ledger.bump(Count::RejectedFull);
+            return Err(self.full());
+        }
+        let mut slots = Vec::with_capacity(count);
         while slots.len() < count {
             match self.credits.acquire(&self.slab, &publisher.accounts, lane) {
                 Some(index) => slots.push(index),

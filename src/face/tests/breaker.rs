@@ -256,6 +256,14 @@ fn every_form_of_publishing_is_refused() {
 }
 
 #[test]
+fn a_reserve_that_can_never_be_had_opens_nothing() {
+    let pull = Pull::<u32>::new(q(8).publish_breaker(PublishBreaker::new().failures(1)));
+    assert!(matches!(pull.producer.reserve(0, 9).unwrap_err(), Refusal::Full { .. }));
+    pull.producer.publish(1).unwrap();
+    assert_eq!(pull.settled().rejected_full, 1);
+}
+
+#[test]
 fn what_was_reserved_before_stays_good_and_is_no_probe() {
     let pull = Pull::<u32>::new(breaking(2));
     let mut permits = pull.producer.reserve(0, 1).unwrap();
