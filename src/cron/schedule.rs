@@ -25,14 +25,16 @@ use std::time::SystemTime;
 /// |---|---|
 /// | `*` | each; in the two fields of days also `?` |
 /// | `1,15` `1-5` `*/10` `8-18/2` | lists, ranges upwards, steps. A step needs a `*` or a range: `5/10` is refused |
+/// | `MON-FRI` `FRI-SUN` `JAN-6` | names stand where the numbers do, but in steps and after `#`. `SUN` is a 7 at the end of a range, else a 0; `SUN-SUN` is refused |
 /// | `L` as day of month | the last of the month |
-/// | `15W` as day of month | the weekday closest to the 15th in the same month; `LW`: the last weekday |
+/// | `15W` as day of month | the weekday closest to the 15th in the same month; `LW`: the last weekday. `LW` and `L` in one list are refused |
 /// | `5#2` `5#L` `5L` as day of week | the second Friday, the last Friday; `MON-FRI#1`: the first of each |
 /// | both a day of month and a day of week | **either** will do, as for cron: `0 0 13 * FRI` is every 13th and every Friday. A field takes no part if it is just `*`; `*/2` does |
 /// | `+` before the day of week | **both** must fit: `0 0 13 * +FRI` is Friday the 13th |
 /// | `@yearly` `@annually` `@monthly` `@weekly` `@daily` `@hourly` | `0 0 1 1 *`, `0 0 1 1 *`, `0 0 1 * *`, `0 0 * * 0`, `0 0 * * *`, `0 * * * *`; there are no others |
 ///
-/// Names may be in any case. There is no field for years. Text that names a day that never comes, such as 30 February, is refused.
+/// Names may be in any case. There is no field for years. Text that names a day that never comes, such as 30 February, is refused, and so is one
+/// of more than 256 bytes.
 ///
 /// # Time zones
 /// A schedule is for UTC, or for a [fixed offset](Self::utc_offset) from it. It knows no named time zones: they need a database that changes several times a year, and a day with a time that comes
@@ -69,7 +71,7 @@ impl CronSchedule {
     /// Reads a schedule, for UTC.
     ///
     /// # Errors
-    /// When a field is not as it may be, or there is no such day in any year: names the field, what is written there and what is allowed.
+    /// When the text is longer than 256 bytes, a field is not as it may be, or there is no such day in any year: names the field, what is written there and what is allowed.
     pub fn new(text: &str) -> Result<Self, ConfigError> {
         match fields::parse(text) {
             Ok(cron) => Ok(CronSchedule { text: text.into(), cron: Arc::new(cron), offset: 0 }),
@@ -112,8 +114,12 @@ impl CronSchedule {
     }
 }
 
+/// A text that is too long is not repeated as a whole.
 fn scope(text: &str) -> String {
-    format!("cron schedule `{text}`")
+    if text.len() <= fields::LONGEST {
+        return format!("cron schedule `{text}`");
+    }
+    format!("cron schedule `{}…`", text.chars().take(32).collect::<String>())
 }
 
 impl FromStr for CronSchedule {

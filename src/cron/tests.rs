@@ -2,8 +2,8 @@
 
 use super::CronSchedule;
 use super::due::Due;
-use crate::MissedPeriods;
 use crate::rng::Rng;
+use crate::{ConfigError, MissedPeriods};
 use naive::{Date, at};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -157,6 +157,69 @@ fn what_cannot_be_is_refused_by_its_field() {
     assert_eq!(text("1 2 3"), "cron schedule `1 2 3`: number of fields is 3, allowed is 5, or 6 with seconds in front");
 }
 
+/// What croner reads, but as something else than it says.
+#[test]
+fn what_would_mean_something_else_is_refused() {
+    let minute = "0-59: *, lists (1,5), ranges upwards (1-5), steps (*/5, 10-50/5)";
+    let of_month = "1-31: *, lists (1,15), ranges upwards (1-5), steps (*/5, 1-15/2), L (the last), 15W (the weekday closest to it), LW (not beside L)";
+    let month = "1-12 or JAN-DEC: *, lists (1,7), ranges upwards (1-5), steps (*/3, 1-6/2)";
+    let of_week = "0-7 or SUN-SAT, 0 and 7 are Sunday: *, lists (1,5), ranges upwards (1-5, FRI-SUN), steps (*/2, 1-5/2), 5#2 (the second Friday), \
+                   5#L or 5L (the last); + in front (only if the day of month fits too)";
+    for (at, field, allowed, values) in [
+        (0, "minute", minute, &["1/MON", "*/FEB", "5L", "5#1", "5W"][..]),
+        (
+            2,
+            "day of month",
+            of_month,
+            &["LW,L", "L,15W,LW", "15W*", "15W?", "LW?", "L*", "15W/2", "15WW", "1-15W", "*W", "W15", "*/L", "5#1", "MON"],
+        ),
+        (3, "month", month, &["*/FEB", "1-6/MAR", "FEB/2", "FEB#1", "DEC-JAN", "JAN-FEB-MAR", "FEBL"]),
+        (
+            4,
+            "day of week",
+            of_week,
+            &["SUN-SUN", "sun-sun", "0-SUN", "00-SUN", "SUN-7", "SUN-SUN/2", "1,SUN-SUN#1", "FRI#TUE", "5#3L", "5#3#L", "5#MONL"],
+        ),
+        (
+            4,
+            "day of week",
+            of_week,
+            &["*/TUE", "1-6/TUE", "5#", "5#0", "5#02", "5#1,2#6", "*#1", "*L", "1-5L", "1-5/2#1", "5#1/2", "5LL", "#1", "5#1-2"],
+        ),
+        (4, "day of week", of_week, &["FRI-MON", "5-1", "SAT-0", "1++", "++1", "1,+2", "5W", "FEB"]),
+    ] {
+        for value in values {
+            let mut fields = ["0", "0", "*", "*", "*"];
+            fields[at] = value;
+            let text = fields.join(" ");
+            let error = CronSchedule::new(&text).expect_err(&text);
+            assert_eq!(error.to_string(), format!("cron schedule `{text}`: {field} is {value}, allowed is {allowed}"));
+        }
+    }
+    // beside these
+    let days = |text: &str| after(text, (2026, 5, 1, 0, 0, 0), 4).into_iter().map(|date| (date.1, date.2)).collect::<Vec<_>>();
+    assert_eq!(days("0 0 * * SAT-SUN"), [(5, 2), (5, 3), (5, 9), (5, 10)]);
+    assert_eq!(days("0 0 * * 6-7"), days("0 0 * * SAT-SUN"));
+    assert_eq!(days("0 0 * * SUN-MON"), [(5, 3), (5, 4), (5, 10), (5, 11)]);
+    assert_eq!(days("0 0 * * 0-7"), days("0 0 * * MON-SUN"));
+    assert_eq!(days("0 0 * * MON-TUE#1"), [(5, 4), (5, 5), (6, 1), (6, 2)]);
+    assert_eq!(days("0 0 15W,L * *"), [(5, 15), (5, 31), (6, 15), (6, 30)]);
+    assert_eq!(days("0 0 31,LW * *"), [(5, 29), (5, 31), (6, 30), (7, 31)]);
+}
+
+#[test]
+fn a_text_that_is_too_long_is_refused_unread() {
+    let padded = |bytes: usize| format!("{:<bytes$}", "0 9 * * *");
+    assert_eq!(schedule(&padded(256)).to_string(), padded(256));
+    let error = CronSchedule::new(&padded(257)).unwrap_err();
+    assert_eq!((error.field(), error.value(), error.allowed()), ("length", "257 bytes", "up to 256 bytes"));
+    let error = CronSchedule::new(&"é,".repeat(1_500_000)).unwrap_err();
+    let shown = "é,".repeat(16);
+    assert_eq!(error.to_string(), format!("cron schedule `{shown}…`: length is 4500000 bytes, allowed is up to 256 bytes"));
+    let minutes: Vec<String> = (0..60).map(|minute| minute.to_string()).collect();
+    assert!(CronSchedule::new(&format!("{} * * * *", minutes.join(","))).is_ok());
+}
+
 #[test]
 fn any_text_is_a_schedule_or_a_fault() {
     const WORDS: [&str; 28] = [
@@ -197,35 +260,76 @@ fn schedules_are_texts() {
     assert_eq!(format!("{parsed:?}"), "CronSchedule { text: \" 0  9 * * * \", utc_offset: 0 }");
 }
 
+/// Fails unless the next occurrences after `time` are those that the naive reader finds.
+fn agrees(text: &str, schedule: Result<&CronSchedule, &ConfigError>, reader: &naive::Reader, offset: i16, mut time: SystemTime) {
+    let shift = |time: SystemTime, minutes: i64| {
+        if minutes < 0 { time - secs(minutes.unsigned_abs() * 60) } else { time + secs(minutes.unsigned_abs() * 60) }
+    };
+    for _ in 0..3 {
+        // nine years have a leap day but where a century begins
+        let want = reader.next_after(shift(time, i64::from(offset)), 13 * 366).map(|next| shift(next, -i64::from(offset)));
+        let Ok(schedule) = schedule else {
+            assert_eq!(want, None, "{text} is refused");
+            return;
+        };
+        let got = schedule.clone().utc_offset(offset).unwrap().next_after(time);
+        match want {
+            Some(_) => assert_eq!(got, want, "{text} at {offset} after {time:?}"),
+            None => assert!(got.is_none_or(|got| got > time + secs(13 * 365 * 86_400)), "{text}"),
+        }
+        let Some(next) = want else { return };
+        time = next;
+    }
+}
+
 /// What is found and refused agrees with somebody who knows no cron and looks at every day and every second.
 #[test]
 fn a_schedule_is_what_a_naive_reader_makes_of_it() {
-    for seed in 0..600 {
+    for seed in 0..900 {
         let mut rng = Rng::new(seed);
-        let reader = naive::Reader::random(&mut rng);
-        let from = UNIX_EPOCH + secs(rng.up_to(130 * 365 * 86_400)) + Duration::from_nanos(rng.up_to(1) * 999_999_999);
-        let named = CronSchedule::new(&reader.text);
+        let text = naive::Reader::text(&mut rng);
+        // not in 1969 anywhere
+        let from = UNIX_EPOCH + secs(2 * 86_400 + rng.up_to(130 * 365 * 86_400)) + Duration::from_nanos(rng.up_to(1) * 999_999_999);
         let offset = rng.up_to(2 * 1_439) as i16 - 1_439;
-        let shift = |time: SystemTime, minutes: i64| {
-            if minutes < 0 { time - secs(minutes.unsigned_abs() * 60) } else { time + secs(minutes.unsigned_abs() * 60) }
-        };
-        let mut time = from;
-        for _ in 0..3 {
-            // nine years have a leap day but where a century begins
-            let want = reader.next_after(shift(time, i64::from(offset)), 13 * 366).map(|next| shift(next, -i64::from(offset)));
-            let Ok(schedule) = &named else {
-                assert_eq!(want, None, "seed {seed}: {} is not refused", reader.text);
-                break;
-            };
-            let got = schedule.clone().utc_offset(offset).unwrap().next_after(time);
-            match want {
-                Some(_) => assert_eq!(got, want, "seed {seed}: {} at {offset} after {time:?}", reader.text),
-                None => assert!(got.is_none_or(|got| got > time + secs(13 * 365 * 86_400)), "seed {seed}: {}", reader.text),
-            }
-            let Some(next) = want else { break };
-            time = next;
+        match naive::Reader::read(&text) {
+            Some(reader) => agrees(&text, CronSchedule::new(&text).as_ref(), &reader, offset, from),
+            // such as 5-1
+            None => assert!(CronSchedule::new(&text).is_err(), "{text}"),
         }
     }
+}
+
+/// Whatever is put into a text: it is a schedule if the naive reader can read it, and no other; and the one that it reads.
+#[test]
+fn what_is_accepted_means_what_it_says() {
+    const WORDS: [&str; 24] = [
+        "*", "?", "0", "1", "5", "7", "07", "31", "-", "-", "/", "/", ",", ",", "#", "#", "L", "W", "LW", "+", "SUN", "Mon", "FEB", "SUN-",
+    ];
+    let mut rng = Rng::new(7);
+    let mut accepted = [0; 5];
+    for _ in 0..6_000 {
+        let mut fields = ["0", "0", "*", "*", "*"].map(str::to_owned);
+        let at = rng.up_to(4) as usize;
+        // half of them begin as what can be read
+        if rng.up_to(1) == 0 {
+            fields[at] = naive::field(&mut rng, at + 1);
+        } else {
+            fields[at].clear();
+        }
+        for _ in 0..=rng.up_to(2) {
+            let place = rng.up_to(fields[at].len() as u64) as usize;
+            fields[at].insert_str(place, WORDS[rng.up_to(23) as usize]);
+        }
+        fields[2 + 2 * rng.up_to(1) as usize].push_str(["", "", "/9"][rng.up_to(2) as usize]);
+        let text = fields.join(" ");
+        let schedule = CronSchedule::new(&text);
+        accepted[at] += usize::from(schedule.is_ok());
+        match naive::Reader::read(&text) {
+            Some(reader) => agrees(&text, schedule.as_ref(), &reader, 0, UNIX_EPOCH + secs(rng.up_to(130 * 365 * 86_400))),
+            None => assert!(schedule.is_err(), "{text} is accepted"),
+        }
+    }
+    assert!(accepted.iter().all(|count| *count > 50), "{accepted:?}");
 }
 
 /// Occurrences are neither lost nor doubled, nor early, whatever a wall does that is never set back by more than a day.
