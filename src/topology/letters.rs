@@ -4,7 +4,7 @@ use super::check::{Check, Site, named};
 use super::data::{DeadLetterQueueSpec, QueueSpec, Topology};
 use super::fault::{FAULTS_MAX, Fault};
 use super::read::listed;
-use super::route::{Reached, Routes};
+use super::route::{Reached, Routes, takes_all};
 use crate::config::{DeadLetterConfig, Overflow};
 use crate::dead_letter::cycles::{self, Node, Way};
 use crate::routing::RoutingKey;
@@ -206,7 +206,7 @@ impl<'t> Graph<'t> {
             walked.insert(exchange.name.as_str());
             let mut ways: Vec<Way> = exchange.bindings.iter().filter_map(|binding| self.way(&binding.queue, &[], false)).collect();
             // a circle of alternates is a fault of its own, and none of dead letters
-            let alternate = exchange.alternate.as_deref().filter(|name| !walked.contains(name));
+            let alternate = exchange.alternate.as_deref().filter(|name| !walked.contains(name) && !takes_all(exchange));
             ways.extend(alternate.and_then(|name| self.exchanges.get(name)).map(|number| Way {
                 through: Vec::new(),
                 to: format!("x{number}"),
