@@ -3,6 +3,7 @@
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
 use super::route::{ALTERNATES_MAX, Routes};
+use super::unsure::Unsure;
 use super::words::nearest;
 use crate::config::{POOL_DEFAULT, QueueConfig};
 use crate::error::ConfigError;
@@ -64,7 +65,8 @@ impl Topology {
     /// assert_eq!(error.faults().len(), 3); // no queues, no such queue, no such key
     /// ```
     pub fn validate(&self) -> Result<(), TopologyError> {
-        let mut check = Check::new(self);
+        let unsure = Unsure::default();
+        let mut check = Check::new(self, &unsure);
         check.all();
         check.unserved();
         let Check { found, more, .. } = check;
@@ -77,8 +79,8 @@ impl Topology {
 }
 
 /// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are. With `count_only` none is worked out.
-pub(super) fn check(topology: &Topology, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
-    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology) };
+pub(super) fn check(topology: &Topology, unsure: &Unsure, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
+    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology, unsure) };
     check.all();
     (check.found, check.more)
 }
@@ -96,6 +98,8 @@ pub(super) fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T)
 
 pub(super) struct Check<'t> {
     pub(super) topology: &'t Topology,
+    /// What cannot be said of it.
+    pub(super) unsure: &'t Unsure,
     found: Vec<(Site, Fault)>,
     /// How many are kept.
     room: usize,
@@ -111,13 +115,14 @@ pub(super) struct Check<'t> {
 }
 
 impl<'t> Check<'t> {
-    fn new(topology: &'t Topology) -> Self {
+    fn new(topology: &'t Topology, unsure: &'t Unsure) -> Self {
         let mut served = HashMap::new();
         for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
             served.entry(dlq).or_insert(name);
         }
         Check {
             topology,
+            unsure,
             found: Vec::new(),
             room: FAULTS_MAX,
             more: 0,
@@ -190,7 +195,14 @@ impl<'t> Check<'t> {
     fn settings(&mut self, site: &Site, config: &QueueConfig) {
         let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
         for error in config.faults().iter().filter(|error| !moved.contains(&error.field())) {
-            self.setting(site, error);
+            let other = match error.field() {
+                "max_lease" => "visibility",
+                "lane reserves (sum)" => "max_length",
+                _ => "",
+            };
+            if !self.unsure.setting(&site.name, other) {
+                self.setting(site, error);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use super::data::{DeadLetterQueueSpec, QueueSpec, Topology};
 use super::fault::{FAULTS_MAX, Fault};
 use super::read::listed;
 use super::route::{Reached, Routes, takes_all};
+use super::unsure::Unsure;
 use crate::config::{DeadLetterConfig, Overflow};
 use crate::dead_letter::cycles::{self, Node, Way};
 use crate::routing::RoutingKey;
@@ -83,17 +84,18 @@ impl<'t> Check<'t> {
             let fault = Fault::new(format!("`{}` keeps dead letters and cannot be published to", name.escape_debug()));
             self.report(site, fault.value(name));
         } else if !self.queues.contains_key(name) {
-            self.undeclared(site, "queues", name, None);
+            let meant = self.undeclared(site, "queues", name, None);
+            self.meant.extend(meant);
         }
     }
 
     /// Circles that must not be, and retentions that nothing ever falls under.
     pub(super) fn circles(&mut self) {
         let ways = self.topology.letter_ways();
-        let graph = Graph::new(self.topology, &ways, &mut self.routes);
+        let graph = Graph::new(self.topology, &ways, &mut self.routes, self.unsure);
         for (site, queue) in named("queues", &self.topology.queues, |queue| queue.name()) {
             let is_named = !queue.name().is_empty() && !self.meant.contains(queue.name());
-            if queue.config.retention.is_some() && is_named && !graph.receiving.contains(queue.name()) {
+            if queue.config.retention.is_some() && is_named && !self.unsure.ways && !graph.receiving.contains(queue.name()) {
                 let fault = Fault::new(format!(
                     "`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`",
                     queue.name().escape_debug()
@@ -146,10 +148,11 @@ struct Graph<'t> {
     opened: HashSet<&'t str>,
     /// Nodes of exchanges; they come after the queues, so that circles begin at queues.
     hubs: Vec<Node>,
+    unsure: &'t Unsure,
 }
 
 impl<'t> Graph<'t> {
-    fn new(topology: &'t Topology, ways: &[LetterWay<'t>], routes: &mut Routes<'t>) -> Self {
+    fn new(topology: &'t Topology, ways: &[LetterWay<'t>], routes: &mut Routes<'t>, unsure: &'t Unsure) -> Self {
         let mut graph = Graph {
             nodes: Vec::new(),
             receiving: HashSet::new(),
@@ -157,6 +160,7 @@ impl<'t> Graph<'t> {
             exchanges: topology.exchanges.iter().enumerate().map(|(at, exchange)| (exchange.name.as_str(), at)).collect(),
             opened: HashSet::new(),
             hubs: Vec::new(),
+            unsure,
         };
         for (at, way) in ways.iter().enumerate() {
             graph.queue(at, way, routes);
@@ -185,7 +189,10 @@ impl<'t> Graph<'t> {
                 self.open(exchange, routes);
             }
         }
-        if !ways.is_empty() {
+        let exchanges = way.config.exchange.as_deref().into_iter().flat_map(|name| routes.alternates(name));
+        let unsure = exchanges.into_iter().any(|exchange| self.unsure.exchange(exchange))
+            || [way.keeper, way.queue.name()].into_iter().any(|queue| self.unsure.letters(queue));
+        if !ways.is_empty() && !unsure {
             let by_itself = queue.overflow == Overflow::DropOldest || queue.retention.is_some();
             let at_once = queue.retention.is_none() && way.config.retention.is_none();
             self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once, ways });
@@ -212,6 +219,9 @@ impl<'t> Graph<'t> {
                 to: format!("x{number}"),
                 certain: false,
             }));
+            if self.unsure.exchange(&exchange.name) {
+                ways.clear();
+            }
             self.hubs.push(Node { name: format!("x{}", self.exchanges[exchange.name.as_str()]), by_itself: true, at_once: false, ways });
             next = alternate.and_then(|name| routes.exchange(name));
         }

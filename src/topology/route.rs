@@ -89,6 +89,12 @@ impl<'t> Routes<'t> {
         self.exchanges.keys().copied()
     }
 
+    /// An exchange and those that take what it leads nowhere, one after another.
+    pub(super) fn alternates(&self, exchange: &str) -> impl Iterator<Item = &'t str> {
+        let next = |exchange: &&'t ExchangeSpec| self.alternate(exchange);
+        std::iter::successors(self.exchange(exchange), next).take(ALTERNATES_MAX + 1).map(|exchange| exchange.name.as_str())
+    }
+
     /// Where an exchange sends what it leads nowhere.
     fn alternate(&self, exchange: &ExchangeSpec) -> Option<&'t ExchangeSpec> {
         self.exchange(exchange.alternate.as_deref().filter(|_| !takes_all(exchange))?)

@@ -12,7 +12,7 @@ use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 25] = [
+pub(super) const QUEUE: [&str; 25] = [
     "name",
     "durable",
     "max_length",
@@ -39,7 +39,7 @@ const QUEUE: [&str; 25] = [
     "pool",
     "weight",
 ];
-const DEAD_LETTER_QUEUE: [&str; 9] = [
+pub(super) const DEAD_LETTER_QUEUE: [&str; 9] = [
     "name",
     "durable",
     "max_length",

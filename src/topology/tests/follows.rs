@@ -8,6 +8,72 @@ fn messages(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_pause_that_cannot_be_read_makes_no_circle() {
+    let pair = |more: &str| format!("queues:\n- {{ name: a, dead_letter_target: b, {more} }}\n- {{ name: b, dead_letter_target: a }}\n");
+    for more in [
+        "dead_letters: { retention: 5 min }",
+        "dead_letters: { retention: 0s }",
+        "dead_letters: { retenton: 5m }",
+        "dead_letters: 5m",
+        "retenton: 5m",
+        "retention: 0s",
+        "dlq: []",
+    ] {
+        let found = messages(&pair(more));
+        assert_eq!(found.iter().filter(|message| message.contains("circle")).count(), 0, "{more}: {found:?}");
+        assert_eq!(found.len(), 1 + usize::from(more.starts_with("dlq")), "{more}: {found:?}");
+    }
+    let text =
+        "[[queues]]\nname='a'\ndead_letter_target='b'\n[queues.dead_letters]\nretention=5\n[[queues]]\nname='b'\ndead_letter_target='a'\n";
+    assert_eq!(toml(text).unwrap_err().faults().len(), 1);
+    // in the list that keeps them, and in an exchange on the way
+    let text = "
+queues: [{ name: a, dlq: d }, { name: d, retention: 5, dead_letter_exchange: x }]
+exchanges: [{ name: x, type: fanout, bindings: [{ queue: a }] }]";
+    assert_eq!(messages(text), ["`retention` is `5`, which is no duration"]);
+    let text = "
+queues: [{ name: a, dead_letter_exchange: x }]
+exchanges: [{ name: x, type: topic, bindings: [{ routing_key: [b], queue: a }] }]";
+    assert_eq!(messages(text).len(), 1);
+    // what has no part in it is no excuse
+    for more in ["visibility: 0s", "dead_letters: { retention: 1m }, weight: none"] {
+        let circles = messages(&pair(more)).iter().filter(|message| message.contains("circle")).count();
+        assert_eq!(circles, usize::from(more.starts_with('v')), "{more}");
+    }
+}
+
+#[test]
+fn settings_are_not_compared_with_what_cannot_be_read() {
+    let count = |settings: &str| messages(&format!("queues: [{{ name: q, {settings} }}]")).len();
+    for one in [
+        "visibility: 0s, max_lease: 5s",
+        "visibilty: 1s, max_lease: 5s",
+        "visibility: soon, max_lease: 5s",
+        "max_lenght: 5000, lanes: [{ name: a, reserve: 4000 }]",
+        "max_length: many, lanes: [{ name: a, reserve: 4000 }]",
+    ] {
+        assert_eq!(count(one), 1, "{one}");
+    }
+    for two in [
+        "partitions: 3, overflow: caller-runs",
+        "partitions: { count: 0 }, overflow: caller-runs",
+        "weight: 0, max_lease: 5s",
+        "max_length: 5, lanes: [{ name: a, reserve: 4000 }], visibility: 0s",
+    ] {
+        assert_eq!(count(two), 2, "{two}");
+    }
+}
+
+#[test]
+fn a_way_that_cannot_be_read_may_have_led_here() {
+    let text = |more: &str| format!("queues: [{{ name: a, {more} }}, {{ name: b, retention: 1m }}]");
+    for more in ["dead_letter_target: []", "dead_letter_tagret: b", "dead_letter_target: bb"] {
+        assert_eq!(messages(&text(more)).len(), 1, "{more}");
+    }
+    assert_eq!(messages(&text("weight: 0")).len(), 2);
+}
+
+#[test]
 fn what_takes_everything_leaves_nothing_to_its_alternate() {
     let text = "
 queues: [{ name: src, overflow: drop-oldest, dead_letter_exchange: x }, { name: a }, { name: b }]
