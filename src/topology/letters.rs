@@ -105,15 +105,27 @@ impl<'t> Check<'t> {
             }
         }
         let mut nodes = graph.nodes;
+        let mut coming: HashMap<String, usize> = HashMap::new();
+        for way in nodes.iter().flat_map(|node| &node.ways) {
+            *coming.entry(way.to.clone()).or_default() += 1;
+        }
         // each is looked for from the start: more than are shown are not worth it
         for _ in 0..FAULTS_MAX {
             let Some(circle) = cycles::find(&nodes) else { break };
+            // it is broken where the fewest others are: where few ways come to and few go on from
+            let others = |at: &usize| {
+                let (from, to) = (circle.ways[*at].0, circle.ways[(at + 1) % circle.ways.len()].0);
+                coming.get(&nodes[from].name).copied().unwrap_or(0) * nodes[to].ways.len()
+            };
+            let broken = (0..circle.ways.len()).min_by_key(others).map(|at| circle.ways[at]);
+            if let Some((node, way)) = broken {
+                nodes[node].ways.remove(way);
+            }
             let mut path = circle.path;
             path.pop();
             let first = path.iter().position(|step| queue_of(step).is_some()).unwrap_or(0);
             path.rotate_left(first);
             path.push(path[0].clone());
-            nodes.retain(|node| node.name != path[0]);
             let shown: Vec<&str> = path.iter().map(|step| shown(step, self.topology)).collect();
             let keeper = queue_of(&path[0]).map_or("", |queue| ways[queue].keeper);
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
@@ -128,7 +140,7 @@ impl<'t> Check<'t> {
                     "a job that every handler rejects would go round as fast as it is run; with a `retention` of the dead letters on the way it is a retry",
                 )
             };
-            let message = format!("dead letters would go in a circle {how}: {}", shown.join(" -> "));
+            let message = format!("dead letters would go in a circle {how}: {}", cycles::shown(&shown));
             let fault = Fault::new(message).value(shown[1]);
             self.report(site.key(&["dead_letter_target", "dead_letter_exchange"]), fault.help(help));
         }

@@ -102,3 +102,39 @@ exchanges:
         builder.build().unwrap();
     }
 }
+
+#[test]
+fn every_circle_through_a_queue_is_said() {
+    let circles = |text: &str| {
+        let of = |message: &String| message.split(": ").nth(1).unwrap_or_default().to_owned();
+        let mut found: Vec<String> = messages(text).iter().map(of).collect();
+        found.sort();
+        found
+    };
+    let text = "
+queues:
+- { name: a, overflow: drop-oldest, dead_letter_exchange: x }
+- { name: b, overflow: drop-oldest, dead_letter_target: a }
+- { name: c, overflow: drop-oldest, dead_letter_target: a }
+exchanges: [{ name: x, type: topic, bindings: [{ routing_key: b, queue: b }, { routing_key: c, queue: c }] }]";
+    assert_eq!(circles(text), ["a -> x -> b -> a", "a -> x -> c -> a"]);
+    // where what they share is the way into the queue
+    let text = "
+queues:
+- { name: a, overflow: drop-oldest, dead_letter_exchange: y }
+- { name: b, overflow: drop-oldest, dead_letter_exchange: x }
+- { name: c, overflow: drop-oldest, dead_letter_exchange: x }
+exchanges:
+- { name: y, type: topic, bindings: [{ routing_key: b, queue: b }, { routing_key: c, queue: c }] }
+- { name: x, type: topic, bindings: [{ routing_key: a, queue: a }] }";
+    assert_eq!(circles(text).len(), 2);
+}
+
+#[test]
+fn of_a_long_circle_the_middle_is_left_out() {
+    let queues: Vec<String> = (0..5_000).map(|n| format!("- {{ name: q{n}, dead_letter_target: q{} }}\n", (n + 1) % 5_000)).collect();
+    let error = yaml(&format!("queues:\n{}", queues.concat())).unwrap_err();
+    let circle = "q0 -> q1 -> q2 -> q3 -> (4993 more) -> q4997 -> q4998 -> q4999 -> q0";
+    assert_eq!(error.faults()[0].message(), format!("dead letters would go in a circle without a pause: {circle}"));
+    assert!(error.to_string().len() < 1_000);
+}
