@@ -8,7 +8,7 @@ use super::words::nearest;
 use crate::config::{POOL_DEFAULT, QueueConfig};
 use crate::error::ConfigError;
 use crate::exchange::ExchangeKind;
-use crate::limits::BINDINGS_MAX;
+use crate::limits::{BINDINGS_MAX, LANES_MAX};
 use crate::routing::BindingKey;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -229,6 +229,23 @@ impl<'t> Check<'t> {
         self.report(site.key(keys), fault.value(error.value()));
     }
 
+    /// The lanes that a queue which is not declared needs.
+    fn lanes_of(&self, list: &str, name: &str) -> Vec<String> {
+        let named = self.unsure.named_lanes(name).filter(|_| list == "queues");
+        let Some(mut lanes) = named.map(<[String]>::to_vec) else { return Vec::new() };
+        let bindings = self.topology.exchanges.iter().flat_map(|exchange| &exchange.bindings);
+        let last = bindings.filter(|binding| binding.queue == name).map(|binding| binding.lane).max().unwrap_or(0);
+        // bindings that give a number need as many
+        for number in lanes.len()..=last.min(LANES_MAX - 1) {
+            let mut lane = number.to_string();
+            while lanes.contains(&lane) {
+                lane.insert(0, '0');
+            }
+            lanes.push(lane);
+        }
+        lanes
+    }
+
     /// The name that was probably meant, if there is one.
     pub(super) fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) -> Option<&'t str> {
         if self.found.len() >= self.room {
@@ -250,7 +267,7 @@ impl<'t> Check<'t> {
             Some(_) => fault.meant(meant),
             None => fault.help(format!("declare it in `{list}`")),
         };
-        self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind }));
+        self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind, lanes: self.lanes_of(list, name) }));
         meant
     }
 

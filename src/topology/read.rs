@@ -299,7 +299,13 @@ impl Reader<'_> {
         for NamedLane { exchange, binding, name, span } in std::mem::take(&mut self.named_lanes) {
             let binding = &mut topology.exchanges[exchange].bindings[binding];
             let queue = binding.queue.as_str();
-            let Some(lanes) = queues.get(queue).filter(|_| !self.unread_lanes.contains(queue)) else { continue };
+            let Some(lanes) = queues.get(queue) else {
+                self.unsure.name_lane(queue, name);
+                continue;
+            };
+            if self.unread_lanes.contains(queue) {
+                continue;
+            }
             if let Some(number) = lanes.iter().position(|lane| lane.name == name) {
                 binding.lane = number;
                 continue;

@@ -5,7 +5,8 @@
 use super::node::{Entry, Node, Value};
 use super::read::Reader;
 use super::source::Span;
-use std::collections::HashSet;
+use crate::limits::LANES_MAX;
+use std::collections::{HashMap, HashSet};
 
 /// What is not known.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Unsure {
     exchanges: HashSet<String>,
     /// Settings, each with its queue.
     settings: HashSet<(String, &'static str)>,
+    /// The lanes that bindings name, of queues that are not there.
+    named_lanes: HashMap<String, Vec<String>>,
     /// Dead letters may go to queues that none seem to go to.
     pub(super) ways: bool,
 }
@@ -29,6 +32,19 @@ impl Unsure {
     /// Whether it is not known where an exchange leads.
     pub(super) fn exchange(&self, exchange: &str) -> bool {
         self.exchanges.contains(exchange)
+    }
+
+    /// The lanes that bindings name of a queue that is not there, each once.
+    pub(super) fn named_lanes(&self, queue: &str) -> Option<&[String]> {
+        self.named_lanes.get(queue).map(Vec::as_slice)
+    }
+
+    pub(super) fn name_lane(&mut self, queue: &str, lane: String) {
+        let lanes = self.named_lanes.entry(queue.to_owned()).or_default();
+        // of more than there can be none need be told apart
+        if lanes.len() <= LANES_MAX && !lanes.contains(&lane) {
+            lanes.push(lane);
+        }
     }
 
     /// Whether a setting of a queue is not known.

@@ -138,3 +138,28 @@ fn of_a_long_circle_the_middle_is_left_out() {
     assert_eq!(error.faults()[0].message(), format!("dead letters would go in a circle without a pause: {circle}"));
     assert!(error.to_string().len() < 1_000);
 }
+
+#[test]
+fn a_completion_has_the_lanes_that_bindings_name() {
+    let bindings = [
+        "{ routing_key: a, queue: mails, lane: high }",
+        "{ routing_key: b, queue: mails, lane: 'on' }",
+        "{ routing_key: c, queue: mails, lane: high }",
+        "{ routing_key: d, queue: mails, priority: 2 }",
+    ];
+    for (count, lanes) in [(1, "[high]"), (3, "[high, \"on\"]"), (4, "[high, \"on\", \"2\"]")] {
+        let row = format!("- {{ name: mails, lanes: {lanes} }}");
+        let text = format!(
+            "exchanges: [{{ name: x, type: topic, bindings: [{}] }}]\nqueues:\n- {{ name: other }}\n",
+            bindings[..count].join(", ")
+        );
+        let error = yaml(&text).unwrap_err();
+        assert_eq!(error.completion().unwrap(), format!("add to `queues`:\n    {row}"));
+        yaml(&format!("{text}{row}")).unwrap();
+    }
+    let text = "[[exchanges]]\nname = 'x'\ntype = 'fanout'\nbindings = [{ queue = 'mails', lane = 'high' }]\n[[queues]]\nname = 'other'\n";
+    let completion = toml(text).unwrap_err().completion().unwrap();
+    let row = "[[queues]]\nname = \"mails\"\nlanes = [\"high\"]";
+    assert_eq!(completion, format!("add to `queues`:\n    {}", row.replace('\n', "\n    ")));
+    toml(&format!("{text}{row}")).unwrap();
+}
