@@ -30,7 +30,8 @@ pub enum DeadLetterOverflow {
 ///   is felt at the source, and nothing vanishes, unless it says so.
 /// - Its history goes with it, and comes back with it.
 /// - Letters go oldest first, and one that finds its target full holds up those behind it. One that cannot be routed, or whose key another job has there, holds up nobody.
-/// - Dead-lettering never goes in a circle by itself, nor from handler to handler without a pause: two queues that send their letters to each other need a `retention`. See [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
+/// - Dead-lettering never goes in a circle by itself, nor from handler to handler without a pause: two queues that send their letters to each other need a [`retention`](Self::retention) of the letters, or
+///   one of a queue [without a handler](crate::RuntimeBuilder::pull_queue) in which they wait. See [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
 ///
 /// ```
 /// use ringmill::clock::ManualClock;

@@ -37,19 +37,42 @@ pub struct Way {
     pub certain: bool,
 }
 
+/// The most steps of a circle that are shown: the first of them and the last.
+const SHOWN_MAX: usize = 8;
+
+/// The longest name that is shown, in characters; longer ones are refused elsewhere.
+const NAME_MAX: usize = 255;
+
 /// A circle that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle {
     /// What it goes through; the first is the last, and a queue.
     pub path: Vec<String>,
+    /// The ways that it is made of, one after another: the number of a node, and that of the way among its own.
+    pub ways: Vec<(usize, usize)>,
     /// Every queue in it passes letters on by itself. If not, handlers do, and none of them pauses.
     pub by_itself: bool,
 }
 
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path.join(" -> "))
+        f.write_str(&shown(&self.path))
     }
+}
+
+/// A path, for people; of a long one the middle is left out.
+pub fn shown(path: &[impl AsRef<str>]) -> String {
+    let step = |step: &_| {
+        let name = AsRef::<str>::as_ref(step);
+        name.char_indices().nth(NAME_MAX).map_or_else(|| name.to_owned(), |(end, _)| format!("{}\u{2026}", &name[..end]))
+    };
+    let joined = |steps: &[_]| steps.iter().map(step).collect::<Vec<_>>().join(" -> ");
+    // to leave out one step would spare nothing
+    if path.len() <= SHOWN_MAX + 1 {
+        return joined(path);
+    }
+    let (first, last) = (&path[..SHOWN_MAX / 2], &path[path.len() - SHOWN_MAX / 2..]);
+    format!("{} -> ({} more) -> {}", joined(first), path.len() - SHOWN_MAX, joined(last))
 }
 
 /// Whether a node was visited: not yet, on the way, with all that follows.
@@ -65,13 +88,13 @@ enum Mark {
 /// # Complexity
 /// O(nodes + ways).
 pub fn find(nodes: &[Node]) -> Option<Cycle> {
-    let found = |by_itself| move |path| Cycle { path, by_itself };
+    let found = |by_itself| move |ways: Vec<_>| Cycle { path: path(nodes, &ways), ways, by_itself };
     let by_itself = circle(nodes, |node| node.by_itself, |_| true).map(found(true));
     by_itself.or_else(|| circle(nodes, |node| node.at_once, |way| way.certain).map(found(false)))
 }
 
 /// The first circle of nodes and ways that count.
-fn circle(nodes: &[Node], counts: impl Fn(&Node) -> bool, leads: impl Fn(&Way) -> bool) -> Option<Vec<String>> {
+fn circle(nodes: &[Node], counts: impl Fn(&Node) -> bool, leads: impl Fn(&Way) -> bool) -> Option<Vec<(usize, usize)>> {
     let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
     let mut marks = vec![Mark::New; nodes.len()];
     for start in 0..nodes.len() {
@@ -93,7 +116,7 @@ fn circle(nodes: &[Node], counts: impl Fn(&Node) -> bool, leads: impl Fn(&Way) -
             let Some(&to) = places.get(way.to.as_str()).filter(|_| leads(way)) else { continue };
             if marks[to] == Mark::Open {
                 let from = trail.iter().position(|(on, _)| *on == to).unwrap_or(0);
-                return Some(path(trail[from..].iter().map(|&(on, next)| (&nodes[on], &nodes[on].ways[next - 1]))));
+                return Some(trail[from..].iter().map(|&(on, next)| (on, next - 1)).collect());
             }
             trail.push((to, 0));
         }
@@ -101,11 +124,11 @@ fn circle(nodes: &[Node], counts: impl Fn(&Node) -> bool, leads: impl Fn(&Way) -
     None
 }
 
-fn path<'n>(steps: impl IntoIterator<Item = (&'n Node, &'n Way)>) -> Vec<String> {
+fn path(nodes: &[Node], ways: &[(usize, usize)]) -> Vec<String> {
     let mut path = Vec::new();
-    for (node, way) in steps {
-        path.push(node.name.clone());
-        path.extend(way.through.iter().cloned());
+    for &(node, way) in ways {
+        path.push(nodes[node].name.clone());
+        path.extend(nodes[node].ways[way].through.iter().cloned());
     }
     path.extend(path.first().cloned());
     path
@@ -136,7 +159,7 @@ mod tests {
     #[test]
     fn without_a_pause_a_circle_is_refused_whoever_rejects() {
         let hot = |name, to: &[&str]| Node { at_once: true, ..node(name, false, to) };
-        assert_eq!(find(&[hot("a", &["a"])]), Some(Cycle { path: vec!["a".to_owned(); 2], by_itself: false }));
+        assert_eq!(find(&[hot("a", &["a"])]), Some(Cycle { path: vec!["a".to_owned(); 2], ways: vec![(0, 0)], by_itself: false }));
         let round = [hot("s", &["a"]), hot("a", &["b"]), hot("b", &["c"]), hot("c", &["a"])];
         assert_eq!(found(&round).as_deref(), Some("a -> b -> c -> a"));
         // a pause anywhere, or a way that not every letter goes
@@ -153,10 +176,18 @@ mod tests {
     }
 
     #[test]
+    fn long_names_are_cut() {
+        let long = "\u{e9}".repeat(300);
+        assert_eq!(shown(&["a", &long]), format!("a -> {}\u{2026}", "\u{e9}".repeat(255)));
+    }
+
+    #[test]
     fn long_ways_take_no_stack() {
         let mut nodes: Vec<Node> = (0..100_000).map(|n| node(&n.to_string(), true, &[&(n + 1).to_string()])).collect();
         assert_eq!(found(&nodes), None);
         nodes.push(node("100000", true, &["50000"]));
         assert_eq!(find(&nodes).map(|cycle| cycle.path.len()), Some(50_002));
+        // nor many words
+        assert_eq!(found(&nodes).unwrap(), "50000 -> 50001 -> 50002 -> 50003 -> (49994 more) -> 99998 -> 99999 -> 100000 -> 50000");
     }
 }

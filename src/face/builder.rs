@@ -210,7 +210,7 @@ impl RuntimeBuilder {
         // only then do publishers need it; a handler often has a handle of its own queue
         let callers: Option<Arc<dyn Handler<T>>> = if config.overflow == Overflow::CallerRuns { Some(handler) } else { None };
         let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, callers, None);
-        self.letters.add_queue(&handle, &config);
+        self.letters.add_queue(&handle, &config, true);
         Ok(handle)
     }
 
@@ -223,7 +223,7 @@ impl RuntimeBuilder {
         let queue = self.declare(&config, Arc::clone(&bell))?;
         self.queues.push(Declared { queue: Arc::new(PullQueue(Arc::clone(&queue))), pool: None, built: false });
         let handle = QueueHandle::new(queue, Arc::clone(&self.clock), self.id, None, Some(bell));
-        self.letters.add_queue(&handle, &config);
+        self.letters.add_queue(&handle, &config, false);
         Ok(handle)
     }
 
@@ -263,7 +263,8 @@ impl RuntimeBuilder {
     /// delivered. A circle of such queues would never end, and is refused. One with a queue in it in which jobs die by a handler (rejected, failed or overrun too often) is a
     /// retry, and needs a pause: two queues that send their letters to each other at once would run a job that both reject as fast as they can, for ever. So a circle
     /// of any length, be it a queue straight back to itself, is refused too if every letter goes round in it, and there is no `retention`: neither
-    /// [of the letters](crate::DeadLetterConfig::retention), after which they go on, nor of a queue where they wait to go on. (A job's own time to live starts no circle: a letter has it not any more. Nor does
+    /// [of the letters](crate::DeadLetterConfig::retention), after which they go on, nor of a [pull queue](Self::pull_queue) where they wait to go on. (A `retention` of a
+    /// queue with a handler is no pause: it says how long a job waits at most, and a worker that is free starts it at once.) (A job's own time to live starts no circle: a letter has it not any more. Nor does
     /// [`Overflow::DropNew`](crate::Overflow::DropNew): a letter that finds no room waits where it is.) Where it depends on a predicate, or on the key that a job came by, where a
     /// letter goes, it is taken to go everywhere it may by itself, and is let be where handlers send it. Bindings that change later are held to the same.
     ///

@@ -128,14 +128,17 @@ impl LetterWays {
         self.known.exchanges.insert(exchange.name().to_owned(), Box::new(exchange.clone()));
     }
 
-    pub(super) fn add_queue<T: Payload>(&mut self, handle: &QueueHandle<T>, config: &QueueConfig) {
+    /// `handled`: it has a handler, which starts what comes as soon as a worker is free.
+    pub(super) fn add_queue<T: Payload>(&mut self, handle: &QueueHandle<T>, config: &QueueConfig, handled: bool) {
         self.known.queues.insert(handle.name().to_owned(), Box::new(handle.clone()));
         if !config.dead_letters.moves_on() {
             return;
         }
         let letters = config.dead_letters.clone();
         let by_itself = config.overflow == Overflow::DropOldest || config.retention.is_some();
-        let at_once = config.retention.is_none() && config.dead_letters.retention.is_none();
+        // its own `retention` says how long a job waits at most: a pause only where nobody starts it
+        let waits = config.retention.is_some() && !handled;
+        let at_once = !waits && config.dead_letters.retention.is_none();
         self.sources.push(Source { name: handle.name().to_owned(), by_itself, at_once, letters: letters.clone() });
         let queue = Arc::clone(&handle.queue);
         self.connects.push(Box::new(move |known| connect(&queue, &letters, known)));
@@ -214,7 +217,7 @@ impl Built {
                 let (what, allowed) = if cycle.by_itself {
                     ("that goes on by itself", "a way that ends, or one with a queue in it whose letters die by a handler only")
                 } else {
-                    ("without a pause", "a way that ends, or one with a `retention` in it: a retry with a pause")
+                    ("without a pause", "a way that ends, or one with a `retention` of dead letters in it: a retry with a pause")
                 };
                 let value = format!("`{cycle}`, a circle {what}");
                 Err(ConfigError::new(format!("queue `{}`", cycle.path[0]), "dead_letters", value, allowed))

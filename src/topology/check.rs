@@ -3,11 +3,12 @@
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
 use super::route::{ALTERNATES_MAX, Routes};
+use super::unsure::Unsure;
 use super::words::nearest;
 use crate::config::{POOL_DEFAULT, QueueConfig};
 use crate::error::ConfigError;
 use crate::exchange::ExchangeKind;
-use crate::limits::BINDINGS_MAX;
+use crate::limits::{BINDINGS_MAX, LANES_MAX};
 use crate::routing::BindingKey;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -64,7 +65,8 @@ impl Topology {
     /// assert_eq!(error.faults().len(), 3); // no queues, no such queue, no such key
     /// ```
     pub fn validate(&self) -> Result<(), TopologyError> {
-        let mut check = Check::new(self);
+        let unsure = Unsure::default();
+        let mut check = Check::new(self, &unsure);
         check.all();
         check.unserved();
         let Check { found, more, .. } = check;
@@ -77,8 +79,8 @@ impl Topology {
 }
 
 /// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are. With `count_only` none is worked out.
-pub(super) fn check(topology: &Topology, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
-    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology) };
+pub(super) fn check(topology: &Topology, unsure: &Unsure, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
+    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology, unsure) };
     check.all();
     (check.found, check.more)
 }
@@ -96,6 +98,8 @@ pub(super) fn named<'t, T>(list: &'static str, items: &'t [T], name: impl Fn(&T)
 
 pub(super) struct Check<'t> {
     pub(super) topology: &'t Topology,
+    /// What cannot be said of it.
+    pub(super) unsure: &'t Unsure,
     found: Vec<(Site, Fault)>,
     /// How many are kept.
     room: usize,
@@ -111,13 +115,14 @@ pub(super) struct Check<'t> {
 }
 
 impl<'t> Check<'t> {
-    fn new(topology: &'t Topology) -> Self {
+    fn new(topology: &'t Topology, unsure: &'t Unsure) -> Self {
         let mut served = HashMap::new();
         for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
             served.entry(dlq).or_insert(name);
         }
         Check {
             topology,
+            unsure,
             found: Vec::new(),
             room: FAULTS_MAX,
             more: 0,
@@ -190,7 +195,14 @@ impl<'t> Check<'t> {
     fn settings(&mut self, site: &Site, config: &QueueConfig) {
         let moved = ["dead_letters.exchange", "dead_letters.queue", "dead_letters.routing_key"];
         for error in config.faults().iter().filter(|error| !moved.contains(&error.field())) {
-            self.setting(site, error);
+            let other = match error.field() {
+                "max_lease" => "visibility",
+                "lane reserves (sum)" => "max_length",
+                _ => "",
+            };
+            if !self.unsure.setting(&site.name, other) {
+                self.setting(site, error);
+            }
         }
     }
 
@@ -217,6 +229,23 @@ impl<'t> Check<'t> {
         self.report(site.key(keys), fault.value(error.value()));
     }
 
+    /// The lanes that a queue which is not declared needs.
+    fn lanes_of(&self, list: &str, name: &str) -> Vec<String> {
+        let named = self.unsure.named_lanes(name).filter(|_| list == "queues");
+        let Some(mut lanes) = named.map(<[String]>::to_vec) else { return Vec::new() };
+        let bindings = self.topology.exchanges.iter().flat_map(|exchange| &exchange.bindings);
+        let last = bindings.filter(|binding| binding.queue == name).map(|binding| binding.lane).max().unwrap_or(0);
+        // bindings that give a number need as many
+        for number in lanes.len()..=last.min(LANES_MAX - 1) {
+            let mut lane = number.to_string();
+            while lanes.contains(&lane) {
+                lane.insert(0, '0');
+            }
+            lanes.push(lane);
+        }
+        lanes
+    }
+
     /// The name that was probably meant, if there is one.
     pub(super) fn undeclared(&mut self, site: Site, list: &'static str, name: &str, kind: Option<&'static str>) -> Option<&'t str> {
         if self.found.len() >= self.room {
@@ -238,7 +267,7 @@ impl<'t> Check<'t> {
             Some(_) => fault.meant(meant),
             None => fault.help(format!("declare it in `{list}`")),
         };
-        self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind }));
+        self.report(site, fault.completed_by(Completion::Declare { list, name: name.to_owned(), kind, lanes: self.lanes_of(list, name) }));
         meant
     }
 

@@ -28,8 +28,8 @@ pub struct Fault {
 /// A change that mends a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Completion {
-    /// Declare a name, of some type, in a list.
-    Declare { list: &'static str, name: String, kind: Option<&'static str> },
+    /// Declare a name, of some type or with some lanes, in a list.
+    Declare { list: &'static str, name: String, kind: Option<&'static str>, lanes: Vec<String> },
     /// Leave something away.
     Remove(String),
 }
@@ -43,25 +43,27 @@ pub(super) enum Format {
 
 impl Format {
     /// An entry of a list, for between its brackets if it is written inline. Of one that is not it is a row of YAML, or a table of TOML for the end of the file.
-    fn entry(self, list: &str, name: &str, kind: Option<&str>, inline: bool) -> String {
-        if self == Format::Toml && !inline {
-            let kind = kind.map_or(String::new(), |kind| format!("\ntype = \"{kind}\""));
-            return format!("[[{list}]]\nname = {}{kind}", quoted(name));
+    fn entry(self, list: &str, name: &str, kind: Option<&str>, lanes: &[String], inline: bool) -> String {
+        let mut keys = vec![("name", self.text(name))];
+        keys.extend(kind.map(|kind| ("type", self.text(kind))));
+        if !lanes.is_empty() {
+            let lanes: Vec<String> = lanes.iter().map(|lane| self.text(lane)).collect();
+            keys.push(("lanes", format!("[{}]", lanes.join(", "))));
         }
-        let kind = kind.map_or(String::new(), |kind| match self {
-            Format::Toml => format!(", type = \"{kind}\""),
-            Format::Yaml => format!(", type: {kind}"),
-        });
-        let is_word =
-            name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let is = if self == Format::Toml { " = " } else { ": " };
+        let keys: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key}{is}{value}")).collect();
         match self {
-            Format::Toml => format!("{{ name = {}{kind} }},", quoted(name)),
-            Format::Yaml => {
-                let plain = is_word && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other));
-                let name = if plain { name.to_owned() } else { quoted(name) };
-                if inline { format!("{{ name: {name}{kind} }},") } else { format!("- {{ name: {name}{kind} }}") }
-            }
+            Format::Toml if !inline => format!("[[{list}]]\n{}", keys.join("\n")),
+            Format::Yaml if !inline => format!("- {{ {} }}", keys.join(", ")),
+            _ => format!("{{ {} }},", keys.join(", ")),
         }
+    }
+
+    fn text(self, text: &str) -> String {
+        let is_word =
+            text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let is_plain = self == Format::Yaml && is_word && !OTHERS.iter().any(|other| text.eq_ignore_ascii_case(other));
+        if is_plain { text.to_owned() } else { quoted(text) }
     }
 }
 
@@ -261,8 +263,8 @@ impl TopologyError {
         let mut removed = Vec::new();
         for completion in self.faults.iter().filter(|fault| fault.nearest.is_none()).filter_map(|fault| fault.completion.as_ref()) {
             match completion {
-                Completion::Declare { list, name, kind } => {
-                    let entry = self.format.entry(list, name, *kind, self.inline.contains(list));
+                Completion::Declare { list, name, kind, lanes } => {
+                    let entry = self.format.entry(list, name, *kind, lanes, self.inline.contains(list));
                     let at = lists.iter().position(|(name, _)| name == list).unwrap_or_else(|| {
                         lists.push((list, Vec::new()));
                         lists.len() - 1

@@ -86,7 +86,8 @@ impl Reader<'_> {
         // what they are called where they stand
         let what = if std::ptr::eq(at_count, node) { "`partitions`" } else { "`count`" };
         match self.number(Some(at_count), what) {
-            Some(count) => self.set(config, at_count, what, |config| config.partitions(count)),
+            // there are to be some, however many: what cannot be beside them is said now
+            Some(count) => self.set(config.partitions(1), at_count, what, |config| config.partitions(count)),
             None => config,
         }
     }

@@ -4,7 +4,8 @@ use super::check::{Check, Site, named};
 use super::data::{DeadLetterQueueSpec, QueueSpec, Topology};
 use super::fault::{FAULTS_MAX, Fault};
 use super::read::listed;
-use super::route::{Reached, Routes};
+use super::route::{Reached, Routes, takes_all};
+use super::unsure::Unsure;
 use crate::config::{DeadLetterConfig, Overflow};
 use crate::dead_letter::cycles::{self, Node, Way};
 use crate::routing::RoutingKey;
@@ -83,17 +84,18 @@ impl<'t> Check<'t> {
             let fault = Fault::new(format!("`{}` keeps dead letters and cannot be published to", name.escape_debug()));
             self.report(site, fault.value(name));
         } else if !self.queues.contains_key(name) {
-            self.undeclared(site, "queues", name, None);
+            let meant = self.undeclared(site, "queues", name, None);
+            self.meant.extend(meant);
         }
     }
 
     /// Circles that must not be, and retentions that nothing ever falls under.
     pub(super) fn circles(&mut self) {
         let ways = self.topology.letter_ways();
-        let graph = Graph::new(self.topology, &ways, &mut self.routes);
+        let graph = Graph::new(self.topology, &ways, &mut self.routes, self.unsure);
         for (site, queue) in named("queues", &self.topology.queues, |queue| queue.name()) {
             let is_named = !queue.name().is_empty() && !self.meant.contains(queue.name());
-            if queue.config.retention.is_some() && is_named && !graph.receiving.contains(queue.name()) {
+            if queue.config.retention.is_some() && is_named && !self.unsure.ways && !graph.receiving.contains(queue.name()) {
                 let fault = Fault::new(format!(
                     "`retention` of `{0}` is for dead letters of other queues, and none go to `{0}`",
                     queue.name().escape_debug()
@@ -103,15 +105,27 @@ impl<'t> Check<'t> {
             }
         }
         let mut nodes = graph.nodes;
+        let mut coming: HashMap<String, usize> = HashMap::new();
+        for way in nodes.iter().flat_map(|node| &node.ways) {
+            *coming.entry(way.to.clone()).or_default() += 1;
+        }
         // each is looked for from the start: more than are shown are not worth it
         for _ in 0..FAULTS_MAX {
             let Some(circle) = cycles::find(&nodes) else { break };
+            // it is broken where the fewest others are: where few ways come to and few go on from
+            let others = |at: &usize| {
+                let (from, to) = (circle.ways[*at].0, circle.ways[(at + 1) % circle.ways.len()].0);
+                coming.get(&nodes[from].name).copied().unwrap_or(0) * nodes[to].ways.len()
+            };
+            let broken = (0..circle.ways.len()).min_by_key(others).map(|at| circle.ways[at]);
+            if let Some((node, way)) = broken {
+                nodes[node].ways.remove(way);
+            }
             let mut path = circle.path;
             path.pop();
             let first = path.iter().position(|step| queue_of(step).is_some()).unwrap_or(0);
             path.rotate_left(first);
             path.push(path[0].clone());
-            nodes.retain(|node| node.name != path[0]);
             let shown: Vec<&str> = path.iter().map(|step| shown(step, self.topology)).collect();
             let keeper = queue_of(&path[0]).map_or("", |queue| ways[queue].keeper);
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
@@ -126,7 +140,7 @@ impl<'t> Check<'t> {
                     "a job that every handler rejects would go round as fast as it is run; with a `retention` of the dead letters on the way it is a retry",
                 )
             };
-            let message = format!("dead letters would go in a circle {how}: {}", shown.join(" -> "));
+            let message = format!("dead letters would go in a circle {how}: {}", cycles::shown(&shown));
             let fault = Fault::new(message).value(shown[1]);
             self.report(site.key(&["dead_letter_target", "dead_letter_exchange"]), fault.help(help));
         }
@@ -146,10 +160,11 @@ struct Graph<'t> {
     opened: HashSet<&'t str>,
     /// Nodes of exchanges; they come after the queues, so that circles begin at queues.
     hubs: Vec<Node>,
+    unsure: &'t Unsure,
 }
 
 impl<'t> Graph<'t> {
-    fn new(topology: &'t Topology, ways: &[LetterWay<'t>], routes: &mut Routes<'t>) -> Self {
+    fn new(topology: &'t Topology, ways: &[LetterWay<'t>], routes: &mut Routes<'t>, unsure: &'t Unsure) -> Self {
         let mut graph = Graph {
             nodes: Vec::new(),
             receiving: HashSet::new(),
@@ -157,6 +172,7 @@ impl<'t> Graph<'t> {
             exchanges: topology.exchanges.iter().enumerate().map(|(at, exchange)| (exchange.name.as_str(), at)).collect(),
             opened: HashSet::new(),
             hubs: Vec::new(),
+            unsure,
         };
         for (at, way) in ways.iter().enumerate() {
             graph.queue(at, way, routes);
@@ -185,7 +201,10 @@ impl<'t> Graph<'t> {
                 self.open(exchange, routes);
             }
         }
-        if !ways.is_empty() {
+        let exchanges = way.config.exchange.as_deref().into_iter().flat_map(|name| routes.alternates(name));
+        let unsure = exchanges.into_iter().any(|exchange| self.unsure.exchange(exchange))
+            || [way.keeper, way.queue.name()].into_iter().any(|queue| self.unsure.letters(queue));
+        if !ways.is_empty() && !unsure {
             let by_itself = queue.overflow == Overflow::DropOldest || queue.retention.is_some();
             let at_once = queue.retention.is_none() && way.config.retention.is_none();
             self.nodes.push(Node { name: format!("q{at}"), by_itself, at_once, ways });
@@ -206,12 +225,15 @@ impl<'t> Graph<'t> {
             walked.insert(exchange.name.as_str());
             let mut ways: Vec<Way> = exchange.bindings.iter().filter_map(|binding| self.way(&binding.queue, &[], false)).collect();
             // a circle of alternates is a fault of its own, and none of dead letters
-            let alternate = exchange.alternate.as_deref().filter(|name| !walked.contains(name));
+            let alternate = exchange.alternate.as_deref().filter(|name| !walked.contains(name) && !takes_all(exchange));
             ways.extend(alternate.and_then(|name| self.exchanges.get(name)).map(|number| Way {
                 through: Vec::new(),
                 to: format!("x{number}"),
                 certain: false,
             }));
+            if self.unsure.exchange(&exchange.name) {
+                ways.clear();
+            }
             self.hubs.push(Node { name: format!("x{}", self.exchanges[exchange.name.as_str()]), by_itself: true, at_once: false, ways });
             next = alternate.and_then(|name| routes.exchange(name));
         }

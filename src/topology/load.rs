@@ -114,8 +114,8 @@ fn parse(text: &str, name: &str, format: Format) -> Result<Topology, TopologyErr
         Ok(root) => root,
         Err(fault) => return refuse(Faults { kept: vec![*fault], more: 0 }),
     };
-    let (topology, mut faults) = read::read(&root, source, faults);
-    let (found, more) = check(&topology, faults.is_full());
+    let (topology, mut faults, unsure) = read::read(&root, source, faults);
+    let (found, more) = check(&topology, &unsure, faults.is_full());
     faults.more += more;
     let place_of = |place: &Place| (place.line, place.column);
     // what could not be read was left at its default, and what is wrong with that has been said

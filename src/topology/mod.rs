@@ -34,6 +34,7 @@ mod settings;
 mod source;
 mod svg;
 mod toml;
+mod unsure;
 mod words;
 mod yaml;
 

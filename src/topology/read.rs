@@ -3,7 +3,9 @@
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Fault, Faults};
 use super::node::{Entry, Node, Value, is_null};
+use super::settings::{DEAD_LETTER_QUEUE, QUEUE};
 use super::source::{Source, Span};
+use super::unsure::Unsure;
 use super::words::{self, nearest};
 use crate::config::{LaneConfig, QueueConfig};
 use crate::exchange::ExchangeKind;
@@ -33,14 +35,14 @@ const SYNONYMS: [(&str, &str); 11] = [
 ];
 
 /// Reads a tree, behind the faults that were found in it. What could not be read is left at its default, so that the rest can be checked too.
-pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology, Faults) {
+pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology, Faults, Unsure) {
     let mut reader = Reader::new(source, faults);
     let mut topology = Topology::new();
     if root.word().is_some_and(is_null) {
         reader.fault(&root.span, Fault::new("the file is empty").help("a topology has `queues`, and mostly `exchanges` and `pools`"));
-        return (topology, reader.faults);
+        return (topology, reader.faults, reader.unsure);
     }
-    let Some(top) = reader.table(root, "the file", &TOP) else { return (topology, reader.faults) };
+    let Some(top) = reader.table(root, "the file", &TOP) else { return (topology, reader.faults, reader.unsure) };
     let queues = reader.list(top.get("queues"), "`queues`");
     let letter_queues: BTreeSet<&str> = queues.iter().filter_map(|queue| queue.get("dlq")?.text()).collect();
     for node in queues {
@@ -59,7 +61,7 @@ pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology
     }
     give_lanes(&mut topology, &reader.laneless);
     reader.find_lanes(&mut topology);
-    (topology, reader.faults)
+    (topology, reader.faults, reader.unsure)
 }
 
 /// A queue that says nothing of lanes has as many as its bindings ask for by number, up to the most there can be.
@@ -80,6 +82,9 @@ fn give_lanes(topology: &mut Topology, laneless: &HashSet<String>) {
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) faults: Faults,
+    /// Where the faults of what is being read are.
+    pub(super) reported: HashSet<Span>,
+    pub(super) unsure: Unsure,
     /// The queues that say nothing of lanes, or nothing that can be read.
     pub(super) laneless: HashSet<String>,
     /// The queues of whose lanes something is wrong.
@@ -98,12 +103,14 @@ struct NamedLane {
 impl<'a> Reader<'a> {
     fn new(source: Source<'a>, faults: Faults) -> Self {
         let (laneless, unread_lanes) = (HashSet::new(), HashSet::new());
-        Reader { source, faults, laneless, unread_lanes, named_lanes: Vec::new() }
+        let (reported, unsure) = (HashSet::new(), Unsure::default());
+        Reader { source, faults, reported, unsure, laneless, unread_lanes, named_lanes: Vec::new() }
     }
 }
 
 impl Reader<'_> {
     pub(super) fn fault(&mut self, span: &Span, fault: Fault) {
+        self.reported.insert(span.clone());
         self.faults.add(|| Fault { place: Some(self.source.place(span)), ..fault });
     }
 
@@ -121,6 +128,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, Entry { key, key_span, .. }: &Entry, what: &str, keys: &[&str]) {
         if self.faults.is_full() {
+            self.reported.insert(key_span.clone());
             self.faults.more += 1; // the nearest key need not be looked for
             return;
         }
@@ -236,6 +244,8 @@ impl Reader<'_> {
     }
 
     fn exchange(&mut self, node: &Node, number: usize) -> Option<ExchangeSpec> {
+        self.reported.clear();
+        self.unsure.ways |= !matches!(node.value, Value::Table(_));
         let node = self.table(node, "an exchange", &EXCHANGE)?;
         let name = self.name(node, "an exchange").unwrap_or_default();
         if node.get("type").is_none() {
@@ -251,6 +261,7 @@ impl Reader<'_> {
             let at = (number, exchange.bindings.len());
             exchange.bindings.push(self.binding(binding, kind, at).unwrap_or_else(|| BindingSpec::new("#", "")));
         }
+        self.note_exchange(&exchange.name);
         Some(exchange)
     }
 
@@ -288,7 +299,13 @@ impl Reader<'_> {
         for NamedLane { exchange, binding, name, span } in std::mem::take(&mut self.named_lanes) {
             let binding = &mut topology.exchanges[exchange].bindings[binding];
             let queue = binding.queue.as_str();
-            let Some(lanes) = queues.get(queue).filter(|_| !self.unread_lanes.contains(queue)) else { continue };
+            let Some(lanes) = queues.get(queue) else {
+                self.unsure.name_lane(queue, name);
+                continue;
+            };
+            if self.unread_lanes.contains(queue) {
+                continue;
+            }
             if let Some(number) = lanes.iter().position(|lane| lane.name == name) {
                 binding.lane = number;
                 continue;
@@ -304,21 +321,26 @@ impl Reader<'_> {
     }
 
     fn queue(&mut self, node: &Node) -> Option<QueueSpec> {
+        self.reported.clear();
+        self.unsure.ways |= !matches!(node.value, Value::Table(_));
         let node = self.queue_table(node)?;
         let name = self.name(node, "a queue").unwrap_or_default();
         let mut queue = QueueSpec::new(QueueConfig::new(name));
         queue.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
         queue.dlq = self.text(node.get("dlq"), "`dlq`");
         queue.config = self.queue_settings(node, queue.config);
+        self.note_queue(node, queue.name(), &QUEUE);
         Some(queue)
     }
 
     fn dead_letter_queue(&mut self, node: &Node) -> Option<DeadLetterQueueSpec> {
+        self.reported.clear();
         let node = self.dead_letter_queue_table(node)?;
         let name = self.name(node, "a queue").unwrap_or_default();
         let letters = self.dead_letter_settings(node);
         let mut queue = DeadLetterQueueSpec::new(name, self.letters_onward(node, letters));
         queue.durable = self.flag(node.get("durable"), "`durable`").unwrap_or(false);
+        self.note_queue(node, &queue.name, &DEAD_LETTER_QUEUE);
         Some(queue)
     }
 }

@@ -89,13 +89,39 @@ impl<'t> Routes<'t> {
         self.exchanges.keys().copied()
     }
 
-    /// The queue that an exchange leads to by any key, if there is one.
+    /// An exchange and those that take what it leads nowhere, one after another.
+    pub(super) fn alternates(&self, exchange: &str) -> impl Iterator<Item = &'t str> {
+        let next = |exchange: &&'t ExchangeSpec| self.alternate(exchange);
+        std::iter::successors(self.exchange(exchange), next).take(ALTERNATES_MAX + 1).map(|exchange| exchange.name.as_str())
+    }
+
+    /// Where an exchange sends what it leads nowhere.
+    fn alternate(&self, exchange: &ExchangeSpec) -> Option<&'t ExchangeSpec> {
+        self.exchange(exchange.alternate.as_deref().filter(|_| !takes_all(exchange))?)
+    }
+
+    /// The queue that an exchange leads to by any key, be it by an alternate, if there is one.
     pub(super) fn always(&mut self, exchange: &'t str) -> Option<&'t str> {
-        let bindings = self.exchange(exchange).map_or(&[][..], |exchange| &exchange.bindings);
-        *self.always.entry(exchange).or_insert_with(|| {
-            let any = &bindings.iter().find(|binding| binding.routing_key == "#")?.queue;
-            bindings.iter().all(|binding| binding.queue == *any).then_some(any)
-        })
+        let (mut chain, mut next) = (Vec::new(), self.exchange(exchange));
+        // alternates may go in a circle, which is a fault of its own
+        while let Some(exchange) = next.filter(|next| chain.len() <= ALTERNATES_MAX && !self.always.contains_key(&*next.name)) {
+            chain.push(exchange);
+            next = self.alternate(exchange);
+        }
+        let mut always = next.and_then(|known| self.always.get(&*known.name).copied().flatten());
+        for exchange in chain.into_iter().rev() {
+            let mut queues = exchange.bindings.iter().map(|binding| binding.queue.as_str());
+            let first = queues.next();
+            let one = first.filter(|first| queues.all(|queue| queue == *first));
+            always = match one {
+                _ if takes_all(exchange) => one,
+                Some(one) => always.filter(|always| *always == one),
+                None if first.is_none() => always,
+                None => None,
+            };
+            self.always.insert(&exchange.name, always);
+        }
+        always
     }
 
     /// The queues that a key leads to.
@@ -130,6 +156,11 @@ impl<'t> Routes<'t> {
         }
         reached
     }
+}
+
+/// Whether nothing is ever unroutable in an exchange.
+pub(super) fn takes_all(exchange: &ExchangeSpec) -> bool {
+    exchange.bindings.iter().any(|binding| binding.routing_key == "#")
 }
 
 fn compile(exchange: &ExchangeSpec) -> Compiled<'_> {

@@ -12,7 +12,7 @@ use crate::retry::{Backoff, Jitter};
 use crate::runtime::{Idle, OnPinFailure, Placement, PoolConfig};
 use std::time::Duration;
 
-const QUEUE: [&str; 25] = [
+pub(super) const QUEUE: [&str; 25] = [
     "name",
     "durable",
     "max_length",
@@ -39,7 +39,7 @@ const QUEUE: [&str; 25] = [
     "pool",
     "weight",
 ];
-const DEAD_LETTER_QUEUE: [&str; 9] = [
+pub(super) const DEAD_LETTER_QUEUE: [&str; 9] = [
     "name",
     "durable",
     "max_length",
@@ -99,6 +99,10 @@ impl Reader<'_> {
         let source = self.source;
         let written = source.written(node).unwrap_or(error.value());
         let shown = match &node.value {
+            Value::List(items) if error.field() == "watermarks" => {
+                let marks: Vec<&str> = items.iter().filter_map(Node::word).collect();
+                source.written(node).map_or_else(|| format!("[{}]", marks.join(", ")), str::to_owned)
+            }
             Value::List(_) | Value::Table(_) => format!("not right: {} is {}", error.field(), error.value()),
             _ => written.escape_debug().to_string(),
         };

@@ -15,6 +15,7 @@ mod cost;
 mod drawings;
 mod everything;
 mod example;
+mod follows;
 mod page;
 mod shown;
 

@@ -626,6 +626,13 @@ fn circles_without_a_pause_are_refused_and_named() {
     refused(declare(&[("a", to("b")), ("b", to("a"))]).0, "a -> b -> a");
     refused(declare(&[("s", to("a")), ("a", to("b")), ("b", to("c")), ("c", to("a"))]).0, "a -> b -> c -> a");
     declare(&[("a", to("b")), ("b", to("a").retention(ms(1)))]).0.build().unwrap();
+    // a queue's own retention is none where a handler starts what comes; where nobody does, jobs wait for it
+    let (mut builder, _) = declare(&[("a", to("b"))]);
+    builder.queue(named("b", 2).retention(WEEK).dead_letters(to("a")), reject).unwrap();
+    refused(builder, "a -> b -> a");
+    let (mut builder, _) = declare(&[("a", to("b"))]);
+    builder.pull_queue::<u32>(named("b", 2).retention(WEEK).dead_letters(to("a"))).unwrap();
+    builder.build().unwrap();
     // through a fanout exchange, whatever the key was; an alternate gets what a predicate leaves
     let (mut builder, queues) = declare(&[("a", letters().exchange("x")), ("b", to("a"))]);
     builder.exchange(ExchangeConfig::fanout("x")).unwrap().bind(Binding::all(&queues[1])).unwrap();

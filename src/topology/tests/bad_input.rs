@@ -132,7 +132,7 @@ fn numbers_out_of_range_say_what_is_allowed() {
     setting("weight: 1025", "`weight` is 1025, allowed is 1..=1024", 11);
     setting("retry: { max_attempts: 0 }", "`max_attempts` is 0, allowed is 1..=255", 26);
     setting("retry: { max_expiries: 15 }", "`max_expiries` is 15, allowed is 0..=14", 26);
-    setting("watermarks: [80, 60]", "`watermarks` is not right: watermarks is (80, 60), allowed is low < high <= 100", 15);
+    setting("watermarks: [80, 60]", "`watermarks` is [80, 60], allowed is low < high <= 100", 15);
     setting("watermarks: [80]", "`watermarks` are two numbers: low and high, in per cent of `max_length`", 15);
     setting("completed: { count: 0, age: 1h }", "`count` is 0, allowed is 1..=16777215", 23);
     setting("completed: { count: 1, age: 0s }", "`age` is 0s, allowed is 1ms or more", 31);
