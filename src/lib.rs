@@ -87,6 +87,7 @@
 //! | feature | where |
 //! |---|---|
 //! | publish: at once, waiting, from a task, in batches, into reserved slots | [`Producer::try_publish`], [`publish_timeout`](Producer::publish_timeout), [`publish_async`](Producer::publish_async), [`publish_batch`](Producer::publish_batch), [`reserve`](Producer::reserve) and [`Permits`] |
+//! | jobs gathered, and published a batch at a time | [`Producer::buffered`], [`BufferedProducer`], [`BufferConfig`] |
 //! | publish later, at a time, every so often | [`Producer::publish_after`], [`publish_at`](Producer::publish_at), [`every`](Producer::every) and [`Periodic`] |
 //! | publish by the calendar | module `cron`, feature `cron` |
 //! | routing by key, patterns, to everybody; bindings with lanes and predicates; an alternate | [`Exchange`], [`ExchangeConfig`], [`Binding`], [`RoutingKey`], [`BindingKey`] |
