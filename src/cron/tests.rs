@@ -307,16 +307,13 @@ fn what_is_accepted_means_what_it_says() {
     ];
     let mut rng = Rng::new(7);
     let mut accepted = [0; 5];
-    for _ in 0..6_000 {
+    for _ in 0..4_000 {
         let mut fields = ["0", "0", "*", "*", "*"].map(str::to_owned);
         let at = rng.up_to(4) as usize;
-        // half of them begin as what can be read
-        if rng.up_to(1) == 0 {
-            fields[at] = naive::field(&mut rng, at + 1);
-        } else {
-            fields[at].clear();
-        }
-        for _ in 0..=rng.up_to(2) {
+        // most of them begin as what can be read
+        let listed: Vec<_> = (0..rng.up_to(2)).map(|_| naive::field(&mut rng, at + 1)).collect();
+        fields[at] = listed.join(",");
+        for _ in 0..rng.up_to(3) {
             let place = rng.up_to(fields[at].len() as u64) as usize;
             fields[at].insert_str(place, WORDS[rng.up_to(23) as usize]);
         }
