@@ -331,6 +331,16 @@ impl Pair {
         self.follow_time();
     }
 
+    /// Jobs at the heads of lanes that are over have ended; what they left is dropped by whoever comes by.
+    fn follow_the_timer(&mut self) {
+        self.queue.pause();
+        assert!(self.consumer.try_recv().is_err(), "a paused queue delivers");
+        if !self.paused {
+            self.queue.resume();
+        }
+        self.follow_disposals(false);
+    }
+
     pub fn carry_out(&mut self, act: Act) {
         self.acts += 1;
         match act {
@@ -378,6 +388,8 @@ impl Pair {
             Act::Advance(by) => self.advance(by),
         }
         self.runtime.turn();
+        self.follow_time();
+        self.follow_the_timer();
         self.check();
     }
 }
