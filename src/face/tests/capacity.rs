@@ -5,6 +5,8 @@ use crate::tests::threads::Mutex;
 use crate::{
     Binding, BufferConfig, Context, DeadLetterConfig, ExchangeConfig, ExchangePublisher, Job, LaneConfig, Overflow, Pressure, Refusal,
 };
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// When to try again, by a refused publish.
 fn hint(pull: &Pull<u32>) -> Option<Duration> {
@@ -319,6 +321,44 @@ fn a_buffer_that_finds_the_queue_full_tells_of_it() {
     assert!(heard.lock().unwrap().is_empty());
     drop(buffered);
     assert_eq!(*heard.lock().unwrap(), [Pressure::High]);
+}
+
+std::thread_local! {
+    /// A producer that a callback can reach.
+    static OWN: RefCell<Option<Rc<Producer<u32>>>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_wait_in_a_callback_leaves_the_wait_around_it_awake() {
+    watched(|| {
+        let mut builder = Runtime::builder();
+        let queue = builder.pull_queue::<u32>(q(4)).unwrap();
+        let runtime = builder.build().unwrap();
+        let called = Arc::new(AtomicBool::new(false));
+        let calls = Arc::clone(&called);
+        queue.on_pressure(move |_| {
+            // by the producer of the publish that waits around it, which has one place in the line
+            if let Some(producer) = OWN.with(|own| own.borrow().clone()) {
+                assert!(producer.publish_timeout(99, ms(20)).is_err());
+                calls.store(true, SeqCst);
+            }
+        });
+        let handle = queue.clone();
+        let publisher = std::thread::spawn(move || {
+            let producer = Rc::new(handle.producer().unwrap());
+            OWN.with(|own| *own.borrow_mut() = Some(Rc::clone(&producer)));
+            (0..4).for_each(|n| assert!(producer.publish(n).is_ok()));
+            let began = Instant::now();
+            producer.publish_timeout(4, secs(25)).unwrap();
+            OWN.with(|own| drop(own.borrow_mut().take()));
+            began.elapsed()
+        });
+        eventually("the callback has waited", || called.load(SeqCst));
+        let consumer = queue.consumer().unwrap();
+        (0..4).for_each(|_| consumer.try_recv().unwrap().ack().unwrap());
+        assert!(publisher.join().unwrap() < secs(15));
+        let _ = runtime.shutdown(at_once());
+    });
 }
 
 #[test]
