@@ -73,10 +73,7 @@ impl<T: Payload> Queue<T> {
     /// # Errors
     /// Timed out, or closed.
     pub fn wait_for_slot(&self, publisher: &Publisher, lane: usize, clock: &dyn Clock, deadline: Timestamp) -> Result<u32, Refusal> {
-        let patience = || {
-            self.tell_if_untold();
-            (clock.now() < deadline).then(|| clock.sleep_hint(deadline))
-        };
+        let patience = || self.nap_before(deadline, clock);
         self.credits.wait(&self.slab, &publisher.accounts, lane, patience, || self.is_closed()).map_err(|error| match error {
             WaitError::TimedOut => Refusal::TimedOut,
             WaitError::Closed => Refusal::Closed,

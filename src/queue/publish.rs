@@ -201,16 +201,18 @@ impl<T: Payload> Queue<T> {
         timeout: Duration,
     ) -> Result<JobId, PublishError<T>> {
         let deadline = clock.now() + timeout;
-        let patience = || {
-            // user code, which may have waited here too, and left the line: look again
-            let told = self.tell_if_untold();
-            (clock.now() < deadline).then(|| if told { Duration::ZERO } else { clock.sleep_hint(deadline) })
-        };
-        match self.credits.wait(&self.slab, &publisher.accounts, job.lane, patience, || self.is_closed()) {
+        match self.credits.wait(&self.slab, &publisher.accounts, job.lane, || self.nap_before(deadline, clock), || self.is_closed()) {
             Ok(index) => self.admit_late(publisher, index, job, when, clock.now()),
             Err(WaitError::Closed) => Err(PublishError::new(job, Refusal::Closed)),
             Err(WaitError::TimedOut) => Err(PublishError::new(job, Refusal::TimedOut)),
         }
+    }
+
+    /// How long who waits for a slot may sleep before he looks again; `None` when `deadline` has come.
+    pub(super) fn nap_before(&self, deadline: Timestamp, clock: &dyn Clock) -> Option<Duration> {
+        // user code, which may have waited here too, and left the line: look again
+        let told = self.tell_if_untold();
+        (clock.now() < deadline).then(|| if told { Duration::ZERO } else { clock.sleep_hint(deadline) })
     }
 
     /// Slots for `count` later publishes to `lane`, all or none.
