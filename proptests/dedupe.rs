@@ -9,7 +9,7 @@ use std::time::Duration;
 
 proptest! {
     #[test]
-    fn the_keys_that_are_taken_are_those_of_the_live_jobs(steps in prop::collection::vec((0u8..10, 0u8..6), 1..200)) {
+    fn the_keys_that_are_taken_are_those_of_the_live_jobs(steps in prop::collection::vec((0u8..11, 0u8..6), 1..200)) {
         let clock = Arc::new(ManualClock::new());
         let mut builder = Runtime::builder().manual(Arc::clone(&clock));
         let config = QueueConfig::new("q").capacity(16).visibility(Duration::from_secs(1)).dedupe(Dedupe::WhileLive, 16);
@@ -39,6 +39,20 @@ proptest! {
                         prop_assert_eq!(live.remove(&key), Some(id));
                     }
                 },
+                // the keys from this one on, as far as one is taken
+                9 => {
+                    let free: Vec<u8> = (key..6).take_while(|key| !live.contains_key(key)).collect();
+                    let batch = producer.watched().publish_batch(&mut (key..6).map(|key| Job::new(key).key([key])));
+                    prop_assert_eq!(batch.completions.len(), free.len());
+                    match batch.refused {
+                        None => prop_assert_eq!(free.len(), usize::from(6 - key)),
+                        Some(error) => {
+                            let existing = live[&(key + free.len() as u8)];
+                            prop_assert_eq!(error.refusal(), &Refusal::Duplicate { existing });
+                        }
+                    }
+                    live.extend(free.into_iter().zip(batch.completions.iter().map(|completion| completion.job_id())));
+                }
                 // leases run out, and the jobs that were delivered come back
                 8 => runtime.advance(&clock, Duration::from_secs(2)),
                 _ => {

@@ -243,7 +243,7 @@ impl<T: Payload> Producer<T> {
     }
 
     /// Publishes from an iterator, up to 32 jobs for one shared operation, until it is exhausted or a job is refused. Jobs of one lane keep their order, and so do those
-    /// with one partition key. Up to 32 jobs with partition keys share all but the step into their partition; a job with a key that the queue dedupes goes in alone.
+    /// with one partition key. Up to 32 jobs with partition keys share all but the step into their partition; a job that waits for others with its key ([`KeepLast`](crate::Dedupe::KeepLast), [`Debounce`](crate::Dedupe::Debounce)) goes in alone.
     /// A full queue does with each job what its [`Overflow`] policy says, as for [`publish`](Self::publish).
     ///
     /// Pass the iterator by `&mut`: what was not pulled is still in it. It runs while up to 31 jobs are in hand, as many as its `size_hint` promises at least, and these

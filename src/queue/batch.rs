@@ -5,10 +5,11 @@ use super::publish::{Publisher, When};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Overflow;
-use crate::error::PublishError;
+use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::inbox::Flag;
 use crate::job::{Job, Payload};
+use crate::key::Key;
 use crate::ledger::Count;
 use crate::limits::CHAIN_MAX;
 use crate::slab::Phase;
@@ -43,7 +44,8 @@ impl<T: Payload> Queue<T> {
     /// Publishes jobs from `jobs` until it is exhausted or one is refused, which comes back. One shared operation and one look at the clock per chain of up to
     /// 32 jobs of one lane.
     ///
-    /// `full` says what becomes of a job that finds no slot, or has a key, and counts it if it is refused. One that means to wait there is `patient`.
+    /// `full` says what becomes of a job that finds no slot, or waits for others with its key, and counts it if it is refused. One that means to wait there is
+    /// `patient`.
     pub fn publish_batch<K: Keeps>(
         &self,
         publisher: &Publisher,
@@ -57,8 +59,8 @@ impl<T: Payload> Queue<T> {
         loop {
             let Some(job) = pulled.take().or_else(|| jobs.next()) else { return (kept, None) };
             let lane = job.lane;
-            // what may turn out to be a duplicate when its slot is in hand already goes alone, and is checked then
-            let credits = if self.dedupes(&job) {
+            // what waits for others with its key goes alone, and is checked then
+            let credits = if self.makes_wait(job.key) {
                 None
             } else if let Err(refusal) = self.check_publish(publisher, &job, || clock.stamp()) {
                 publisher.count_refusal(&refusal, clock.stamp());
@@ -80,16 +82,24 @@ impl<T: Payload> Queue<T> {
             };
             let now = clock.stamp();
             let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
-            train.load(job, now, &mut kept);
-            while train.has_room() {
+            let mut next = Some(job);
+            let mut refused = None;
+            while let Some(job) = next.take() {
+                match train.name(job.key, now) {
+                    Ok(id) => train.load(job, id, now, &mut kept),
+                    Err(refusal) => {
+                        refused = Some(PublishError::new(job, refusal));
+                        break;
+                    }
+                }
                 // user code: `train` publishes what it has even if this panics
-                let Some(job) = jobs.next() else { break };
+                let Some(job) = train.has_room().then(|| jobs.next()).flatten() else { break };
                 // (closed: perhaps by that user code, and what comes now is refused)
-                if self.is_closed() || job.lane != lane || job.ttl.is_some() || self.dedupes(&job) || !self.is_well_formed(&job) {
+                if self.is_closed() || job.lane != lane || job.ttl.is_some() || self.makes_wait(job.key) || !self.is_well_formed(&job) {
                     pulled = Some(job);
                     break;
                 }
-                train.load(job, now, &mut kept);
+                next = Some(job);
             }
             kept.count(train.len);
             drop(train);
@@ -98,6 +108,10 @@ impl<T: Payload> Queue<T> {
                 self.recall_all();
             }
             self.at_once.run();
+            if let Some(error) = refused {
+                publisher.count_refusal(error.refusal(), now);
+                return (kept, Some(error));
+            }
         }
     }
 
@@ -143,16 +157,24 @@ impl<T: Payload> Train<'_, T> {
         self.credits.is_some()
     }
 
+    /// The id of the next job to be loaded, for which there is room; its key is its own now.
+    ///
+    /// # Errors
+    /// When another job has the key, or too many are taken.
+    #[inline(always)]
+    fn name(&self, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
+        let index = self.credits.expect("there is room").first();
+        self.queue.id_of_next(self.publisher, index, key, now)
+    }
+
     // always: a job that is passed on is copied
     #[inline(always)]
-    fn load(&mut self, job: Job<T>, now: Timestamp, kept: &mut impl Keeps) {
+    fn load(&mut self, job: Job<T>, id: JobId, now: Timestamp, kept: &mut impl Keeps) {
         let Some(chain) = self.credits else { return };
         let index = chain.first();
         // the link is read before the index is filled and re-linked
         self.credits = (chain.len() > 1).then(|| Chain::new(self.queue.slab.next(index), chain.len() - 1));
         let (ttl, order) = (job.ttl, job.order);
-        let id = self.queue.next_id(self.publisher);
-        self.queue.set_nameless(index, id);
         self.queue.write_job(index, id, job, now, now);
         self.queue.line_up_later(index, self.lane, order);
         self.queue.prefetch_order(order, self.lane);

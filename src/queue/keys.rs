@@ -171,6 +171,15 @@ impl<T> Queue<T> {
         Ok(job)
     }
 
+    /// The id of the job that goes into the slot; it has claimed its key, where keys are of account. The caller owns `index`.
+    ///
+    /// # Errors
+    /// When another job has the key, or too many are taken.
+    #[inline]
+    pub(super) fn id_of_next(&self, publisher: &Publisher, index: u32, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
+        if self.keys.is_some() { self.name_job(publisher, index, key, now) } else { Ok(self.next_id(publisher)) }
+    }
+
     /// As [`name_job`](Self::name_job), for a job that has an id.
     ///
     /// # Errors
@@ -220,7 +229,7 @@ impl<T> Queue<T> {
             Some(deduped) if key.is_some() => deduped.names.get(slot).job,
             _ => {
                 let job = self.next_id(publisher);
-                self.set_nameless(slot, job);
+                self.set_name(slot, Name::unclaimed(Key::NONE, job));
                 job
             }
         };
@@ -246,14 +255,6 @@ impl<T> Queue<T> {
     pub(super) fn set_name(&self, index: u32, name: Name) {
         if let Some(keys) = self.deduped() {
             keys.names.set(index, name);
-        }
-    }
-
-    /// A job without any key goes into the slot. The caller owns `index`.
-    #[inline]
-    pub(super) fn set_nameless(&self, index: u32, job: JobId) {
-        if self.tracks {
-            self.set_name(index, Name::unclaimed(Key::NONE, job));
         }
     }
 

@@ -588,3 +588,76 @@ fn windows_that_open_and_end_under_load_lose_nothing() {
         assert_eq!(queue.snapshot().keys, 0);
     });
 }
+
+#[test]
+fn jobs_with_keys_travel_together_as_far_as_the_first_that_is_refused() {
+    let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+    let queue = builder.pull_queue::<u32>(q(64).dedupe(Dedupe::WhileLive, 10).prefetch(1)).unwrap();
+    let _runtime = builder.build().unwrap();
+    let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    let job = |n: u32| Job::new(n).key(n.to_le_bytes());
+    let mut jobs = [0, 1, 2, 3, 1, 4].map(job).into_iter();
+    let batch = producer.publish_batch(&mut jobs);
+    assert_eq!(batch.accepted, 4);
+    let refused = batch.refused.unwrap();
+    let Refusal::Duplicate { existing } = *refused.refusal() else { panic!("{refused}") };
+    assert_eq!((refused.into_inner(), jobs.next().map(Job::into_payload)), (1, Some(4)));
+    assert_eq!((queue.depth(), queue.counts().rejected_duplicate), (4, 1), "the slot of the one that was refused is free");
+
+    // as many keys as may be taken, and one more
+    let batch = producer.publish_batch(&mut (10..20).map(job));
+    assert_eq!((batch.accepted, batch.refused.map(|error| error.refusal().clone())), (6, Some(Refusal::TooManyKeys { bound: 10 })));
+    assert_eq!(queue.counts().rejected_other, 1);
+
+    // each has its own key until its end
+    let first = consumer.try_recv().unwrap();
+    assert_eq!(*first.payload(), 0);
+    assert!(producer.try_publish(job(0)).unwrap_err().is_duplicate());
+    first.ack().unwrap();
+    producer.try_publish(job(0)).unwrap();
+    let second = consumer.try_recv().unwrap();
+    assert_eq!((second.job_id(), *second.payload()), (existing, 1));
+    second.ack().unwrap();
+    let rest: Vec<u32> = std::iter::from_fn(|| consumer.try_recv().ok()).map(|delivery| delivery.ack().map(|()| 0).unwrap_or(1)).collect();
+    assert_eq!(rest, [0; 9]);
+    assert_eq!((queue.depth(), queue.counts().accepted), (0, 11));
+    assert_eq!(producer.publish_batch(&mut (0..10).map(job)).accepted, 10, "all keys are free");
+}
+
+#[test]
+fn a_batch_whose_iterator_panics_or_publishes_has_taken_the_keys_of_what_it_was_given() {
+    let pull = Pull::<u32>::new(while_live(16));
+    let job = |n: u32| Job::new(n).key(n.to_le_bytes());
+    let mut jobs = (0..4).map(|n| if n == 3 { panic!("no more") } else { job(n) });
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pull.producer.publish_batch(&mut jobs)));
+    assert!(caught.is_err());
+    assert_eq!((pull.queue.depth(), pull.seen().keys), (3, 3));
+    assert!(pull.producer.try_publish(job(2)).unwrap_err().is_duplicate());
+
+    let mut jobs = (10..13).map(|n| {
+        if n == 12 {
+            assert!(pull.producer.try_publish(job(10)).unwrap_err().is_duplicate(), "it is in hand");
+            pull.producer.try_publish(job(12)).unwrap();
+        }
+        job(n)
+    });
+    let batch = pull.producer.publish_batch(&mut jobs);
+    assert_eq!(batch.accepted, 2);
+    assert!(batch.refused.unwrap().is_duplicate(), "its iterator was faster");
+    let mut got: Vec<u32> = std::iter::from_fn(|| pull.get()).map(|delivery| *delivery.payload()).collect();
+    got.sort_unstable();
+    assert_eq!(got, [0, 1, 2, 10, 11, 12]);
+}
+
+#[test]
+fn a_full_queue_drops_its_oldest_for_each_of_a_batch_with_keys() {
+    let pull = Pull::<u32>::new(while_live(4).overflow(Overflow::DropOldest));
+    let job = |n: u32| Job::new(n).key(n.to_le_bytes());
+    assert_eq!(pull.producer.publish_batch(&mut (0..10).map(job)).accepted, 10);
+    assert_eq!((pull.queue.depth(), pull.seen().keys), (4, 4));
+    for n in 6..10 {
+        assert!(pull.producer.try_publish(job(n)).unwrap_err().is_duplicate());
+        assert_eq!(*pull.get().unwrap().payload(), n);
+    }
+    pull.settled();
+}
