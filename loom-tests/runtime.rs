@@ -7,6 +7,7 @@
 //! | `letters` | dead letters that move on, and whoever else wants them |
 //! | `windows` | a payload that is replaced, against its window's end, a cancel, a shutdown |
 //! | `shutdown` | close, stop and hand-back against everybody else |
+//! | `batches` | a batch of jobs with keys, against a publish, a shutdown |
 //! | `buffered` | a buffer's owner, the timer, and who publishes for him |
 //! | `chains` | follow-ups on their way, against who looks whether anything is left |
 //!
@@ -19,6 +20,7 @@
 //! *What these models do not see.* Counts and histograms are outside of loom. Its SeqCst fences order more than the language's do, and nearly every act has one:
 //! that each edge is needed and strong enough is shown room by room (`ring`, `credit`, `state`, `parking`); here it is the composition that is on trial.
 
+mod batches;
 mod buffered;
 mod chains;
 mod flow;

@@ -146,7 +146,7 @@ impl World {
         self.publish_job(publisher, job, self.job(job).ttl(ttl), When::Now)
     }
 
-    fn publish_job(&self, publisher: &Publisher, number: usize, job: Job<Probe>, when: When) -> Result<JobId, Refusal> {
+    pub fn publish_job(&self, publisher: &Publisher, number: usize, job: Job<Probe>, when: When) -> Result<JobId, Refusal> {
         self.queue.try_publish(publisher, job, when, self.now()).map_err(|error| {
             let refusal = error.refusal().clone();
             assert_eq!(error.into_inner().job, number, "somebody else's job came back");

@@ -1,6 +1,7 @@
 //! Many jobs are taken in at a time: one shared operation for a chain of them.
 
 use super::Queue;
+use super::bent::{Bend, is_bent};
 use super::publish::{Publisher, When};
 use crate::chain::{Chain, Links};
 use crate::clock::{Clock, Timestamp};
@@ -164,6 +165,7 @@ impl<T: Payload> Train<'_, T> {
     #[inline(always)]
     fn name(&self, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
         let index = self.credits.expect("there is room").first();
+        let key = if is_bent(Bend::BatchClaimsNothing) { Key::NONE } else { key };
         self.queue.id_of_next(self.publisher, index, key, now)
     }
 

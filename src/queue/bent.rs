@@ -56,6 +56,8 @@ pub enum Bend {
     LooksAway,
     /// A buffer's owner does not wait for who publishes what has its age.
     FlushesBeside,
+    /// The jobs of a batch do not claim their keys.
+    BatchClaimsNothing,
 }
 
 #[cfg(any(loom, feature = "test-util"))]
