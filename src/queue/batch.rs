@@ -83,9 +83,8 @@ impl<T: Payload> Queue<T> {
             };
             let now = clock.stamp();
             let mut train = Train { queue: self, publisher, lane, credits: Some(credits), filled: [0; CHAIN_MAX as usize], len: 0 };
-            let mut next = Some(job);
-            let mut refused = None;
-            while let Some(job) = next.take() {
+            let (mut job, mut refused) = (job, None);
+            loop {
                 match train.name(job.key, now) {
                     Ok(id) => train.load(job, id, now, &mut kept),
                     Err(refusal) => {
@@ -93,14 +92,17 @@ impl<T: Payload> Queue<T> {
                         break;
                     }
                 }
-                // user code: `train` publishes what it has even if this panics
-                let Some(job) = train.has_room().then(|| jobs.next()).flatten() else { break };
-                // (closed: perhaps by that user code, and what comes now is refused)
-                if self.is_closed() || job.lane != lane || job.ttl.is_some() || self.makes_wait(job.key) || !self.is_well_formed(&job) {
-                    pulled = Some(job);
+                if !train.has_room() {
                     break;
                 }
-                next = Some(job);
+                // user code: `train` publishes what it has even if this panics
+                let Some(next) = jobs.next() else { break };
+                // (closed: perhaps by that user code, and what comes now is refused)
+                if self.is_closed() || next.lane != lane || next.ttl.is_some() || self.makes_wait(next.key) || !self.is_well_formed(&next) {
+                    pulled = Some(next);
+                    break;
+                }
+                job = next;
             }
             kept.count(train.len);
             drop(train);
