@@ -18,5 +18,7 @@ mod queue;
 mod retry;
 mod ring;
 mod routing;
+#[cfg(feature = "config")]
+mod topologies;
 mod wheel;
 mod word;

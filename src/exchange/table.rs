@@ -87,6 +87,11 @@ impl<Q: Target, G: ?Sized> Table<Q, G> {
         &self.bindings
     }
 
+    /// Their keys, compiled.
+    pub fn topics(&self) -> &TopicTable {
+        &self.topics
+    }
+
     /// The targets, by name.
     pub fn targets(&self) -> &[Q] {
         &self.targets

@@ -2,7 +2,7 @@
 
 use super::exchange_publisher::ExchangePublisher;
 use super::handle::QueueHandle;
-use super::onward::{LetterMap, Wanted};
+use super::onward::LetterMap;
 use super::route::{Route, RouteNumbers};
 use super::routed::RouteRefusal;
 use crate::clock::Clock;
@@ -352,7 +352,7 @@ impl<T: Payload> Exchange<T> {
         let before = self.inner.letters.change(|check| {
             self.inner.current.edit(|table| {
                 let next = make(table)?;
-                match check((self.name(), &|key| Wanted::by(&next, key))) {
+                match check((self.name(), &next)) {
                     Ok(()) => Ok(next),
                     Err(error) => {
                         refused = Some(next);

@@ -4,17 +4,16 @@ use super::exchange::{Exchange, QueueTable};
 use super::handle::QueueHandle;
 use super::snapshot::{Exchanges, Watched};
 use crate::config::words::choices;
-use crate::config::{DeadLetterConfig, Overflow, QueueConfig};
-use crate::dead_letter::DeadLetter;
-use crate::dead_letter::cycles::{self, Node};
+use crate::config::{DeadLetterConfig, QueueConfig};
+use crate::dead_letter::{self, Bindings, Bound, DeadLetter, Graph, Routes, Source};
 use crate::error::ConfigError;
 use crate::exchange::Finder;
 use crate::job::Payload;
 use crate::queue::{Onward, Queue, Way};
-use crate::routing::RoutingKey;
+use crate::routing::{RoutingKey, TopicTable};
 use crate::sync::{Mutex, contain};
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -73,33 +72,15 @@ impl<T: Payload> Onward<T> for ToExchange<T> {
     }
 }
 
-/// The queues that an exchange's own bindings may lead a key to.
-pub(super) struct Wanted {
-    queues: BTreeSet<String>,
-    /// To how many of them in any case: no predicate has a say.
-    surely: usize,
-}
-
-impl Wanted {
-    /// By `key`, or by any.
-    pub(super) fn by<T: Payload>(table: &QueueTable<T>, key: Option<RoutingKey<'_>>) -> Self {
-        let matching = || table.bindings().iter().filter(|bound| key.is_none_or(|key| bound.key.matches(key)));
-        let surely = matching()
-            .filter(|bound| (key.is_some() || bound.key.as_str() == "#") && bound.guard.is_none())
-            .map(|bound| bound.target.name())
-            .collect::<BTreeSet<_>>()
-            .len();
-        Wanted { queues: matching().map(|bound| bound.target.name().to_owned()).collect(), surely }
+impl<T: Payload> Bindings for QueueTable<T> {
+    fn get(&self, number: u32) -> Option<Bound<'_>> {
+        let bound = self.bindings().get(number as usize)?;
+        Some(Bound { key: bound.key.as_str(), queue: bound.target.name(), guarded: bound.guard.is_some() })
     }
-}
 
-/// What dead letters need to know of a queue.
-#[derive(Debug, Clone)]
-struct Source {
-    name: String,
-    by_itself: bool,
-    at_once: bool,
-    letters: DeadLetterConfig,
+    fn topics(&self) -> &TopicTable {
+        QueueTable::topics(self)
+    }
 }
 
 /// Everything that was declared, by name, whatever its payload.
@@ -112,13 +93,21 @@ struct Known {
 /// Handles.
 type Things = BTreeMap<String, Box<dyn Any + Send + Sync>>;
 
+/// A queue whose dead letters move on.
+#[derive(Debug)]
+struct Letters {
+    config: QueueConfig,
+    /// It has a handler.
+    handled: bool,
+}
+
 type Connect = Box<dyn FnOnce(&Known) -> Result<(), ConfigError> + Send + Sync>;
 
 /// The ways of the dead letters of a runtime in the making.
 #[derive(Default)]
 pub(super) struct LetterWays {
     known: Known,
-    sources: Vec<Source>,
+    sources: Vec<Letters>,
     connects: Vec<Connect>,
     pub(super) map: Arc<LetterMap>,
 }
@@ -134,13 +123,8 @@ impl LetterWays {
         if !config.dead_letters.moves_on() {
             return;
         }
-        let letters = config.dead_letters.clone();
-        let by_itself = config.overflow == Overflow::DropOldest || config.retention.is_some();
-        // its own `retention` says how long a job waits at most: a pause only where nobody starts it
-        let waits = config.retention.is_some() && !handled;
-        let at_once = !waits && config.dead_letters.retention.is_none();
-        self.sources.push(Source { name: handle.name().to_owned(), by_itself, at_once, letters: letters.clone() });
-        let queue = Arc::clone(&handle.queue);
+        self.sources.push(Letters { config: config.clone(), handled });
+        let (queue, letters) = (Arc::clone(&handle.queue), config.dead_letters.clone());
         self.connects.push(Box::new(move |known| connect(&queue, &letters, known)));
     }
 
@@ -193,7 +177,7 @@ pub(super) struct LetterMap {
 }
 
 struct Built {
-    sources: Vec<Source>,
+    sources: Vec<Letters>,
     exchanges: Vec<Weak<dyn Watched>>,
 }
 
@@ -205,57 +189,43 @@ impl LetterMap {
     }
 }
 
-/// An exchange as it would be: its name, and where its bindings would lead.
-pub(super) type Candidate<'a> = (&'a str, &'a dyn Fn(Option<RoutingKey<'_>>) -> Wanted);
+/// An exchange as it would be: its name, and its bindings.
+pub(super) type Candidate<'a> = (&'a str, &'a dyn Bindings);
 
 impl Built {
     fn check(&self, candidate: Option<Candidate<'_>>) -> Result<(), ConfigError> {
-        let nodes = self.sources.iter().map(|source| self.node(source, candidate)).collect::<Result<Vec<_>, _>>()?;
-        match cycles::find(&nodes) {
-            None => Ok(()),
-            Some(cycle) => {
-                let (what, allowed) = if cycle.by_itself {
-                    ("that goes on by itself", "a way that ends, or one with a queue in it whose letters die by a handler only")
-                } else {
-                    ("without a pause", "a way that ends, or one with a `retention` of dead letters in it: a retry with a pause")
-                };
-                let value = format!("`{cycle}`, a circle {what}");
-                Err(ConfigError::new(format!("queue `{}`", cycle.path[0]), "dead_letters", value, allowed))
-            }
-        }
-    }
-
-    fn node(&self, source: &Source, candidate: Option<Candidate<'_>>) -> Result<Node, ConfigError> {
-        let Source { name, by_itself, at_once, letters } = source;
-        let mut node = Node { name: name.clone(), by_itself: *by_itself, at_once: *at_once, ways: Vec::new() };
-        let way = |through, to: &String, certain| cycles::Way { through, to: to.clone(), certain };
-        if let Some(queue) = &letters.queue {
-            node.ways.push(way(Vec::new(), queue, true));
-        }
-        let key = letters.routing_key.as_deref().and_then(|key| RoutingKey::new(key).ok());
-        let (mut next, mut through) = (letters.exchange.clone(), Vec::new());
-        while let Some(exchange) = next {
-            through.push(exchange.clone());
-            let Some(watched) = self.exchanges.iter().filter_map(Weak::upgrade).find(|watched| watched.name() == exchange) else { break };
-            let wanted = match candidate {
-                Some((name, wanted)) if name == exchange => wanted(key),
-                _ => watched.wanted(key),
-            };
-            if wanted.surely > 1 && key.is_some() && candidate.is_none() {
-                let queues = wanted.queues.iter().map(|queue| format!("`{queue}`")).collect::<Vec<_>>().join(", ");
-                let value = format!("`{}`, which leads to {queues}", letters.routing_key.as_deref().unwrap_or_default());
+        let exchanges: Vec<_> = self.exchanges.iter().filter_map(Weak::upgrade).collect();
+        let tables: Vec<_> = exchanges.iter().map(|exchange| exchange.table()).collect();
+        let would_be = |(exchange, table)| {
+            let (exchange, table): (&Arc<dyn Watched>, &Arc<dyn Bindings>) = (exchange, table);
+            let bindings = candidate.filter(|(name, _)| *name == exchange.name()).map_or(&**table, |(_, bindings)| bindings);
+            dead_letter::Exchange { name: exchange.name(), alternate: exchange.alternate(), bindings }
+        };
+        let mut routes = Routes::new(exchanges.iter().zip(&tables).map(would_be).collect(), usize::MAX, usize::MAX);
+        for Letters { config, .. } in self.sources.iter().filter(|_| candidate.is_none()) {
+            let letters = &config.dead_letters;
+            let Some(key) = &letters.routing_key else { continue };
+            if let Some(queues) = routes.of(letters).and_then(|reached| reached.several()) {
+                let queues = queues.iter().map(|queue| format!("`{queue}`")).collect::<Vec<_>>().join(", ");
                 let allowed = "a key that leads to one queue: a letter is moved, not copied";
-                return Err(ConfigError::new(format!("queue `{name}`"), "dead_letters.routing_key", value, allowed));
+                return Err(refusal(config.name(), "dead_letters.routing_key", format_args!("`{key}`, which leads to {queues}"), allowed));
             }
-            let certain = wanted.surely == 1 && wanted.queues.len() == 1;
-            node.ways.extend(wanted.queues.iter().map(|queue| way(through.clone(), queue, certain)));
-            next = if wanted.surely > 0 { None } else { watched.alternate() };
         }
-        // what a predicate may hold back from an alternate is not certain there
-        let one = node.ways.iter().all(|way| way.to == node.ways[0].to);
-        node.ways.iter_mut().for_each(|way| way.certain &= one);
-        Ok(node)
+        let sources = self.sources.iter().map(|Letters { config, handled }| Source::new(config, &config.dead_letters, *handled));
+        let graph = Graph::new(sources.collect(), routes);
+        let Some(circle) = graph.circle() else { return Ok(()) };
+        let (what, allowed) = if circle.by_itself {
+            ("that goes on by itself", "a way that ends, or one with a queue in it whose letters die by a handler only")
+        } else {
+            ("without a pause", "a way that ends, or one with a `retention` of dead letters in it: a retry with a pause")
+        };
+        let path = graph.path(&circle);
+        Err(refusal(path[0], "dead_letters", format_args!("`{}`, a circle {what}", dead_letter::shown(&path)), allowed))
     }
+}
+
+fn refusal(queue: &str, field: &str, value: fmt::Arguments<'_>, allowed: &str) -> ConfigError {
+    ConfigError::new(format!("queue `{queue}`"), field, value, allowed)
 }
 
 impl fmt::Debug for LetterWays {

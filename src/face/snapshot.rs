@@ -1,14 +1,13 @@
 //! Counts, gauges and histograms, read at leisure.
 
 use super::exchange::Exchange;
-use super::onward::Wanted;
 use crate::clock::Timestamp;
+use crate::dead_letter::Bindings;
 use crate::exchange::{ExchangeCounts, ExchangeKind};
 use crate::histogram::HistogramSnapshot;
 use crate::job::Payload;
 use crate::ledger::Counts;
 use crate::queue::{Phases, Pressure};
-use crate::routing::RoutingKey;
 use crate::runtime::PoolSnapshot;
 use crate::runtime::pool::Pool;
 use crate::runtime::served::Served;
@@ -200,10 +199,10 @@ pub struct ExchangeSnapshot {
 pub(super) trait Watched: Send + Sync {
     fn name(&self) -> &str;
     fn snapshot(&self) -> ExchangeSnapshot;
-    /// Where its own bindings may lead a key; without a key, any.
-    fn wanted(&self, key: Option<RoutingKey<'_>>) -> Wanted;
+    /// Its bindings.
+    fn table(&self) -> Arc<dyn Bindings>;
     /// The name of its alternate.
-    fn alternate(&self) -> Option<String>;
+    fn alternate(&self) -> Option<&str>;
 }
 
 /// The exchanges of a runtime.
@@ -220,17 +219,17 @@ impl<T: Payload> Watched for Exchange<T> {
             name: self.name().to_owned(),
             kind: self.kind(),
             bindings: table.bindings().len(),
-            alternate: Watched::alternate(self),
+            alternate: Watched::alternate(self).map(str::to_owned),
             counts: self.counts(),
         }
     }
 
-    fn wanted(&self, key: Option<RoutingKey<'_>>) -> Wanted {
-        Wanted::by(&self.inner.current.load().1, key)
+    fn table(&self) -> Arc<dyn Bindings> {
+        self.inner.current.load().1
     }
 
-    fn alternate(&self) -> Option<String> {
-        Exchange::alternate(self).map(|exchange| exchange.name().to_owned())
+    fn alternate(&self) -> Option<&str> {
+        Exchange::alternate(self).map(Exchange::name)
     }
 }
 

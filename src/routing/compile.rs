@@ -23,9 +23,17 @@ impl TopicTable {
     /// # Complexity
     /// O(n log n) in the words of the keys.
     pub fn new<'k>(keys: impl IntoIterator<Item = &'k BindingKey>) -> Self {
+        Self::numbered((0..).zip(keys))
+    }
+
+    /// A table of these keys, each with the number by which it is found.
+    ///
+    /// # Complexity
+    /// As [`new`](Self::new).
+    pub fn numbered<'k>(keys: impl IntoIterator<Item = (u32, &'k BindingKey)>) -> Self {
         let mut words: BTreeMap<&str, u32> = BTreeMap::new();
         let mut drafts = vec![Draft::default()];
-        for (binding, key) in keys.into_iter().enumerate() {
+        for (binding, key) in keys {
             let mut at = 0;
             for pattern in key.patterns() {
                 // `#.#` is `#`
@@ -34,7 +42,7 @@ impl TopicTable {
                 }
                 at = child(&mut drafts, &mut words, at, pattern);
             }
-            drafts[at].bindings.push(binding as u32);
+            drafts[at].bindings.push(binding);
         }
         assemble(&drafts, &words)
     }

@@ -115,6 +115,22 @@ fn each_binding_is_found_once_however_many_ways_there_are() {
 }
 
 #[test]
+fn bindings_of_one_key_are_one_part_whatever_key_finds_them() {
+    let keys = ["a.#", "a.b", "a.#", "#", "a.b"].map(|key| BindingKey::new(key).unwrap());
+    let table = TopicTable::numbered([10, 11, 12, 13, 14].into_iter().zip(&keys));
+    let parts = |key: &str| {
+        let mut parts = Vec::new();
+        table.parts(RoutingKey::new(key).unwrap(), &mut Walk::new(), |part| parts.push(part));
+        parts.retain(|part| !part.is_empty());
+        parts.sort_unstable();
+        parts
+    };
+    assert_eq!(parts("a.b"), [&[10, 12][..], &[11, 14], &[13]]);
+    assert_eq!(parts("a.c"), [&[10, 12][..], &[13]]);
+    assert_eq!(parts("b"), [[13]]);
+}
+
+#[test]
 fn patterns_made_to_branch_do_not_explode() {
     let nasty = ["#.a"; KEY_WORDS_MAX / 2].join(".");
     assert_eq!(matching(&[&nasty], &vec!["a"; KEY_WORDS_MAX].join(".")), [0]);

@@ -91,6 +91,12 @@ impl TopicTable {
     /// Allocates nothing once `walk` has grown to the widest set of nodes it met.
     #[inline]
     pub fn matches(&self, key: RoutingKey<'_>, walk: &mut Walk, mut found: impl FnMut(u32)) {
+        self.parts(key, walk, |bindings| bindings.iter().for_each(|&binding| found(binding)));
+    }
+
+    /// As [`matches`](Self::matches), with those that have one binding key in one piece, which is the same for every key. Some may be empty.
+    #[inline]
+    pub fn parts<'t>(&'t self, key: RoutingKey<'_>, walk: &mut Walk, mut found: impl FnMut(&'t [u32])) {
         walk.begin(self.stamps);
         self.enter(0, walk, &mut found);
         for word in words(key.as_str().as_bytes()) {
@@ -117,7 +123,7 @@ impl TopicTable {
     /// Follows `word` from a node. `number` is the word's number, once somebody had to look it up.
     // always, here and below: a call costs as much as the rest
     #[inline(always)]
-    fn step(&self, from: u32, word: &[u8], number: &mut Option<u32>, walk: &mut Walk, found: &mut impl FnMut(u32)) {
+    fn step<'t>(&'t self, from: u32, word: &[u8], number: &mut Option<u32>, walk: &mut Walk, found: &mut impl FnMut(&'t [u32])) {
         let node = &self.nodes[from as usize];
         if node.has_words {
             let number = *number.get_or_insert_with(|| self.words.find(word));
@@ -135,7 +141,7 @@ impl TopicTable {
 
     /// Puts a node into the set, and the `#` below it, which may stand for no word at all.
     #[inline(always)]
-    fn enter(&self, to: u32, walk: &mut Walk, found: &mut impl FnMut(u32)) {
+    fn enter<'t>(&'t self, to: u32, walk: &mut Walk, found: &mut impl FnMut(&'t [u32])) {
         let node = &self.nodes[to as usize];
         if node.goes_on() || node.first < node.end {
             walk.next.push(to);
@@ -158,8 +164,8 @@ impl TopicTable {
     }
 
     #[inline(always)]
-    fn report(&self, node: &Node, found: &mut impl FnMut(u32)) {
-        self.bindings[node.first as usize..node.end as usize].iter().for_each(|&binding| found(binding));
+    fn report<'t>(&'t self, node: &Node, found: &mut impl FnMut(&'t [u32])) {
+        found(&self.bindings[node.first as usize..node.end as usize]);
     }
 }
 

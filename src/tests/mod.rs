@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make threads as they like")]
 
+pub(crate) mod growth;
 mod jobs;
 mod linear;
 mod ring;

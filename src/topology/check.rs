@@ -2,10 +2,11 @@
 
 use super::data::{BindingSpec, DeadLetterQueueSpec, ExchangeSpec, QueueSpec, Topology};
 use super::fault::{Completion, FAULTS_MAX, Fault, Faults, TopologyError};
-use super::route::{ALTERNATES_MAX, Routes};
+use super::route::{ALTERNATES_MAX, Compiled, compiled, routes};
 use super::unsure::Unsure;
 use super::words::nearest;
 use crate::config::{POOL_DEFAULT, QueueConfig};
+use crate::dead_letter::Routes;
 use crate::error::ConfigError;
 use crate::exchange::ExchangeKind;
 use crate::limits::{BINDINGS_MAX, LANES_MAX};
@@ -66,7 +67,8 @@ impl Topology {
     /// ```
     pub fn validate(&self) -> Result<(), TopologyError> {
         let unsure = Unsure::default();
-        let mut check = Check::new(self, &unsure);
+        let compiled = compiled(self);
+        let mut check = Check::new(self, &compiled, &unsure);
         check.all();
         check.unserved();
         let Check { found, more, .. } = check;
@@ -80,7 +82,8 @@ impl Topology {
 
 /// The first [`FAULTS_MAX`] faults, each with its place, and how many more there are. With `count_only` none is worked out.
 pub(super) fn check(topology: &Topology, unsure: &Unsure, count_only: bool) -> (Vec<(Site, Fault)>, usize) {
-    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology, unsure) };
+    let compiled = compiled(topology);
+    let mut check = Check { room: if count_only { 0 } else { FAULTS_MAX }, ..Check::new(topology, &compiled, unsure) };
     check.all();
     (check.found, check.more)
 }
@@ -105,6 +108,7 @@ pub(super) struct Check<'t> {
     room: usize,
     more: usize,
     pub(super) routes: Routes<'t>,
+    pub(super) exchanges: HashMap<&'t str, &'t ExchangeSpec>,
     pub(super) queues: HashMap<&'t str, &'t QueueSpec>,
     pub(super) letter_queues: HashSet<&'t str>,
     pools: HashSet<&'t str>,
@@ -115,7 +119,7 @@ pub(super) struct Check<'t> {
 }
 
 impl<'t> Check<'t> {
-    fn new(topology: &'t Topology, unsure: &'t Unsure) -> Self {
+    fn new(topology: &'t Topology, compiled: &'t [Compiled<'t>], unsure: &'t Unsure) -> Self {
         let mut served = HashMap::new();
         for (dlq, name) in topology.queues.iter().filter_map(|queue| Some((queue.dlq.as_deref()?, queue.name()))) {
             served.entry(dlq).or_insert(name);
@@ -126,7 +130,8 @@ impl<'t> Check<'t> {
             found: Vec::new(),
             room: FAULTS_MAX,
             more: 0,
-            routes: Routes::new(topology),
+            routes: routes(compiled),
+            exchanges: topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect(),
             queues: topology.queues.iter().map(|queue| (queue.name(), queue)).collect(),
             letter_queues: topology.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect(),
             pools: topology.pools.iter().map(|pool| pool.name.as_str()).chain([POOL_DEFAULT]).collect(),
@@ -253,7 +258,7 @@ impl<'t> Check<'t> {
             return None;
         }
         let mut names: Vec<&'t str> = match list {
-            "exchanges" => self.routes.exchanges().collect(),
+            "exchanges" => self.exchanges.keys().copied().collect(),
             "queues" if site.keys != ["dlq"] => self.queues.keys().copied().collect(),
             // what is named becomes a dead-letter queue by it: any but itself may be meant
             "queues" => self.letter_queues.iter().chain(self.queues.keys()).copied().filter(|known| *known != site.name).collect(),
@@ -330,7 +335,7 @@ impl<'t> Check<'t> {
 
     fn alternate(&mut self, site: &Site, exchange: &ExchangeSpec) {
         let Some(alternate) = &exchange.alternate else { return };
-        if self.routes.exchange(alternate).is_none() {
+        if !self.exchanges.contains_key(alternate.as_str()) {
             self.undeclared(site.key(&["alternate"]), "exchanges", alternate, Some("direct"));
             return;
         }
@@ -349,7 +354,7 @@ impl<'t> Check<'t> {
                 let fault = Fault::new(format!("more than {ALTERNATES_MAX} alternates one after another")).value(alternate.as_str());
                 return self.report(site.key(&["alternate"]), fault);
             }
-            next = self.routes.exchange(name).and_then(|exchange| exchange.alternate.as_deref());
+            next = self.exchanges.get(name).and_then(|exchange| exchange.alternate.as_deref());
         }
     }
 

@@ -1,8 +1,10 @@
 //! Where a routing key leads, by the data alone.
 
 use super::data::{BindingSpec, ExchangeSpec, Topology};
-use crate::routing::{BindingKey, RoutingKey, TopicTable, Walk};
-use std::collections::{BTreeSet, HashMap};
+use crate::dead_letter::{Bindings, Bound, Exchange, Routes};
+use crate::routing::{BindingKey, RoutingKey, TopicTable};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 impl Topology {
     /// The names of the queues that a job goes to, published to `exchange` under `routing_key`; sorted, each once. Empty when it is unroutable, or there is no
@@ -47,124 +49,39 @@ impl Topology {
 /// The most exchanges that follow each other as alternates.
 pub(super) const ALTERNATES_MAX: usize = 64;
 
-/// How many of the queues that a key leads to are told apart; one is what most questions are about.
-const REACHED_MAX: usize = 8;
-
-/// Where a key leads.
-#[derive(Debug, Default)]
-pub(super) struct Reached<'t> {
-    /// Queues, sorted, each once.
-    pub(super) queues: BTreeSet<&'t str>,
-    /// There are others.
-    pub(super) more: bool,
+/// An exchange, its keys read when somebody asks by one.
+pub(super) struct Compiled<'t> {
+    exchange: &'t ExchangeSpec,
+    topics: OnceCell<TopicTable>,
 }
 
-/// An exchange whose keys were read.
-struct Compiled<'t> {
-    table: TopicTable,
-    /// Where each binding leads.
-    queues: Vec<&'t str>,
+/// Every exchange, for [`routes`].
+pub(super) fn compiled(topology: &Topology) -> Vec<Compiled<'_>> {
+    topology.exchanges.iter().map(|exchange| Compiled { exchange, topics: OnceCell::new() }).collect()
 }
 
-/// Where keys lead, for many questions: each exchange is compiled once, and each key followed once.
-pub(super) struct Routes<'t> {
-    exchanges: HashMap<&'t str, &'t ExchangeSpec>,
-    compiled: HashMap<&'t str, Compiled<'t>>,
-    reached: HashMap<(&'t str, &'t str), Reached<'t>>,
-    always: HashMap<&'t str, Option<&'t str>>,
-    walk: Walk,
+/// Where exchanges lead.
+pub(super) fn routes<'t>(compiled: &'t [Compiled<'t>]) -> Routes<'t> {
+    let exchange = |one: &'t Compiled<'t>| {
+        let ExchangeSpec { name, alternate, bindings, .. } = one.exchange;
+        let takes_all = bindings.iter().any(|binding| binding.routing_key == "#");
+        Exchange { name, alternate: alternate.as_deref().filter(|_| !takes_all), bindings: one }
+    };
+    // alternates may go in a circle, which is a fault of its own
+    Routes::new(compiled.iter().map(exchange).collect(), ALTERNATES_MAX + 1, 1)
 }
 
-impl<'t> Routes<'t> {
-    pub(super) fn new(topology: &'t Topology) -> Self {
-        let exchanges = topology.exchanges.iter().map(|exchange| (exchange.name.as_str(), exchange)).collect();
-        Routes { exchanges, compiled: HashMap::new(), reached: HashMap::new(), always: HashMap::new(), walk: Walk::new() }
+impl Bindings for Compiled<'_> {
+    fn get(&self, number: u32) -> Option<Bound<'_>> {
+        let BindingSpec { routing_key, queue, .. } = self.exchange.bindings.get(number as usize)?;
+        Some(Bound { key: routing_key, queue, guarded: false })
     }
 
-    pub(super) fn exchange(&self, name: &str) -> Option<&'t ExchangeSpec> {
-        self.exchanges.get(name).copied()
+    fn topics(&self) -> &TopicTable {
+        self.topics.get_or_init(|| {
+            let read = |(number, binding): (u32, &BindingSpec)| Some((number, BindingKey::new(&binding.routing_key).ok()?));
+            let keys: Vec<(u32, BindingKey)> = (0..).zip(&self.exchange.bindings).filter_map(read).collect();
+            TopicTable::numbered(keys.iter().map(|(number, key)| (*number, key)))
+        })
     }
-
-    pub(super) fn exchanges(&self) -> impl Iterator<Item = &'t str> {
-        self.exchanges.keys().copied()
-    }
-
-    /// An exchange and those that take what it leads nowhere, one after another.
-    pub(super) fn alternates(&self, exchange: &str) -> impl Iterator<Item = &'t str> {
-        let next = |exchange: &&'t ExchangeSpec| self.alternate(exchange);
-        std::iter::successors(self.exchange(exchange), next).take(ALTERNATES_MAX + 1).map(|exchange| exchange.name.as_str())
-    }
-
-    /// Where an exchange sends what it leads nowhere.
-    fn alternate(&self, exchange: &ExchangeSpec) -> Option<&'t ExchangeSpec> {
-        self.exchange(exchange.alternate.as_deref().filter(|_| !takes_all(exchange))?)
-    }
-
-    /// The queue that an exchange leads to by any key, be it by an alternate, if there is one.
-    pub(super) fn always(&mut self, exchange: &'t str) -> Option<&'t str> {
-        let (mut chain, mut next) = (Vec::new(), self.exchange(exchange));
-        // alternates may go in a circle, which is a fault of its own
-        while let Some(exchange) = next.filter(|next| chain.len() <= ALTERNATES_MAX && !self.always.contains_key(&*next.name)) {
-            chain.push(exchange);
-            next = self.alternate(exchange);
-        }
-        let mut always = next.and_then(|known| self.always.get(&*known.name).copied().flatten());
-        for exchange in chain.into_iter().rev() {
-            let mut queues = exchange.bindings.iter().map(|binding| binding.queue.as_str());
-            let first = queues.next();
-            let one = first.filter(|first| queues.all(|queue| queue == *first));
-            always = match one {
-                _ if takes_all(exchange) => one,
-                Some(one) => always.filter(|always| *always == one),
-                None if first.is_none() => always,
-                None => None,
-            };
-            self.always.insert(&exchange.name, always);
-        }
-        always
-    }
-
-    /// The queues that a key leads to.
-    pub(super) fn reached(&mut self, exchange: &'t str, key: RoutingKey<'t>) -> &Reached<'t> {
-        let asked = (exchange, key.as_str());
-        if !self.reached.contains_key(&asked) {
-            let reached = self.follow(exchange, key);
-            self.reached.insert(asked, reached);
-        }
-        &self.reached[&asked]
-    }
-
-    fn follow(&mut self, exchange: &str, key: RoutingKey<'_>) -> Reached<'t> {
-        let mut reached = Reached::default();
-        let mut next = self.exchange(exchange);
-        // alternates may go in a circle, which is a fault of its own
-        for _ in 0..=ALTERNATES_MAX {
-            let Some(exchange) = next else { break };
-            let Compiled { table, queues } = self.compiled.entry(&exchange.name).or_insert_with(|| compile(exchange));
-            table.matches(key, &mut self.walk, |binding| {
-                let queue = queues[binding as usize];
-                if reached.queues.len() < REACHED_MAX {
-                    reached.queues.insert(queue);
-                } else {
-                    reached.more |= !reached.queues.contains(queue);
-                }
-            });
-            if !reached.queues.is_empty() {
-                break;
-            }
-            next = exchange.alternate.as_deref().and_then(|name| self.exchange(name));
-        }
-        reached
-    }
-}
-
-/// Whether nothing is ever unroutable in an exchange.
-pub(super) fn takes_all(exchange: &ExchangeSpec) -> bool {
-    exchange.bindings.iter().any(|binding| binding.routing_key == "#")
-}
-
-fn compile(exchange: &ExchangeSpec) -> Compiled<'_> {
-    let read = exchange.bindings.iter().filter_map(|binding| Some((BindingKey::new(&binding.routing_key).ok()?, binding.queue.as_str())));
-    let (keys, queues): (Vec<BindingKey>, Vec<&str>) = read.unzip();
-    Compiled { table: TopicTable::new(&keys), queues }
 }

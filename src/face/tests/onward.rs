@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::tests::growth::grows_no_faster_than_its_size;
 use crate::tests::threads::Mutex;
 use crate::{
     Binding, BuildError, Context, DeadLetterConfig, DeadLetterOverflow, DeathReason, Dedupe, Exchange, ExchangeConfig, Job, JobError,
@@ -662,6 +663,37 @@ fn bindings_that_would_close_a_circle_are_refused_at_run_time() {
     assert!(x.rebind([Binding::new("#", &b)]).is_err());
     assert_eq!(x.bindings().len(), 1, "nothing has changed");
     x.rebind([Binding::new("k.*", &b), Binding::new("a", &a)]).unwrap();
+}
+
+/// Each by a key of its own, or all by any; to many queues, to two, or to all of them.
+#[test]
+fn many_queues_dead_letter_through_one_exchange() {
+    // by its own key, and what each binding is: its key, and its queue
+    let shapes: [(bool, fn(usize) -> (String, usize)); 4] = [
+        (true, |n| (format!("a.k{n}"), n)),
+        (true, |n| ("a.#".to_owned(), n)),
+        (false, |n| (format!("a.k{n}"), n % 2)),
+        (false, |n| ("#".to_owned(), n)),
+    ];
+    for (by_key, binding) in shapes {
+        let declare = |count| {
+            let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+            let to_x = |n| if by_key { letters().exchange("x").routing_key(format!("a.k{n}")) } else { letters().exchange("x") };
+            let queue = |n| builder.pull_queue::<u32>(named(&format!("q{n}"), 1).dead_letters(to_x(n).retention(WEEK))).unwrap();
+            let queues: Vec<_> = (0..count).map(queue).collect();
+            let x = builder.exchange(ExchangeConfig::topic("x")).unwrap();
+            let bound = |n| {
+                let (key, to) = binding(n);
+                Binding::new(key, &queues[to]).when(|_, _| true)
+            };
+            x.rebind((0..count).map(bound)).unwrap();
+            (builder, x, queues)
+        };
+        grows_no_faster_than_its_size(2_000, declare, |(builder, x, queues)| {
+            let _runtime = builder.build().unwrap();
+            x.bind(Binding::new("a.other", &queues[0])).unwrap();
+        });
+    }
 }
 
 #[test]
