@@ -46,6 +46,10 @@ pub enum Overflow {
     /// The new job goes to the dead letters as over-length.
     DropNew,
     /// The publisher's own thread runs the handler, once. Not while the queue is paused, or a follow-up of such a job still waits for a slot: then the queue is full.
+    ///
+    /// Only a publish that may take its time does so. One that does not wait is refused ([`try_publish`](crate::Producer::try_publish), delayed publishes,
+    /// [`publish_best_effort`](crate::ExchangePublisher::publish_best_effort)), for a handler may run for as long as it likes; one with a time limit of its own waits for a slot. So is a job that
+    /// goes to several queues: what has run cannot be taken back when another queue refuses its copy.
     CallerRuns,
 }
 

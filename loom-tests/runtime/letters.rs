@@ -249,3 +249,72 @@ fn a_held_job_is_a_letter_or_handed_back() {
 fn a_held_job_is_a_letter_or_handed_back_twin() {
     twin("moved_as_the_held_are_handed_back", Bend::HeldLooksEarly, B2, moved_as_the_held_are_handed_back);
 }
+
+/// Somebody looks at the dead letters, of which there is one more than there is room for.
+fn looking(source: &World) -> thread::JoinHandle<()> {
+    let source = source.clone();
+    thread::spawn(move || {
+        let mut round = source.queue.round();
+        while let Some(letter) = round.next(source.now()) {
+            letter.payload().read();
+        }
+    })
+}
+
+/// A queue with room for one letter, and two dead jobs: one is held.
+fn with_one_held() -> (World, Claimer<Probe>) {
+    let world = World::new(&config(2).dead_letters(DeadLetterConfig::new().capacity(1)));
+    let (publisher, mut claimer) = (world.publisher(), world.claimer());
+    for job in 0..2 {
+        world.publish(&publisher, job).unwrap();
+        kill(&world, &mut claimer);
+    }
+    (world, claimer)
+}
+
+/// Room is made for what is held as somebody looks at it: it stays held, beside room, for ever.
+fn looked_at_as_room_is_made() {
+    let (world, claimer) = with_one_held();
+    let looker = looking(&world);
+    let taken = world.queue.take_letter(None, world.now());
+    looker.join().unwrap();
+    let gauges = world.queue.gauges();
+    assert_eq!((gauges.dead_letters, gauges.phases.held), (2 - usize::from(taken.is_some()), 0), "held beside room");
+    drop(taken);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn what_is_held_moves_in_when_it_was_looked_at() {
+    model("looked_at_as_room_is_made", B3, looked_at_as_room_is_made);
+}
+
+#[test]
+fn what_is_held_moves_in_when_it_was_looked_at_twin() {
+    twin("looked_at_as_room_is_made", Bend::GivesBackBlindly, B3, looked_at_as_room_is_made);
+}
+
+/// The queue stops and hands back as somebody looks at what is held: its end is told to nobody.
+fn looked_at_as_the_held_are_handed_back() {
+    let (world, claimer) = with_one_held();
+    let looker = looking(&world);
+    world.queue.close();
+    world.queue.stop();
+    let mut undone = world.queue.hand_back();
+    looker.join().unwrap();
+    assert!(world.queue.gauges().phases.is_empty(), "it is held, and nobody comes");
+    undone.extend(world.queue.hand_back());
+    assert_eq!(jobs_of(&undone), [1]);
+    drop(undone);
+    world.close_the_books(claimer);
+}
+
+#[test]
+fn what_is_held_is_handed_back_when_it_was_looked_at() {
+    model("looked_at_as_the_held_are_handed_back", B3, looked_at_as_the_held_are_handed_back);
+}
+
+#[test]
+fn what_is_held_is_handed_back_when_it_was_looked_at_twin() {
+    twin("looked_at_as_the_held_are_handed_back", Bend::NoSecondLook, B3, looked_at_as_the_held_are_handed_back);
+}

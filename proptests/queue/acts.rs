@@ -44,8 +44,7 @@ impl Pair {
 
     /// Jobs that the model has doomed and somebody has popped; `all` must have been.
     fn follow_disposals(&mut self, all: bool) {
-        let mut letters = Vec::new();
-        self.queue.dead_letters().for_each(|letter| letters.push(letter.payload().0));
+        let (letters, _) = self.letters_and_held();
         let alive = self.alive.lock().clone();
         for &number in &letters {
             let job = &self.jobs[&number];

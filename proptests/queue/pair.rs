@@ -206,6 +206,15 @@ impl Pair {
         }
     }
 
+    /// What is found among the dead letters, those apart that are held.
+    pub(super) fn letters_and_held(&self) -> (Vec<u32>, Vec<u32>) {
+        let (mut letters, dead) = (Vec::new(), self.queue.dead_letters());
+        dead.for_each(|letter| letters.push(letter.payload().0));
+        assert_eq!(letters.len(), dead.len());
+        let held = letters.split_off(dead.len() - dead.held());
+        (letters, held)
+    }
+
     pub(super) fn check(&self) {
         let seen = self.runtime.snapshot();
         let seen = seen.queue("q").unwrap();
@@ -234,6 +243,7 @@ impl Pair {
         assert_eq!((phases.running, phases.delayed), (count(|at| *at == At::Running), count(|at| matches!(at, At::Delayed(_)))));
         assert_eq!((phases.held, phases.zombies), (count(|at| *at == At::Held), count(|at| matches!(at, At::Dying | At::Lingering))));
         assert_eq!(seen.dead_letters, self.letters.len());
+        assert!(self.letters_and_held().1.iter().eq(&self.held), "the held, oldest first: {:?}", self.held);
         let alive: BTreeSet<u32> = self.jobs.iter().filter(|(_, job)| job.at != At::Gone).map(|(&number, _)| number).collect();
         assert_eq!(*self.alive.lock(), alive, "every payload is where the model says");
     }

@@ -161,6 +161,14 @@ impl Queue {
         assert!(self.held.is_empty() || self.rules.hold && (self.letters_full() || self.rules.onward), "jobs are held beside room");
     }
 
+    /// These are held, oldest first, and found among the dead letters.
+    pub fn assert_held(&self, real: &[JobId]) {
+        let act = |id: &JobId| self.held.iter().find(|(_, held)| held == id).map(|(act, _)| *act);
+        let acts: Vec<_> = real.iter().map(act).collect();
+        let all = acts.len() == self.held.len() && acts.iter().all(Option::is_some);
+        assert!(all && acts.is_sorted(), "held: {real:?} {:?}", self.held);
+    }
+
     /// Nobody has anything to do now.
     pub fn assert_at_rest(&mut self, now: u64, has_free_worker: bool) {
         let partitions = self.rules.partitions;

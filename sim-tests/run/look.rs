@@ -29,11 +29,13 @@ impl Run {
             coming.iter_mut().zip(unknown).filter(|(new, _)| new.lane == usize::MAX).for_each(|(new, state)| new.lane = state.lane);
             let mut letters = Vec::new();
             handle.dead_letters().for_each(|letter| letters.push(letter.job_id()));
+            let held = letters.split_off(letters.len() - handle.dead_letters().held());
             if let Some(trace) = &mut self.trace {
                 trace.push(format!("{now} ms, `{}`: {real:?}, letters {letters:?}, {:?}", model.rules.name, handle.counts()));
             }
             let over_length = handle.counts().dead_over_length - model.counts.dead_over_length;
             model.follow(&real, &letters, now, evictions, over_length, coming);
+            model.assert_held(&held);
             self.add_up(at, now);
         }
         let alive: usize = self.queues.iter().map(|queue| queue.model.alive()).sum();

@@ -12,6 +12,9 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum DeadLetterOverflow {
     /// The job keeps its slot until there is room: the source queue back-pressures and nothing vanishes.
+    ///
+    /// It is held, and found [among the dead letters](crate::DeadLetterQueue) like the others, which count it [apart](crate::DeadLetterQueue::held). But it has not ended: whoever waits for its end
+    /// waits on, its key is taken, and at shutdown it comes back [with the undone](crate::Origin::Held). It ends when it is taken out or redriven, or when there is room.
     #[default]
     Hold,
     /// The oldest dead letter is dropped and counted.
@@ -99,7 +102,7 @@ impl DeadLetterConfig {
     ///
     /// That is done by whoever next looks for jobs in the queue, or by hand [at its letters](crate::DeadLetterQueue), before it finds any: no letter is counted, listed, taken or redriven
     /// that should be gone. Where nobody does, its memory is not freed. One that is to move on and cannot, because its target is full or closed, or has its key, is still a letter here and
-    /// found as any other. Jobs that are [held](DeadLetterOverflow::Hold) are no letters yet, and age once they are.
+    /// found as any other. Jobs that are [held](DeadLetterOverflow::Hold) age from when there is room for them.
     #[must_use]
     pub fn retention(mut self, age: Duration) -> Self {
         self.retention = Some(age);

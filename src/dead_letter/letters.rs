@@ -4,7 +4,8 @@ use super::record::DeadLetter;
 use crate::clock::Timestamp;
 use crate::config::{DeadLetterConfig, DeadLetterOverflow};
 use crate::id::JobId;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 /// What became of a letter that was offered.
@@ -35,11 +36,21 @@ pub struct Kept<T> {
 /// A place in the line.
 #[derive(Debug)]
 struct Place<T> {
-    number: u64,
     since: Timestamp,
     /// `None` while it is lent.
     letter: Option<DeadLetter<T>>,
     unroutable: Option<u64>,
+}
+
+/// The letter of a dead job that waits for room in the queue, and keeps its slot.
+#[derive(Debug)]
+pub struct Held<T> {
+    /// Its place in the line.
+    pub place: u64,
+    /// The slot.
+    pub slot: u32,
+    /// The letter.
+    pub letter: DeadLetter<T>,
 }
 
 /// Whether letters are being moved on.
@@ -52,7 +63,11 @@ enum Moving {
     Again,
 }
 
-/// The bounded queue of the dead, and the slots that wait for room in it. Passive: time is an argument, payloads are returned, never dropped.
+/// The bounded queue of the dead, and those that wait for room in it. Passive: time is an argument, payloads are returned, never dropped.
+///
+/// # Held
+/// Who waits for room stands in the same line, behind the others, and keeps its slot. It is found like them by whoever looks, takes out or redrives, but has not ended: it neither
+/// ages nor moves on, and when the queue stops it goes back to its user.
 ///
 /// # Moving on
 /// One thread at a time goes through the letters that are due ([`begin_moving`](Self::begin_moving)). It takes one [in hand](Self::take_due), without any lock looks for
@@ -61,13 +76,17 @@ enum Moving {
 ///
 /// # Looking
 /// Any number of threads go through the letters to show them to user code, which runs under no lock: each is [lent](Self::lend) and [given back](Self::give_back). Its place stays meanwhile, so
-/// it counts, and that costs no more than to find it; but nothing else finds the letter.
+/// it counts; but nothing else finds the letter. Whoever makes room for one that is held, or hands back what is held, goes past one that is lent: who gives it back looks whether there is room for it,
+/// and whether the queue has stopped. By the lock either the one sees that it is back, or the other what has changed.
+///
+/// Whoever knows a letter's place finds it, takes it out or puts it back in O(log letters). A letter without its place is searched for.
 #[derive(Debug)]
 pub struct DeadLetters<T> {
     config: DeadLetterConfig,
-    letters: VecDeque<Place<T>>,
-    /// Slots of dead jobs that wait for room, oldest first.
-    held: VecDeque<u32>,
+    /// By their numbers, which grow along the line.
+    letters: BTreeMap<u64, Place<T>>,
+    /// Those that wait for room, and their slots. No letter: it is lent.
+    held: BTreeMap<u64, (u32, Option<DeadLetter<T>>)>,
     moving: Moving,
     /// Letters in the mover's hand: 0 or 1.
     in_hand: usize,
@@ -94,8 +113,8 @@ impl<T> DeadLetters<T> {
     pub fn new(config: DeadLetterConfig) -> Self {
         DeadLetters {
             config,
-            letters: VecDeque::new(),
-            held: VecDeque::new(),
+            letters: BTreeMap::new(),
+            held: BTreeMap::new(),
             moving: Moving::No,
             in_hand: 0,
             pause: Duration::ZERO,
@@ -109,14 +128,14 @@ impl<T> DeadLetters<T> {
         }
     }
 
-    /// How many letters there are.
+    /// How many letters there are, without those that are held.
     pub fn len(&self) -> usize {
         self.letters.len() + self.in_hand
     }
 
-    /// How many there are, those included that are held for want of room.
-    pub fn len_with_held(&self) -> usize {
-        self.len() + self.held.len()
+    /// How many are held for want of room.
+    pub fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// True when another letter would have to be held.
@@ -130,55 +149,88 @@ impl<T> DeadLetters<T> {
         if full && self.config.overflow == DeadLetterOverflow::Hold {
             return Stored::NoRoom(letter);
         }
-        // ages do not grow along the line, also of a clock that steps back: the first is the oldest
-        let since = self.letters.back().map_or(now, |last| last.since.max(now));
-        self.letters.push_back(Place { number: self.next_place, since, letter: Some(letter), unroutable: None });
+        let place = self.next_place;
         self.next_place += 1;
+        self.put(place, letter, now);
         self.dropped_oldest += u64::from(full);
         // (with no room but for those in hand or lent, the new one goes)
         Stored::Kept { evicted: if full { self.pop() } else { None } }
     }
 
-    /// Remembers a slot whose job waits for room.
-    pub fn hold(&mut self, index: u32) {
-        self.held.push_back(index);
+    /// A letter has its place from `now` on.
+    fn put(&mut self, place: u64, letter: DeadLetter<T>, now: Timestamp) {
+        // ages do not grow along the line, also of a clock that steps back, or of one that was lent while it was held: the first is the oldest
+        let before = self.letters.range(..place).next_back().map_or(now, |(_, before)| before.since.max(now));
+        let since = self.letters.range(place..).next().map_or(before, |(_, behind)| behind.since.min(before));
+        self.letters.insert(place, Place { since, letter: Some(letter), unroutable: None });
     }
 
-    /// The longest-waiting held slot.
+    /// A letter waits for room, and keeps its slot.
+    pub fn hold(&mut self, slot: u32, letter: DeadLetter<T>) {
+        self.held.insert(self.next_place, (slot, Some(letter)));
+        self.next_place += 1;
+    }
+
+    /// The slot of the one that has been held for longest and is not lent.
     pub fn first_held(&self) -> Option<u32> {
-        self.held.front().copied()
+        self.held.values().find(|(_, letter)| letter.is_some()).map(|(slot, _)| *slot)
     }
 
-    /// Takes out the longest-waiting held slot, if there is room for it now.
-    pub fn next_held(&mut self) -> Option<u32> {
-        if self.is_full() { None } else { self.held.pop_front() }
+    /// Takes out the one that has been held for longest and is not lent, if there is room for it now.
+    pub fn next_held(&mut self) -> Option<Held<T>> {
+        if self.is_full() { None } else { self.pop_held() }
     }
 
-    /// Takes out the longest-waiting held slot, whether there is room or not.
-    pub fn pop_held(&mut self) -> Option<u32> {
-        self.held.pop_front()
+    /// Takes out the one that has been held for longest and is not lent, whether there is room or not.
+    pub fn pop_held(&mut self) -> Option<Held<T>> {
+        let place = self.held.iter().find(|(_, (_, letter))| letter.is_some()).map(|(place, _)| *place)?;
+        self.take_held(place)
     }
 
-    /// Every held slot, at shutdown.
-    pub fn take_held(&mut self) -> VecDeque<u32> {
-        std::mem::take(&mut self.held)
+    /// Takes out what is held in this place, if it is there.
+    pub fn take_held(&mut self, place: u64) -> Option<Held<T>> {
+        let letter = self.held.get_mut(&place)?.1.take()?;
+        let (slot, _) = self.held.remove(&place)?;
+        Some(Held { place, slot, letter })
     }
 
-    /// The letters, oldest first.
+    /// One that was held is a letter like the others from `now` on, in its place.
+    pub fn move_in(&mut self, held: Held<T>, now: Timestamp) {
+        debug_assert!(!self.is_full(), "`next_held` says that there is room");
+        self.put(held.place, held.letter, now);
+    }
+
+    /// The letters, oldest first, those that are held at the end.
     pub fn iter(&self) -> impl Iterator<Item = &DeadLetter<T>> {
-        self.letters.iter().filter_map(|place| place.letter.as_ref())
+        self.places().map(|(_, letter)| letter)
     }
 
-    /// Takes out the letter of `job`.
-    pub fn remove(&mut self, job: JobId) -> Option<DeadLetter<T>> {
-        let at = self.letters.iter().position(|place| place.letter.as_ref().is_some_and(|letter| letter.job == job))?;
-        self.letters.remove(at)?.letter
+    fn places(&self) -> impl Iterator<Item = (u64, &DeadLetter<T>)> {
+        let stored = self.letters.iter().map(|(place, kept)| (*place, &kept.letter));
+        let held = self.held.iter().map(|(place, (_, letter))| (*place, letter));
+        stored.chain(held).filter_map(|(place, letter)| Some((place, letter.as_ref()?)))
     }
 
-    /// Takes out the oldest letter.
-    pub fn pop(&mut self) -> Option<DeadLetter<T>> {
-        let at = self.letters.iter().position(|place| place.letter.is_some())?;
-        self.letters.remove(at)?.letter
+    /// Where the letter of `job` is, or the oldest.
+    pub fn find(&self, job: Option<JobId>) -> Option<u64> {
+        self.places().find(|(_, letter)| job.is_none_or(|job| letter.job == job)).map(|(place, _)| place)
+    }
+
+    /// The letter in this place, if it is there and not held.
+    pub fn at(&self, place: u64) -> Option<&DeadLetter<T>> {
+        self.letters.get(&place)?.letter.as_ref()
+    }
+
+    /// Takes out the letter in this place, if it is there and not held.
+    pub fn take_at(&mut self, place: u64) -> Option<DeadLetter<T>> {
+        self.at(place)?;
+        self.letters.remove(&place)?.letter
+    }
+
+    /// Takes out the oldest letter that is not held.
+    fn pop(&mut self) -> Option<DeadLetter<T>> {
+        let oldest = self.letters.iter().find(|(_, place)| place.letter.is_some()).map(|(place, _)| *place)?;
+        self.take_at(oldest)
     }
 
     /// The place of the next letter that comes.
@@ -188,16 +240,23 @@ impl<T> DeadLetters<T> {
 
     /// Lends the first letter behind the place `after` and before `until`, and says where it is.
     pub fn lend(&mut self, after: u64, until: u64) -> Option<(u64, DeadLetter<T>)> {
-        let from = self.letters.partition_point(|place| place.number <= after);
-        let place = self.letters.range_mut(from..).take_while(|place| place.number < until).find(|place| place.letter.is_some())?;
-        place.letter.take().map(|letter| (place.number, letter))
+        let range = (Excluded(after), Excluded(until.max(after + 1)));
+        let mut stored = self.letters.range_mut(range).map(|(place, kept)| (*place, &mut kept.letter));
+        let mut held = self.held.range_mut(range).map(|(place, (_, letter))| (*place, letter));
+        let (stored, held) = (stored.find(|(_, letter)| letter.is_some()), held.find(|(_, letter)| letter.is_some()));
+        let (place, letter) = stored.into_iter().chain(held).min_by_key(|(place, _)| *place)?;
+        Some((place, letter.take()?))
     }
 
-    /// A letter that was lent is back.
-    pub fn give_back(&mut self, place: u64, letter: DeadLetter<T>) {
-        let at = self.letters.partition_point(|other| other.number < place);
-        debug_assert!(self.letters[at].number == place && self.letters[at].letter.is_none(), "nobody takes a place whose letter is lent");
-        self.letters[at].letter = Some(letter);
+    /// A letter that was lent is back. True if it is held: there may be room for it by now.
+    pub fn give_back(&mut self, place: u64, letter: DeadLetter<T>) -> bool {
+        let (home, held) = match (self.letters.get_mut(&place), self.held.get_mut(&place)) {
+            (Some(kept), _) => (&mut kept.letter, false),
+            (None, Some((_, home))) => (home, true),
+            (None, None) => unreachable!("nobody takes a place whose letter is lent"),
+        };
+        *home = Some(letter);
+        held
     }
 
     /// True when no letter waits for a time or for a way.
@@ -208,7 +267,7 @@ impl<T> DeadLetters<T> {
     /// True when a letter has reached its age: to be dropped, or to move on.
     pub fn has_aged(&self, now: Timestamp) -> bool {
         let aged = |place: &Place<T>| self.config.retention.is_some_and(|age| place.since + age <= now);
-        self.letters.iter().find(|place| place.letter.is_some()).is_some_and(aged)
+        self.letters.values().find(|place| place.letter.is_some()).is_some_and(aged)
     }
 
     /// True when a letter has reached its age, and nobody moves letters on: whoever does so may be the caller, in a binding's predicate, and is not to be kept at it.
@@ -247,7 +306,7 @@ impl<T> DeadLetters<T> {
 
     /// True when a letter would move on, by bindings of this `version`, and nobody is at it.
     pub fn has_due(&self, now: Timestamp, version: u64) -> bool {
-        self.moving == Moving::No && self.letters.iter().any(|kept| self.is_due(kept, now, version))
+        self.moving == Moving::No && self.letters.values().any(|kept| self.is_due(kept, now, version))
     }
 
     /// The caller goes through the letters from here on; unless somebody else does, who will see that there is more.
@@ -266,9 +325,9 @@ impl<T> DeadLetters<T> {
 
     /// Takes in hand the first letter behind the place `after` that is due.
     pub fn take_due(&mut self, after: u64, now: Timestamp, version: u64) -> Option<Kept<T>> {
-        let from = self.letters.partition_point(|place| place.number <= after);
-        let at = from + self.letters.range(from..).position(|kept| self.is_due(kept, now, version))?;
-        let Place { number: place, since, letter, unroutable } = self.letters.remove(at)?;
+        let mut places = self.letters.range((Excluded(after), Unbounded));
+        let place = places.find(|(_, kept)| self.is_due(kept, now, version)).map(|(number, _)| *number)?;
+        let Place { since, letter, unroutable } = self.letters.remove(&place)?;
         let letter = letter?;
         self.in_hand = 1;
         Some(Kept { place, since, letter, unroutable })
@@ -283,9 +342,8 @@ impl<T> DeadLetters<T> {
     /// The letter in hand goes back to its place.
     pub fn put_back(&mut self, kept: Kept<T>) {
         self.in_hand = 0;
-        let Kept { place: number, since, letter, unroutable } = kept;
-        let at = self.letters.partition_point(|other| other.number < number);
-        self.letters.insert(at, Place { number, since, letter: Some(letter), unroutable });
+        let Kept { place, since, letter, unroutable } = kept;
+        self.letters.insert(place, Place { since, letter: Some(letter), unroutable });
     }
 
     /// The letter in hand has moved on, or was dropped.

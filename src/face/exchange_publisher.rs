@@ -193,7 +193,9 @@ impl<T: Payload + Clone> ExchangePublisher<T> {
     /// Publishes to those queues that take the job at once, and says which did not. Does not wait.
     ///
     /// Each copy fares as by [`Producer::try_publish`]: a full queue that [drops its oldest](crate::Overflow::DropOldest) makes room, one that [drops what is new](crate::Overflow::DropNew) has
-    /// its copy among its dead letters, which counts as taken, and every other one refuses it, also where [callers run](crate::Overflow::CallerRuns) jobs.
+    /// its copy among its dead letters, which counts as taken, and every other one refuses it, also where
+    /// a publish would wait for room ([`Block`](crate::Overflow::Block)), or run the job in this thread ([`CallerRuns`](crate::Overflow::CallerRuns)): neither is at once, and a handler that runs here
+    /// would keep the other queues' copies waiting.
     ///
     /// # Errors
     /// The job comes back when no queue took it: the first refusal.

@@ -73,8 +73,6 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     /// Times are RFC 3339 in UTC, to the nanosecond, converted as by [`Runtime::wall_time`](crate::Runtime::wall_time) when the export begins. The reasons are those that
     /// [`DeathReason`](crate::DeathReason) displays. A line feed is at the end of each line and nowhere else.
     ///
-    /// Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are no letters yet, and not written.
-    ///
     /// # Guarantees
     /// No letter is lost, whatever `payload` and `out` do. Both run under no lock, so they may take their time, publish, or act on these letters. While its text is made, a letter is out of the
     /// others' sight: `take`, `list`, `redrive` and `purge` go past it. Letters that come meanwhile are not written.

@@ -9,6 +9,9 @@ use std::fmt;
 
 /// Looks at, takes out, publishes again or drops the dead letters of a queue. Oldest first.
 ///
+/// Every dead job is found here. Those that are [held](crate::DeadLetterOverflow::Hold) in their slots for want of room stand behind the others, and each call finds them as well. When the queue
+/// stops, they come back [with the undone](crate::Origin::Held); the others stay.
+///
 /// Letters that have reached their [age](crate::DeadLetterConfig::retention) go, or move on, before anything else is done here: no call finds them, and they are dropped in the caller's
 /// thread, under no lock.
 ///
@@ -39,10 +42,37 @@ pub struct DeadLetterQueue<'a, T: Payload> {
 }
 
 impl<T: Payload> DeadLetterQueue<'_, T> {
-    /// How many there are. May change at any time. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are no letters yet, and not counted: a snapshot's
-    /// [phases](crate::Phases::held) do.
+    /// How many there are, those included that are held. May change at any time.
     pub fn len(&self) -> usize {
         self.handle.queue.count_letters(self.handle.clock.now())
+    }
+
+    /// How many of them are [held](crate::DeadLetterOverflow::Hold) in their slots, because there is no room for more letters: more than 0, and the queue has so much less room for jobs.
+    /// May change at any time.
+    ///
+    /// ```
+    /// use ringmill::{DeadLetterConfig, QueueConfig, Runtime};
+    ///
+    /// let mut builder = Runtime::builder();
+    /// let letters = DeadLetterConfig::new().capacity(1);
+    /// let words = builder.pull_queue::<&str>(QueueConfig::new("words").capacity(8).dead_letters(letters))?;
+    /// let runtime = builder.build()?;
+    /// let (producer, consumer) = (words.producer()?, words.consumer()?);
+    /// for word in ["a", "b", "c"] {
+    ///     producer.publish(word)?;
+    ///     consumer.recv()?.reject("no")?;
+    /// }
+    /// let letters = words.dead_letters();
+    /// assert_eq!((letters.len(), letters.held(), words.snapshot().free), (3, 2, 6));
+    /// assert_eq!(letters.redrive_where(|letter| *letter.payload() == "c"), 1);
+    /// assert_eq!((letters.len(), letters.held(), words.depth()), (2, 1, 2));
+    /// letters.take(); // the other one has room now
+    /// assert_eq!((letters.len(), letters.held(), words.depth()), (1, 0, 1));
+    /// # drop(runtime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn held(&self) -> usize {
+        self.handle.queue.count_held(self.handle.clock.now())
     }
 
     /// True when there is none.
@@ -50,12 +80,12 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         self.len() == 0
     }
 
-    /// Looks at each, but for those that are held, under the dead-letter queue's lock: do not publish or settle in here.
+    /// Looks at each, under the dead-letter queue's lock: do not publish or settle in here.
     pub fn for_each(&self, mut look: impl FnMut(&DeadLetter<T>)) {
         self.handle.queue.with_letters(self.handle.clock.now(), |letters| letters.for_each(&mut look));
     }
 
-    /// A copy of the oldest, up to `most`. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room are not among them; they follow when others have gone. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
+    /// A copy of the oldest, up to `most`. Payloads are cloned under the lock, as in [`for_each`](Self::for_each).
     pub fn list(&self, most: usize) -> Vec<DeadLetter<T>>
     where
         T: Clone,
@@ -122,10 +152,10 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
     /// there is no room. Says how many went.
     ///
     /// `wanted` runs under no lock. While it looks at a letter, that one is out of the others' sight, and its place is kept. It is not asked about letters whose lane was found full, nor about
-    /// those that come meanwhile.
+    /// those that come meanwhile. Those that are [held](Self::held) are among the ones that are there.
     ///
     /// # Complexity
-    /// O(log letters) for each that is looked at; each that goes is searched for: O(letters).
+    /// O(log letters) for each that is looked at, and for each that goes.
     ///
     /// # Panics
     /// When `wanted` does; the letter is back in its place then, and those before it have gone.
@@ -151,14 +181,11 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
         let handle = self.handle;
         let (mut redriven, mut full_lanes, mut round) = (0, 0_u8, handle.queue.round());
         while let Some(letter) = round.next(handle.clock.now()) {
-            let (job, lane) = (letter.job_id(), letter.lane());
-            let goes = full_lanes & 1 << lane == 0 && wanted(&letter);
-            // back in its place, from where it is redriven
-            drop(letter);
-            if !goes {
+            let lane = letter.lane();
+            if full_lanes & 1 << lane != 0 || !wanted(&letter) {
                 continue;
             }
-            match self.redrive_job(job) {
+            match letter.redrive(handle.clock.now()) {
                 Ok(went) => redriven += usize::from(went),
                 // another lane may have slots of its own
                 Err(Refusal::Full { .. }) => full_lanes |= 1 << lane,
@@ -182,6 +209,6 @@ impl<T: Payload> DeadLetterQueue<'_, T> {
 
 impl<T: Payload> fmt::Debug for DeadLetterQueue<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetterQueue").field("queue", self.handle).field("len", &self.len()).finish()
+        f.debug_struct("DeadLetterQueue").field("queue", self.handle).field("len", &self.len()).field("held", &self.held()).finish()
     }
 }

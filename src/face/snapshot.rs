@@ -79,7 +79,8 @@ pub struct QueueSnapshot {
     pub phases: Phases,
     /// Everything that was counted since the start.
     pub counts: Counts,
-    /// Dead letters. None has reached its age, but for those that are to move on then and have not yet.
+    /// Dead letters. None has reached its age, but for those that are to move on then and have not yet. Jobs that are [held](crate::DeadLetterOverflow::Hold) for want of room
+    /// among them come on top: they are counted by [`phases`](Phases::held).
     pub dead_letters: usize,
     /// Dead letters dropped to make room for others.
     pub letters_dropped_oldest: u64,

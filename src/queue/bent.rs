@@ -38,6 +38,8 @@ pub enum Bend {
     HandUncounted,
     /// The hand-back looks which jobs are held, and takes them from the dead letters when it has let go of their lock in between.
     HeldLooksEarly,
+    /// Whoever gives back what is held does not look for room.
+    GivesBackBlindly,
     /// A redrive looks for a letter, and takes it out when it has let go of the letters' lock in between.
     RedriveLooksEarly,
     /// A drain believes the count of free slots.

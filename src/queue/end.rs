@@ -6,7 +6,7 @@ use super::follow::{News, Parting};
 use super::{Accounts, House, LetterCallback, Publisher, Queue};
 use crate::clock::Timestamp;
 use crate::completion::Answer;
-use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Past, Stored, add_death};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, DeathRecord, Held, Past, Stored, add_death};
 use crate::id::JobId;
 use crate::job::Job;
 use crate::key::{Key, OrderKey};
@@ -91,7 +91,8 @@ impl<T> Aftermath<T> {
             Aftermath::Letters(now) => return queue.move_letters(now),
             Aftermath::Garbage(payload) => contain(|| drop(payload)),
             Aftermath::Evicted(letter) => contain(|| drop(letter)),
-            Aftermath::Callback(letter, callback) => contain(|| callback(letter)),
+            // (it may be the last to have the callback)
+            Aftermath::Callback(letter, callback) => contain(move || callback(letter)),
             Aftermath::Told(told) => {
                 let (news, rest) = *told;
                 let outcome = contain(|| news.tell());
@@ -200,6 +201,12 @@ impl<T> Queue<T> {
         }
     }
 
+    /// As [`dispose`](Self::dispose), for whoever has no handle. Not to be called with the house's lock, or that of the dead.
+    pub(super) fn dispose_by_house(&self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) -> Option<Aftermath<T>> {
+        let house = self.house.lock();
+        self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
+    }
+
     /// A job has ended as `word` says, and its slot is the caller's: counts that, and does what [`end`](Self::end) does.
     #[inline]
     pub(super) fn finish(
@@ -280,22 +287,19 @@ impl<T> Queue<T> {
     /// Writes the letter of a dead job, or holds it in its slot (`None`).
     #[cold]
     fn bury(&self, ledger: &Block, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> Option<Aftermath<T>> {
-        // dropped after the lock
-        let callback;
         let mut dead = self.dead.lock();
         // under the lock: who sets one goes through the held afterwards, and finds this one if it is held for want of it
-        callback = self.letter_callback.lock().clone();
+        let callback = self.callback_if_full(&dead);
+        let letter = self.write_letter(index, word, reason, now);
         if dead.is_full() && callback.is_none() && self.holds_dead() {
             self.slab.state(index).hold();
-            dead.hold(index);
+            dead.hold(index, letter);
             return None;
         }
-        let letter = self.write_letter(index, word, reason, now);
+        self.forget_key(index);
         count_death(ledger, reason);
         let news = self.news_of(index, word, letter.record.last_error.as_deref(), now);
-        if dead.is_full()
-            && let Some(callback) = callback
-        {
+        if let Some(callback) = callback {
             return Some(Aftermath::Callback(letter, callback).and_tell(news));
         }
         Some(stored(&mut dead, letter, now).and_tell(news))
@@ -310,8 +314,8 @@ impl<T> Queue<T> {
         now: Timestamp,
         publisher: &Publisher,
     ) -> Result<Aftermath<T>, Job<T>> {
-        let callback = self.letter_callback.lock().clone();
         let mut dead = self.dead.lock();
+        let callback = self.callback_if_full(&dead);
         if dead.is_full() && callback.is_none() && self.holds_dead() {
             return Err(job);
         }
@@ -326,15 +330,18 @@ impl<T> Queue<T> {
         let Job { payload, lane, visibility, .. } = job;
         let letter = DeadLetter { payload, job: id, lane, visibility, fencing: 0, key, order, came_by, record };
         count_death(&publisher.ledger, reason);
-        if dead.is_full()
-            && let Some(callback) = callback
-        {
+        if let Some(callback) = callback {
             return Ok(Aftermath::Callback(letter, callback));
         }
         Ok(stored(&mut dead, letter, now))
     }
 
-    /// Moves the payload and history of a dead job out of its slot. Its key is free from here on.
+    /// The callback, if a letter would have to go to it. Whoever asks gives it one: by then it may have been replaced, and is to be dropped outside of every lock.
+    fn callback_if_full(&self, dead: &DeadLetters<T>) -> Option<LetterCallback<T>> {
+        if dead.is_full() { self.letter_callback.lock().clone() } else { None }
+    }
+
+    /// Moves the payload and history of a dead job out of its slot.
     fn write_letter(&self, index: u32, word: Word, reason: DeathReason, now: Timestamp) -> DeadLetter<T> {
         let slot = self.slab.slot(index);
         let job = slot.job_id();
@@ -353,9 +360,8 @@ impl<T> Queue<T> {
             published: slot.published().min(now),
             routing_key: first,
         };
-        // SAFETY: the caller owns the payload: the job's last holder has left, or its slot was held and is not any more
+        // SAFETY: the caller owns the payload: the job's last holder has left
         let payload = unsafe { self.slab.take(index) };
-        self.forget_key(index);
         let key = self.name_of(index).map_or(Key::NONE, |name| name.key);
         let (lane, visibility, order) = (usize::from(word.lane()), self.slab.visibility(index), self.place_of(index).order_key());
         DeadLetter { payload, job, lane, visibility, fencing: word.epoch().raw(), key, order, came_by, record }
@@ -379,31 +385,43 @@ impl<T> Queue<T> {
 
     /// Moves the oldest held job in among the dead letters, if there is room. Its slot is free, and the caller's; somebody may be to tell.
     pub(super) fn bury_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<(u32, Aftermath<T>)> {
-        let index = dead.next_held()?;
-        let (letter, news) = self.write_held(house, index, now);
-        let stored = dead.store(letter, now);
-        debug_assert!(matches!(stored, Stored::Kept { evicted: None }), "`next_held` says that there is room");
-        Some((index, Aftermath::Nothing.and_tell(news)))
+        let held = dead.next_held()?;
+        self.forget_key(held.slot);
+        let (slot, news) = (held.slot, self.end_held(house, &held, now));
+        dead.move_in(held, now);
+        Some((slot, Aftermath::Nothing.and_tell(news)))
     }
 
     /// There is no room among the dead letters: gives the oldest held job to the callback, if there is one, as [`bury_held`](Self::bury_held).
     fn give_held(&self, house: &House, dead: &mut DeadLetters<T>, now: Timestamp) -> Option<(u32, Aftermath<T>)> {
         dead.first_held()?;
         let callback = self.letter_callback.lock().clone()?;
-        let index = dead.pop_held()?;
-        let (letter, news) = self.write_held(house, index, now);
-        Some((index, Aftermath::Callback(letter, callback).and_tell(news)))
+        let held = dead.pop_held().expect("there is one");
+        self.forget_key(held.slot);
+        let news = self.end_held(house, &held, now);
+        Some((held.slot, Aftermath::Callback(held.letter, callback).and_tell(news)))
     }
 
-    /// The letter of a job that was held and is not any more.
-    fn write_held(&self, house: &House, index: u32, now: Timestamp) -> (DeadLetter<T>, Option<News>) {
-        let word = self.slab.state(index).load();
-        let reason = death_of(word.fate()).unwrap_or(DeathReason::Rejected);
-        let letter = self.write_letter(index, word, reason, now);
-        self.slab.state(index).unhold();
-        count_death(&house.block, reason);
-        let news = self.news_of(index, word, letter.record.last_error.as_deref(), now);
-        (letter, news)
+    /// Takes out what is held in this place, if anything is: it is held no more, and its slot is free and the caller's.
+    pub(super) fn take_held(
+        &self,
+        house: &House,
+        dead: &mut DeadLetters<T>,
+        place: u64,
+        now: Timestamp,
+    ) -> Option<(Held<T>, Aftermath<T>)> {
+        let held = dead.take_held(place)?;
+        let news = self.end_held(house, &held, now);
+        Some((held, Aftermath::Nothing.and_tell(news)))
+    }
+
+    /// A job was held and is not any more: it has ended, and its slot is free and the caller's. What becomes of its key is the caller's affair, too.
+    fn end_held(&self, house: &House, held: &Held<T>, now: Timestamp) -> Option<News> {
+        let state = self.slab.state(held.slot);
+        let word = state.load();
+        state.unhold();
+        count_death(&house.block, held.letter.reason());
+        self.news_of(held.slot, word, held.letter.record.last_error.as_deref(), now)
     }
 
     /// True when a job that died now would keep its slot.

@@ -26,13 +26,23 @@ impl<T> Queue<T> {
         Some(self.dispose(accounts, ledger, index, parting, disposed, now).unwrap_or(Aftermath::Nothing))
     }
 
-    /// The index of such a job, in the caller's hand.
+    /// The index of such a job, in the caller's hand: the head of its lane, or of its partition.
     fn pop_victim(&self, lane: usize) -> Option<u32> {
         // (chains have one index in a queue that evicts, see `chain_limit`)
         // a slot that the publisher's lane may use, and that is the publisher's as soon as the job has ended: no handler that overran its lease reads it still,
         // and nobody stands in line for it
         let free = |index: u32| self.slab.state(index).load().holders() == 0 && !self.credits.is_awaited(index);
-        self.pop_oldest(|index| self.credits.may_occupy(lane, index) && free(index))
+        let wanted = |index: u32| self.credits.may_occupy(lane, index) && free(index);
+        let pop = |ring: &IndexRing| pop_head(ring, wanted);
+        let Some(order) = &self.order else { return self.lanes.iter().rev().find_map(pop) };
+        let published = |index: u32| self.slab.slot(index).published();
+        let oldest = self.oldest_in_order(order, wanted);
+        self.lanes.iter().zip(oldest).rev().find_map(|(ring, oldest)| {
+            let take_out = || oldest.filter(|&index| order.partitions.take_out(&self.slab, index, wanted));
+            // what lies in the lane of a partition's has been taken once: it is older than the rest of the partition
+            let lane_first = oldest.is_none_or(|index| ring.peek().is_some_and(|head| published(head) <= published(index)));
+            if lane_first { pop(ring).or_else(take_out) } else { take_out().or_else(|| pop(ring)) }
+        })
     }
 
     /// Ends waiting jobs at the heads of their lanes and partitions that were cancelled or whose time to live has ended, a bounded number of them. False when there may be more.
@@ -104,25 +114,7 @@ impl<T> Queue<T> {
     fn end_over(&self, index: u32, now: Timestamp) {
         let (epoch, parting) = (self.slab.state(index).load().epoch(), self.parting(index));
         let disposed = self.slab.state(index).dispose(epoch);
-        let left = {
-            let house = self.house.lock();
-            self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
-        };
-        self.leave_to_others(left.unwrap_or(Aftermath::Nothing));
-    }
-
-    /// Takes out the oldest waiting job of the lowest lane that is `wanted` and whose lane and partition it is the head of. Its index is in the caller's hand.
-    fn pop_oldest(&self, wanted: impl Fn(u32) -> bool) -> Option<u32> {
-        let pop = |ring: &IndexRing| pop_head(ring, &wanted);
-        let Some(order) = &self.order else { return self.lanes.iter().rev().find_map(pop) };
-        let published = |index: u32| self.slab.slot(index).published();
-        let oldest = self.oldest_in_order(order, &wanted);
-        self.lanes.iter().zip(oldest).rev().find_map(|(ring, oldest)| {
-            let take_out = || oldest.filter(|&index| order.partitions.take_out(&self.slab, index, &wanted));
-            // what lies in the lane of a partition's has been taken once: it is older than the rest of the partition
-            let lane_first = oldest.is_none_or(|index| ring.peek().is_some_and(|head| published(head) <= published(index)));
-            if lane_first { pop(ring).or_else(take_out) } else { take_out().or_else(|| pop(ring)) }
-        })
+        self.leave_to_others(self.dispose_by_house(index, parting, disposed, now).unwrap_or(Aftermath::Nothing));
     }
 
     /// Per lane, the oldest job that waits in a partition and is `wanted`.

@@ -17,7 +17,7 @@ use super::end::ends_at_once;
 use super::{Aftermath, Queue, TimerSide};
 use crate::clock::Timestamp;
 use crate::completion::{CompletedJob, End};
-use crate::dead_letter::Death;
+use crate::dead_letter::{DeadLetter, Death, DeathRecord, Held};
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
 use crate::job::Job;
@@ -59,7 +59,7 @@ pub struct Undone<T> {
     pub expiries: u32,
     /// What the last failed attempt said.
     pub last_error: Option<Box<str>>,
-    /// Deaths before a redrive.
+    /// Deaths before a redrive; of a job that was [held](Origin::Held), its last death as well.
     pub deaths: Vec<Death>,
     /// When it was published, or would have become ready.
     pub published: Timestamp,
@@ -69,6 +69,15 @@ pub struct Undone<T> {
     pub(super) expires: Timestamp,
     /// Its own visibility timeout.
     pub(super) visibility: Option<Duration>,
+}
+
+impl<T> Undone<T> {
+    /// A job that was held.
+    fn of_held(letter: DeadLetter<T>, published: Timestamp, expires: Timestamp) -> Self {
+        let DeadLetter { payload, job, lane, visibility, record, .. } = letter;
+        let DeathRecord { deaths, last_error, failures, expiries, .. } = record;
+        Undone { payload, job, lane, failures, expiries, last_error, deaths, published, origin: Origin::Held, expires, visibility }
+    }
 }
 
 impl<T> fmt::Debug for Undone<T> {
@@ -225,10 +234,7 @@ impl<T> Queue<T> {
                 self.credits.release(&self.slab, &house.accounts, index);
             }
             // it had been cancelled or had expired before, or somebody else has it
-            disposed => {
-                let house = self.house.lock();
-                left.extend(self.dispose(&house.accounts, &house.block, index, parting, disposed, now));
-            }
+            disposed => left.extend(self.dispose_by_house(index, parting, disposed, now)),
         }
     }
 
@@ -297,22 +303,25 @@ impl<T> Queue<T> {
     }
 
     fn recall_held(&self, strays: &mut Vec<Undone<T>>, left: &mut Vec<Aftermath<T>>, now: Timestamp) {
-        let held = if is_bent(Bend::HeldLooksEarly) {
-            let seen = self.dead.lock().first_held();
-            self.dead.lock().take_held();
-            seen.into_iter().collect()
-        } else {
-            self.dead.lock().take_held()
-        };
-        for index in held {
-            let state = self.slab.state(index);
+        let seen = if is_bent(Bend::HeldLooksEarly) { self.dead.lock().first_held() } else { None };
+        let mut held = self.dead.lock().pop_held();
+        if let (Some(slot), None) = (seen, &held) {
+            self.slab.state(slot).unhold();
+            self.credits.release(&self.slab, &self.house.lock().accounts, slot);
+        }
+        while let Some(Held { slot, letter, .. }) = held {
+            let state = self.slab.state(slot);
             let word = state.load();
-            strays.push(self.undone(index, word, Origin::Held));
+            self.forget_key(slot);
+            let (published, expires) = (self.slab.slot(slot).published(), self.slab.slot(slot).expires());
+            strays.push(Undone::of_held(letter, published, expires));
             state.unhold();
             let house = self.house.lock();
             house.block.bump(Count::HandedBack);
-            left.push(Aftermath::Nothing.and_tell(self.news_of(index, word.with_fate(Fate::HandedBack), None, now)));
-            self.credits.release(&self.slab, &house.accounts, index);
+            left.push(Aftermath::Nothing.and_tell(self.news_of(slot, word.with_fate(Fate::HandedBack), None, now)));
+            self.credits.release(&self.slab, &house.accounts, slot);
+            drop(house);
+            held = self.dead.lock().pop_held();
         }
     }
 

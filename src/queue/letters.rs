@@ -2,11 +2,10 @@
 
 use super::bent::{Bend, is_bent};
 use super::chores::Period;
-use super::follow::Parting;
-use super::{Aftermath, Chore, Publisher, Queue, When};
+use super::{Aftermath, Chore, House, Publisher, Queue, When};
 use crate::clock::{Clock, Timestamp};
 use crate::completion::{End, Kept};
-use crate::dead_letter::{DeadLetter, DeathReason};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeathReason, Held};
 use crate::dedupe::Name;
 use crate::error::{PublishError, Refusal};
 use crate::id::JobId;
@@ -14,7 +13,7 @@ use crate::job::{Job, Payload};
 use crate::ledger::Count;
 use crate::limits::PREFETCH_MAX;
 use crate::ring::Popped;
-use crate::slab::{Dispose, Fate};
+use crate::slab::Fate;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::contain;
 use std::sync::Arc;
@@ -30,24 +29,38 @@ impl<T> Queue<T> {
         look(&mut dead.iter())
     }
 
-    /// How many dead letters there are, those included that somebody has in hand. None has reached its age, as above.
+    /// How many dead letters there are, those included that somebody has in hand, and those that are held. None has reached its age, as above.
     pub fn count_letters(&self, now: Timestamp) -> usize {
         self.retire_aged(now);
-        self.dead.lock().len()
+        let dead = self.dead.lock();
+        dead.len() + dead.held()
+    }
+
+    /// How many of them are held.
+    pub fn count_held(&self, now: Timestamp) -> usize {
+        self.retire_aged(now);
+        self.dead.lock().held()
     }
 
     /// Takes out a dead letter: that of `job`, or the oldest.
     pub fn take_letter(&self, job: Option<JobId>, now: Timestamp) -> Option<DeadLetter<T>> {
         self.retire_aged(now);
-        let letter = {
-            let mut dead = self.dead.lock();
-            let letter = match job {
-                Some(job) => dead.remove(job),
-                None => dead.pop(),
-            };
-            dead.purged += u64::from(letter.is_some());
-            letter
+        // the house before the dead, as everywhere
+        let house = self.house.lock();
+        let mut dead = self.dead.lock();
+        let place = dead.find(job);
+        let (letter, told) = match place.and_then(|place| self.take_held(&house, &mut dead, place, now)) {
+            Some((held, told)) => {
+                self.forget_key(held.slot);
+                self.credits.release(&self.slab, &house.accounts, held.slot);
+                (Some(held.letter), told)
+            }
+            None => (place.and_then(|place| dead.take_at(place)), Aftermath::Nothing),
         };
+        dead.purged += u64::from(letter.is_some());
+        drop(dead);
+        drop(house);
+        told.run(self);
         self.settle_held(now);
         letter
     }
@@ -55,9 +68,7 @@ impl<T> Queue<T> {
     /// Drops every dead letter that is there now. Says how many.
     pub fn purge_letters(&self, now: Timestamp) -> usize {
         // here already, lest one that goes by its age be counted among them
-        self.retire_aged(now);
-        // letters that are held move in behind the ones that go, and go too
-        let there = self.dead.lock().len_with_held();
+        let there = self.count_letters(now);
         let letters = (0..there).map_while(|_| self.take_letter(None, now));
         letters.map(|letter| Aftermath::Evicted(letter).run(self)).count()
     }
@@ -65,6 +76,11 @@ impl<T> Queue<T> {
     /// Publishes a dead letter again, with its past: that of `job`, or the oldest. `Ok(false)` when there is none, `Err` when the queue is full or closed, or
     /// another job has the key; then the letter stays where it is.
     pub fn redrive(&self, job: Option<JobId>, now: Timestamp) -> Result<bool, Refusal> {
+        self.redrive_found(|dead| dead.find(job), now)
+    }
+
+    /// As [`redrive`](Self::redrive), for the letter that `find` says the place of.
+    fn redrive_found(&self, find: impl FnOnce(&DeadLetters<T>) -> Option<u64>, now: Timestamp) -> Result<bool, Refusal> {
         self.retire_aged(now);
         if self.is_closed() {
             return Err(Refusal::Closed);
@@ -72,30 +88,27 @@ impl<T> Queue<T> {
         // the house before the dead, as everywhere
         let house = self.house.lock();
         let mut dead = self.dead.lock();
-        let wanted = dead.iter().find(|letter| job.is_none_or(|job| letter.job_id() == job));
-        let wanted = wanted.map(|letter| (Name::unclaimed(letter.key, letter.job_id()), letter.lane()));
-        let Some((name, lane)) = wanted else { return Ok(false) };
-        // the slot first: a letter that finds none keeps its place
-        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
-        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
-            return Err(self.full());
-        }
-        let name = match self.name_again(name, now) {
-            Ok(name) => name,
-            Err(refusal) => {
-                free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
-                return Err(refusal);
+        let Some(place) = find(&dead) else { return Ok(false) };
+        let (index, name, letter, told) = match self.take_held(&house, &mut dead, place, now) {
+            // it has kept its slot, and its key
+            Some((Held { slot, letter, .. }, told)) => {
+                (slot, self.name_of(slot).unwrap_or(Name::unclaimed(letter.key, letter.job_id())), letter, told)
             }
-        };
-        if is_bent(Bend::RedriveLooksEarly) {
-            drop(dead);
-            dead = self.dead.lock();
-        }
-        let letter = dead.remove(name.job).expect("found above, under the same lock");
-        // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
-        let (index, told) = match free {
-            Some(index) => (index, Aftermath::Nothing),
-            None => self.bury_held(&house, &mut dead, now).expect("the letter has just made room for a held job"),
+            None => {
+                let Some(letter) = dead.at(place) else { return Ok(false) };
+                let (free, name) = self.slot_and_name(&house, &dead, letter, now)?;
+                if is_bent(Bend::RedriveLooksEarly) {
+                    drop(dead);
+                    dead = self.dead.lock();
+                }
+                let letter = dead.take_at(place).expect("found above, under the same lock");
+                // full of dead jobs that are held: one of them takes the letter's place, and the letter its slot
+                let (index, told) = match free {
+                    Some(index) => (index, Aftermath::Nothing),
+                    None => self.bury_held(&house, &mut dead, now).expect("the letter has just made room for a held job"),
+                };
+                (index, name, letter, told)
+            }
         };
         dead.redriven += 1;
         self.revive(&house, index, name, letter, Timestamp::MAX, now);
@@ -106,6 +119,29 @@ impl<T> Queue<T> {
         self.revived();
         self.at_once.run();
         Ok(true)
+    }
+
+    /// A slot for a letter that is to be redriven, and its name with its key. No slot: that of the first that is held will be its own.
+    fn slot_and_name(
+        &self,
+        house: &House,
+        dead: &DeadLetters<T>,
+        letter: &DeadLetter<T>,
+        now: Timestamp,
+    ) -> Result<(Option<u32>, Name), Refusal> {
+        let lane = letter.lane();
+        // the slot first: a letter that finds none keeps its place
+        let free = self.credits.acquire(&self.slab, &house.accounts, lane);
+        if free.is_none() && !dead.first_held().is_some_and(|held| self.credits.may_occupy(lane, held)) {
+            return Err(self.full());
+        }
+        match self.name_again(Name::unclaimed(letter.key, letter.job_id()), now) {
+            Ok(name) => Ok((free, name)),
+            Err(refusal) => {
+                free.into_iter().for_each(|index| self.credits.release(&self.slab, &house.accounts, index));
+                Err(refusal)
+            }
+        }
     }
 
     /// Drops every job that waits now, claimed ones too. Says how many.
@@ -130,15 +166,7 @@ impl<T> Queue<T> {
         let state = self.slab.state(index);
         let parting = self.parting(index);
         let disposed = state.end_claimed(state.load().epoch(), Fate::Purged);
-        self.dispose_by_house(index, parting, disposed, now)
-    }
-
-    fn dispose_by_house(&self, index: u32, parting: Parting, disposed: Dispose, now: Timestamp) -> bool {
-        let aftermath = {
-            let house = self.house.lock();
-            self.dispose(&house.accounts, &house.block, index, parting, disposed, now)
-        };
-        aftermath.map(|aftermath| aftermath.run(self)).is_some()
+        self.dispose_by_house(index, parting, disposed, now).map(|left| left.run(self)).is_some()
     }
 
     /// Moves on the dead letters that are due, or drops those that have reached their age. Runs user code: not to be called with any lock.

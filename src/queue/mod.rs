@@ -482,7 +482,7 @@ pub struct Phases {
     pub delayed: u32,
     /// Ended, but a stale handler still reads.
     pub zombies: u32,
-    /// Dead, waiting for room among the dead letters.
+    /// Dead, waiting for room among the dead letters, and found there with the others.
     pub held: u32,
 }
 
@@ -507,7 +507,7 @@ pub struct Gauges {
     pub free: u32,
     /// The others.
     pub phases: Phases,
-    /// Dead letters.
+    /// Dead letters, without those that are held.
     pub dead_letters: usize,
     /// Letters dropped to make room.
     pub letters_dropped_oldest: u64,

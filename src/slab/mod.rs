@@ -52,7 +52,7 @@
 //! | Running | the lease: whoever knows the current epoch |
 //! | Delayed | the hand that is about to raise the handover flag, then the inbox, then the timer |
 //! | Zombie with holders | the last holder to leave |
-//! | Held | the list of dead letters or completed records |
+//! | Held (and empty: the payload is in the letter) | the list of dead letters |
 //!
 //! Only the owner of an index may write its link, push it anywhere or reclaim its slot. Holders may read the payload, and nothing else:
 //! a stuck handler cannot be stopped, so it stays a holder when its lease expires and the job runs again, and the payload lives until the last

@@ -226,14 +226,14 @@ impl SlotState {
         epoch
     }
 
-    /// Free -> Held, fate and counters kept. The caller owns the slot and keeps the index in the list of dead letters or completed records.
+    /// Free -> Held, fate and counters kept. The caller owns the slot, has taken the payload out, and keeps the index in the list of dead letters.
     pub fn hold(&self) {
         let before = self.owned();
         debug_assert!(before.is_vacant(), "held while {before:?}");
         self.publish(before.with_phase(Phase::Held));
     }
 
-    /// Held -> Free. The caller owns the slot, and with it payload and index.
+    /// Held -> Free. The caller owns the slot.
     pub fn unhold(&self) {
         let before = self.owned();
         debug_assert!(before.phase() == Phase::Held, "released while {before:?}");

@@ -61,7 +61,7 @@ pub enum Phase {
     Doomed = 4,
     /// Ended, but stale holders still read the payload. The last one reclaims the slot.
     Zombie = 5,
-    /// Ended and kept as a dead letter or a completed record.
+    /// Dead, and kept by its letter, which waits for room. Empty: the payload is in the letter.
     Held = 6,
 }
 

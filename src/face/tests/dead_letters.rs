@@ -181,6 +181,126 @@ fn a_full_dead_letter_queue_holds_the_dead_in_their_slots() {
 }
 
 #[test]
+fn the_held_are_found_among_the_letters() {
+    let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(2)));
+    (0..6).for_each(|n| reject(&pull, n));
+    let letters = pull.queue.dead_letters();
+    assert_eq!((letters.len(), letters.held(), letters.list(3).len()), (6, 4, 3));
+    let mut seen = Vec::new();
+    letters.for_each(|letter| seen.push((*letter.payload(), letter.reason(), letter.record().last_error.as_deref() == Some("no 5"))));
+    assert_eq!(seen.iter().map(|seen| seen.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert!(seen.iter().all(|&(n, reason, said)| (reason, said) == (DeathReason::Rejected, n == 5)));
+    let mut out = Vec::new();
+    assert_eq!(letters.export(&mut out, u32::to_string).unwrap(), 6);
+    assert!(String::from_utf8(out).unwrap().lines().last().unwrap().ends_with(r#""payload":"5"}"#));
+    // by its id: it leaves its slot to others
+    let held = letters.list(9)[3].job_id();
+    assert_eq!(letters.take_job(held).unwrap().into_payload(), 3);
+    assert_eq!((letters.len(), letters.held(), pull.queue.depth()), (5, 3, 3));
+    // or goes on in it
+    pull.producer.publish(6).unwrap();
+    let last = letters.list(9)[4].job_id();
+    assert_eq!(letters.redrive_job(last), Ok(true));
+    assert_eq!((letters.len(), letters.held(), pull.queue.depth()), (4, 2, 4));
+    for n in [6, 5] {
+        let delivery = pull.get().unwrap();
+        assert_eq!((*delivery, delivery.attempt()), (n, 1));
+        delivery.ack().unwrap();
+    }
+    pull.settled();
+    // whoever chooses is asked about all of them
+    assert_eq!(letters.redrive_where(|letter| *letter.payload() == 4), 1);
+    assert_eq!((letters.redrive_all(), letters.len(), pull.queue.depth()), (3, 0, 4));
+    let left: Vec<u32> = std::iter::from_fn(|| pull.get()).map(|delivery| *delivery).collect();
+    assert_eq!(left, [4, 0, 1, 2]);
+    let counts = pull.settled();
+    let seen = pull.seen();
+    assert_eq!((counts.dead_lettered, seen.letters_redriven, seen.letters_purged, seen.dead_letters), (6, 5, 1, 0));
+}
+
+#[test]
+fn a_held_job_keeps_its_key_until_it_ends_and_when_it_is_redriven() {
+    let pull = Pull::<u32>::new(q(4).dedupe(Dedupe::WhileLive, 4).dead_letters(DeadLetterConfig::new().capacity(1)));
+    let letters = pull.queue.dead_letters();
+    let publish = |n| pull.producer.publish(Job::new(n).key(format!("key {n}")));
+    for n in 0..3 {
+        publish(n).unwrap();
+        pull.get().unwrap().reject("no").unwrap();
+    }
+    let ids: Vec<_> = letters.list(9).iter().map(|letter| letter.job_id()).collect();
+    let duplicate_of = |n: usize| assert_eq!(publish(n as u32).unwrap_err().refusal(), &Refusal::Duplicate { existing: ids[n] });
+    duplicate_of(1);
+    assert_eq!(letters.redrive_job(ids[2]), Ok(true));
+    duplicate_of(2);
+    let delivery = pull.get().unwrap();
+    assert_eq!((*delivery, delivery.job_id()), (2, ids[2]));
+    delivery.ack().unwrap();
+    publish(2).unwrap();
+    // it is out of the list, and has ended
+    assert!(letters.take_job(ids[1]).is_some());
+    publish(1).unwrap();
+    // somebody else has the key of the one that is left
+    let existing = publish(0).unwrap();
+    assert_eq!(letters.redrive(), Err(Refusal::Duplicate { existing }));
+    pull.settled();
+}
+
+#[test]
+fn a_held_letter_at_which_somebody_looks_moves_in_when_it_is_back() {
+    watched(|| {
+        let pull = Pull::<u32>::new(q(4).dead_letters(DeadLetterConfig::new().capacity(1)));
+        let end = |n| {
+            let end = pull.producer.watched().publish(n).unwrap();
+            pull.get().unwrap().reject("no").unwrap();
+            end
+        };
+        let ends = [0, 1, 2].map(end);
+        let letters = pull.queue.dead_letters();
+        let counts = || (letters.len(), letters.held(), pull.queue.depth());
+        let redriven = letters.redrive_where(|letter| {
+            if *letter.payload() == 1 {
+                assert_eq!(letters.take().unwrap().into_payload(), 0, "the oldest that is there");
+                // the next one that is held has gone past it
+                assert_eq!((counts(), ends[2].is_over()), ((2, 1, 1), true));
+                assert_eq!(letters.take().unwrap().into_payload(), 2);
+                assert_eq!((counts(), ends[1].is_over(), letters.take().is_none()), ((1, 1, 1), false, true));
+            }
+            false
+        });
+        assert_eq!((redriven, counts(), ends[1].is_over()), (0, (1, 0, 0), true));
+        // one that is asked about as the queue stops comes back with the undone, later
+        end(3);
+        let (queue, mut runtime) = (pull.queue.clone(), Some(pull.runtime));
+        let redriven = queue.dead_letters().redrive_where(|letter| {
+            if *letter.payload() == 3 {
+                let report = runtime.take().unwrap().shutdown(at_once());
+                assert!(report.queue("q").unwrap().ledger_balances());
+            }
+            *letter.payload() == 3
+        });
+        let undone: Vec<_> = queue.reclaim().into_iter().map(|undone| (undone.payload, undone.origin)).collect();
+        assert_eq!((redriven, undone), (0, vec![(3, crate::Origin::Held)]));
+        assert_eq!((queue.depth(), queue.dead_letters().held()), (0, 0));
+    });
+}
+
+#[test]
+fn to_redrive_some_of_many_letters_takes_no_search_for_each() {
+    const LETTERS: u32 = 100_000;
+    let pull = Pull::<u32>::new(q(LETTERS.into()).dead_letters(DeadLetterConfig::new().capacity(LETTERS)));
+    pull.producer.publish_batch(&mut (0..LETTERS));
+    std::iter::from_fn(|| pull.get()).for_each(|delivery| delivery.reject("no").unwrap());
+    let letters = pull.queue.dead_letters();
+    let begun = Instant::now();
+    assert_eq!(letters.redrive_where(|letter| letter.payload() % 2 == 1), (LETTERS / 2) as usize);
+    // a search for each of these takes longer
+    let took = begun.elapsed();
+    assert!(took < secs(5), "{took:?}");
+    assert_eq!(letters.len(), (LETTERS / 2) as usize);
+    pull.settled();
+}
+
+#[test]
 fn with_no_room_for_any_letter_the_dead_are_dropped_for_nothing_would_ever_make_room() {
     let error = q(2).dead_letters(DeadLetterConfig::new().capacity(0)).validate().unwrap_err();
     assert_eq!((error.field(), error.value()), ("dead_letters.capacity", "0"));
@@ -242,7 +362,7 @@ fn a_callback_that_comes_late_is_given_those_that_are_held() {
         let (log, queue) = (Arc::clone(&taken), pull.queue.clone());
         pull.queue.on_dead_letter_overflow(move |letter| {
             let number = letter.payload().number;
-            assert_eq!((queue.dead_letters().len(), letter.reason()), (1, DeathReason::Rejected), "no lock is held");
+            assert_eq!((queue.dead_letters().len(), letter.reason()), (5 - number as usize, DeathReason::Rejected), "no lock is held");
             assert_eq!(letter.record().last_error.as_deref(), Some(&*format!("no {number}")));
             log.lock().unwrap().push(number);
             assert_ne!(number, 2, "a callback that panics");
@@ -610,7 +730,7 @@ fn while_a_letter_is_written_others_may_act_on_the_letters() {
         let text = |n: &u32| {
             log.borrow_mut().push(*n);
             let others: Vec<u32> = letters.list(9).iter().map(|letter| *letter.payload()).collect();
-            assert_eq!((letters.len(), others.len(), others.contains(n)), (4, 3, false), "its place is kept");
+            assert_eq!((letters.len(), others.len(), others.contains(n)), (5, 4, false), "its place is kept");
             if *n == 0 {
                 // it is nobody else's; the oldest is the next one, which makes room for the held
                 assert_eq!(letters.take().unwrap().into_payload(), 1);
@@ -619,17 +739,17 @@ fn while_a_letter_is_written_others_may_act_on_the_letters() {
             n.to_string()
         };
         let mut out = Vec::new();
-        assert_eq!(letters.export(&mut out, text).unwrap(), 3);
-        assert_eq!(seen, [0, 2, 3], "not the one that went, nor those that came");
-        assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [0, 2, 3, 4]);
+        assert_eq!(letters.export(&mut out, text).unwrap(), 4);
+        assert_eq!(seen, [0, 2, 3, 4], "not the one that went, nor those that came");
+        assert_eq!(letters.list(9).iter().map(|letter| *letter.payload()).collect::<Vec<_>>(), [0, 2, 3, 4, 9]);
         // of what reaches its age meanwhile nothing is written
         let text = |n: &u32| {
             pull.clock.advance(secs(41));
             n.to_string()
         };
-        assert_eq!(letters.export(&mut Vec::new(), text).unwrap(), 3, "the fourth was due to go");
+        assert_eq!(letters.export(&mut Vec::new(), text).unwrap(), 4, "the fourth was due to go; the last was held until then");
         let seen = pull.queue.snapshot();
-        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.dead_letters), (4, 1, 1));
+        assert_eq!((seen.letters_dropped_by_age, seen.letters_purged, seen.dead_letters), (5, 1, 0));
         pull.settled();
     });
 }

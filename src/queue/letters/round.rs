@@ -3,6 +3,8 @@
 use super::Queue;
 use crate::clock::Timestamp;
 use crate::dead_letter::DeadLetter;
+use crate::error::Refusal;
+use crate::queue::bent::{Bend, is_bent};
 use std::fmt;
 use std::ops::Deref;
 
@@ -20,6 +22,8 @@ pub struct Round<'a, T> {
 pub struct Lent<'a, T> {
     queue: &'a Queue<T>,
     place: u64,
+    /// When.
+    at: Timestamp,
     /// There, until it is given back.
     letter: Option<DeadLetter<T>>,
 }
@@ -29,6 +33,18 @@ impl<T> Queue<T> {
     pub fn round(&self) -> Round<'_, T> {
         Round { queue: self, after: 0, until: self.dead.lock().next_place() }
     }
+
+    /// A letter that was lent is back. Runs user code: not to be called with any lock.
+    fn give_back(&self, place: u64, letter: DeadLetter<T>, now: Timestamp) {
+        let held = self.dead.lock().give_back(place, letter);
+        if held && !is_bent(Bend::GivesBackBlindly) {
+            // who made room, or recalled those that are held, has gone past it
+            self.settle_held(now);
+            if self.met_the_stop() {
+                self.recall_all();
+            }
+        }
+    }
 }
 
 impl<'a, T> Round<'a, T> {
@@ -37,7 +53,16 @@ impl<'a, T> Round<'a, T> {
         self.queue.retire_aged(now);
         let (place, letter) = self.queue.dead.lock().lend(self.after, self.until)?;
         self.after = place;
-        Some(Lent { queue: self.queue, place, letter: Some(letter) })
+        Some(Lent { queue: self.queue, place, at: now, letter: Some(letter) })
+    }
+}
+
+impl<T> Lent<'_, T> {
+    /// Gives it back, and publishes it again as [`Queue::redrive`] does. `Ok(false)`: somebody else took it in between.
+    pub fn redrive(self, now: Timestamp) -> Result<bool, Refusal> {
+        let (queue, place) = (self.queue, self.place);
+        drop(self);
+        queue.redrive_found(|_| Some(place), now)
     }
 }
 
@@ -52,7 +77,7 @@ impl<T> Deref for Lent<'_, T> {
 impl<T> Drop for Lent<'_, T> {
     fn drop(&mut self) {
         if let Some(letter) = self.letter.take() {
-            self.queue.dead.lock().give_back(self.place, letter);
+            self.queue.give_back(self.place, letter, self.at);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! User code runs outside of every lock, and its panics stay its own.
 
 use super::*;
+use crate::clock::Timestamp;
+use crate::queue::Plan;
+use crate::slab::Fate;
+use crate::sync::late::holds_a_lock;
 use crate::tests::threads::Mutex;
 use crate::{Context, Delivery, Job, JobError, MissedPeriods, QueueHandle, ShutdownOptions, Verdict};
 
@@ -160,4 +164,67 @@ fn a_panic_may_carry_a_bomb() {
     producer.publish(OnDrop::new(|| std::panic::panic_any(bomb()))).unwrap();
     runtime.turn();
     assert_eq!((queue.counts().acked, queue.counts().drop_panics), (1, 1));
+}
+
+/// Whoever ends a job may be the last to have a callback that another thread replaces meanwhile.
+#[test]
+fn a_callback_that_is_replaced_as_jobs_die_is_dropped_under_no_lock() {
+    watched(|| {
+        let end = Instant::now() + ms(300);
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        let queue = builder.pull_queue::<u32>(q(4).dead_letters(crate::DeadLetterConfig::new().capacity(1))).unwrap();
+        let runtime = builder.build().unwrap();
+        let under_a_lock = Arc::new(AtomicBool::new(false));
+        queue.on_dead_letter_overflow(drop);
+        crate::tests::threads::scope(|scope| {
+            let (handle, under_a_lock) = (queue.clone(), Arc::clone(&under_a_lock));
+            scope.spawn(move || {
+                while Instant::now() < end {
+                    let seen = Arc::clone(&under_a_lock);
+                    let looker = OnDrop::new(move || {
+                        seen.fetch_or(holds_a_lock(), SeqCst);
+                    });
+                    handle.on_dead_letter_overflow(move |_| {
+                        let _ = &looker;
+                    });
+                }
+            });
+            let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+            for n in 0.. {
+                producer.publish(n).unwrap();
+                consumer.recv().unwrap().reject("no").unwrap();
+                if n % 4 == 0 {
+                    queue.dead_letters().take();
+                }
+                if Instant::now() > end {
+                    break;
+                }
+            }
+        });
+        assert!(!under_a_lock.load(SeqCst));
+        assert_eq!(queue.dead_letters().held(), 0);
+        drop(runtime);
+    });
+}
+
+#[test]
+fn a_callback_that_panics_when_it_is_dropped_ends_nobody() {
+    let bare = Bare::<u32>::new(&q(4).dead_letters(crate::DeadLetterConfig::new().capacity(1)));
+    let mut worker = bare.worker();
+    let mut bury = |n| {
+        bare.publish(n);
+        let lease = worker.next(Timestamp::ZERO).unwrap();
+        worker.settle(lease, Plan::End(Fate::Rejected, None), Timestamp::ZERO, true).unwrap()
+    };
+    bury(1).run(&bare.queue);
+    let bomb = bomb();
+    let callback = move |_| {
+        let _ = &bomb;
+    };
+    bare.queue.on_dead_letter(Arc::new(callback), Timestamp::ZERO);
+    let left = bury(2);
+    bare.queue.on_dead_letter(Arc::new(|_| {}), Timestamp::ZERO);
+    // the last to have it
+    left.run(&bare.queue);
+    assert_eq!(bare.queue.ledger.counts().drop_panics, 1);
 }
