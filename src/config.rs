@@ -127,6 +127,8 @@ impl RetryPolicy {
     }
 
     /// How many deliveries may fail before the job is dead-lettered: 1..=255. Only failures count.
+    #[doc(alias = "delivery_limit")]
+    #[doc(alias = "max_retries")]
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
@@ -434,6 +436,8 @@ impl QueueConfig {
     }
 
     /// How long a handler may run before its job is delivered again: 1 ms to 1 year. The clock starts when the handler starts.
+    #[doc(alias = "AckWait")]
+    #[doc(alias = "lock_duration")]
     #[must_use]
     pub fn visibility(mut self, visibility: Duration) -> Self {
         self.visibility = visibility;
@@ -573,6 +577,7 @@ impl QueueConfig {
     }
 
     /// How many jobs a worker claims ahead, 1..=32. Without it the worker claims about 100 us of work.
+    #[doc(alias = "QoS")]
     #[must_use]
     pub fn prefetch(mut self, jobs: u32) -> Self {
         self.prefetch = Some(jobs);

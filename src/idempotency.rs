@@ -187,14 +187,15 @@ impl<K: Hash + Eq + Clone, R> Permit<'_, K, R> {
         let result = Arc::new(result);
         // user code: a panic finds the id still in the permit
         let done = self.id.clone();
-        if let (Some(id), Some(done)) = (self.id.take(), done) {
+        if let (Some(id), Some(done)) = (&self.id, done) {
             let mut known = self.guard.known.lock();
-            known.done.push_back(done);
-            if let Some(state) = known.ids.get_mut(&id) {
+            if let Some(state) = known.ids.get_mut(id) {
                 *state = State::Done(Arc::clone(&result));
+                known.done.push_back(done);
             }
-            // and again, `id` being dropped
             drop(known);
+            // and again
+            drop(self.id.take());
         }
         result
     }
@@ -374,6 +375,30 @@ mod tests {
 
     impl Hash for Fragile {
         fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+
+    #[test]
+    fn an_id_whose_hash_panics_as_it_is_finished_is_taken_back() {
+        // counts down to the hash that panics; the clones of an id are one id
+        #[derive(Clone, PartialEq, Eq)]
+        struct Id(u32, std::rc::Rc<std::cell::Cell<u32>>);
+        impl Hash for Id {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.1.set(self.1.get().wrapping_sub(1));
+                assert_ne!(self.1.get(), 0, "no hash");
+                self.0.hash(state);
+            }
+        }
+        let guard = IdempotencyGuard::new(1).unwrap();
+        let hashes = std::rc::Rc::new(std::cell::Cell::new(0));
+        let id = |number| Id(number, hashes.clone());
+        let Ok(Begin::Fresh(permit)) = guard.begin(id(1)) else { panic!("it is new") };
+        hashes.set(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| permit.finish(10))).is_err());
+        let Ok(Begin::Fresh(permit)) = guard.begin(id(1)) else { panic!("nothing is in flight") };
+        assert!(matches!(guard.begin(id(2)), Err(TooManyInFlight { bound: 1 })), "none in flight is forgotten");
+        permit.finish(20);
+        assert!(matches!(guard.begin(id(1)), Ok(Begin::Done(result)) if *result == 20));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::time::Duration;
 ///
 /// assert!(Mail { to: "nobody".into() }.validate().is_err());
 /// ```
+#[doc(alias = "args")]
 pub trait Payload: Send + Sync + 'static {
     /// Refuses a payload that no handler could work on. The default accepts everything.
     ///
@@ -119,6 +120,7 @@ impl<P: Payload + ?Sized> Payload for std::sync::Arc<P> {
 /// let job = Job::new("rebuild the index").lane(1).ttl(Duration::from_secs(60));
 /// assert_eq!(*job.payload(), "rebuild the index");
 /// ```
+#[doc(alias = "task")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Job<T> {
     pub(crate) payload: T,
@@ -152,6 +154,7 @@ impl<T> Job<T> {
     }
 
     /// How long after its publication the job may still be started; later it is dead-lettered as expired.
+    #[doc(alias = "expires")]
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);

@@ -115,7 +115,7 @@
 //! | records of the jobs that ended lately | [`QueueConfig::completed_records`], [`QueueHandle::completed`], [`QueueHandle::completed_job`], [`CompletedJob`] |
 //! | a follow-up in the same slot | [`Context::complete_with`], [`Delivery::complete_with`] |
 //! | dead letters that move on: to another queue, through an exchange | [`DeadLetterConfig::queue`], [`DeadLetterConfig::exchange`], [`QueueConfig::retention`] |
-//! | dead letters | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeathRecord`] |
+//! | dead letters: listed, published again, exported as JSON | [`DeadLetterConfig`], [`DeadLetterOverflow`], [`DeadLetterQueue`], [`DeadLetterQueue::export`], [`DeathRecord`] |
 //! | pinned workers, spares for stuck ones | [`PoolConfig`], [`Placement`], [`PlacementReport`] |
 //! | how idle workers wait | [`Idle`] |
 //! | pause, resume, purge | [`QueueHandle::pause`], [`resume`](QueueHandle::resume), [`purge`](QueueHandle::purge) |

@@ -21,6 +21,7 @@ use std::time::Duration;
 /// }
 /// # let _ = Resize { width: 1, height: 1 };
 /// ```
+#[doc(alias = "reply")]
 #[doc(alias = "Message")]
 pub trait Request: Payload {
     /// What a handler answers.

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 mod bad_input;
 mod examples;
+mod glossary;
 mod sites;
 mod source;
 

@@ -60,6 +60,7 @@ use std::time::Duration;
 ///
 /// # Progress
 /// One allocation for the job, and one for its answer. The end of such a job takes two locks, for a few instructions each; other jobs take none.
+#[doc(alias = "AsyncResult")]
 pub struct Completion<A> {
     promise: Arc<Promise>,
     job: JobId,

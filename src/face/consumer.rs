@@ -408,6 +408,7 @@ impl<T: Payload> Delivery<T> {
     }
 
     /// The number of this delivery, from 1: every hand-over counts.
+    #[doc(alias = "delivery_count")]
     pub fn attempt(&self) -> u32 {
         self.lease().attempt()
     }
@@ -455,6 +456,7 @@ impl<T: Payload> Delivery<T> {
     ///
     /// # Errors
     /// [`Stale`] when the lease had run out: the job comes back, or came back, elsewhere.
+    #[doc(alias = "delete")]
     pub fn ack(self) -> Result<(), Stale> {
         self.settle(Verdict::Ack)
     }
@@ -472,6 +474,7 @@ impl<T: Payload> Delivery<T> {
     ///
     /// # Errors
     /// [`Stale`], as [`ack`](Self::ack).
+    #[doc(alias = "bury")]
     pub fn reject(self, error: impl Into<JobError>) -> Result<(), Stale> {
         self.settle(Verdict::Reject(error.into()))
     }
@@ -480,6 +483,7 @@ impl<T: Payload> Delivery<T> {
     ///
     /// # Errors
     /// [`Stale`], as [`ack`](Self::ack).
+    #[doc(alias = "defer")]
     pub fn snooze(self, delay: Duration) -> Result<(), Stale> {
         self.settle(Verdict::Snooze(delay))
     }

@@ -43,6 +43,7 @@ impl<T: Payload> ExchangeConfig<T> {
     }
 
     /// Every job goes to every queue.
+    #[doc(alias = "multicast")]
     pub fn fanout(name: impl Into<String>) -> Self {
         Self::new(name, ExchangeKind::Fanout)
     }

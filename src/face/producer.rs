@@ -208,6 +208,8 @@ impl<T: Payload> Producer<T> {
     ///
     /// # Errors
     /// As [`try_publish`](Self::try_publish).
+    #[doc(alias = "scheduled")]
+    #[doc(alias = "countdown")]
     pub fn publish_after(&self, job: impl Into<Job<T>>, delay: Duration) -> Result<JobId, PublishError<T>> {
         let due = self.handle.clock.now() + delay;
         self.publish_at(job, due)

@@ -34,6 +34,7 @@ pub enum RouteRefusal {
     /// What it was published under is no routing key.
     BadKey(KeyError),
     /// No binding of the exchange, nor of its alternates, wants it.
+    #[doc(alias = "returned")]
     Unroutable {
         /// The exchange that was asked last.
         exchange: String,

@@ -36,6 +36,7 @@ use std::time::Duration;
     message = "`{Self}` is no handler for jobs of type `{T}`",
     note = "a handler of `{T}` is a function `Fn(&{T}, &Context<{T}>)` that returns a verdict (`()`, `Result<(), E>` where `E: Into<JobError>`, `Verdict`), or implements `Handler<{T}>`"
 )]
+#[doc(alias = "processor")]
 pub trait Handler<T>: Send + Sync + 'static {
     /// Works on one job. A panic counts as a failed attempt.
     fn handle(&self, payload: &T, context: &Context<T>) -> Verdict;
@@ -185,6 +186,7 @@ impl<T> Context<T> {
     }
 
     /// The number of this delivery, from 1: every hand-over counts.
+    #[doc(alias = "delivery_count")]
     pub fn attempt(&self) -> u32 {
         self.lease.as_ref().map_or(1, Lease::attempt)
     }

@@ -98,6 +98,11 @@ impl Fault {
         }
     }
 
+    /// A key that its table has already.
+    pub(super) fn twice(key: &str) -> Self {
+        Fault::new(format!("the key `{}` is there twice", key.escape_debug())).value(key)
+    }
+
     pub(super) fn value(mut self, value: impl Into<String>) -> Self {
         self.value = Some(value.into());
         self

@@ -20,7 +20,7 @@ impl Reader<'_> {
     /// When a job is a duplicate of another, and how many keys are remembered.
     pub(super) fn dedupe(&mut self, config: QueueConfig, node: &Node) -> QueueConfig {
         let Some(table) = self.table(node, "`dedupe`", &DEDUPE) else { return config };
-        let bound = self.number(table.get("bound"), "`bound`");
+        let bound = self.ranged(table.get("bound"), "`bound`", u64::MAX);
         let mode = self.dedupe_mode(table);
         for key in ["mode", "bound"].into_iter().filter(|key| table.get(key).is_none()) {
             let fault = Fault::new(format!("`dedupe` has no `{key}`"));
@@ -85,7 +85,7 @@ impl Reader<'_> {
         };
         // what they are called where they stand
         let what = if std::ptr::eq(at_count, node) { "`partitions`" } else { "`count`" };
-        match self.number(Some(at_count), what) {
+        match self.ranged(Some(at_count), what, u32::MAX) {
             // there are to be some, however many: what cannot be beside them is said now
             Some(count) => self.set(config.partitions(1), at_count, what, |config| config.partitions(count)),
             None => config,

@@ -3,8 +3,9 @@
 use super::check::{Site, check};
 use super::data::Topology;
 use super::fault::{Fault, Faults, Format, TopologyError};
-use super::node::{Node, Value};
+use super::node::{Entry, Node, Value};
 use super::source::{Place, Source, Span};
+use super::words::nearest;
 use super::{read, toml, yaml};
 use std::collections::HashSet;
 use std::fs::File;
@@ -154,7 +155,11 @@ fn inline_lists(root: &Node, text: &str) -> Vec<&'static str> {
 /// Whether there is something that was to be queues.
 fn are_queues_unread(root: &Node) -> bool {
     match &root.value {
-        Value::Table(_) => root.get("queues").is_some_and(|queues| !matches!(&queues.value, Value::List(items) if items.is_empty())),
+        Value::Table(entries) => entries.iter().any(|Entry { key, node, .. }| match key.as_str() {
+            "queues" => !matches!(&node.value, Value::List(items) if items.is_empty()),
+            // by another name
+            other => nearest(other, read::TOP) == Some("queues"),
+        }),
         _ => true,
     }
 }

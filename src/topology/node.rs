@@ -43,11 +43,16 @@ impl Node {
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Text(_) => "a text",
-            Value::Plain(word) if is_null(word) => "nothing",
+            _ if self.is_nothing() => "nothing",
             Value::Plain(_) | Value::Other(_) => "a single value",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
         }
+    }
+
+    /// Whether it stands for nothing.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(&self.value, Value::Plain(word) if is_null(word))
     }
 
     /// The text of a single value.

@@ -6,21 +6,21 @@ use super::node::{Entry, Node, Value, is_null};
 use super::settings::{DEAD_LETTER_QUEUE, QUEUE};
 use super::source::{Source, Span};
 use super::unsure::Unsure;
-use super::words::{self, nearest};
+use super::words::{self, DURATION, nearest};
 use crate::config::{LaneConfig, QueueConfig};
 use crate::exchange::ExchangeKind;
 use crate::limits::LANES_MAX;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-const TOP: [&str; 3] = ["exchanges", "queues", "pools"];
+pub(super) const TOP: [&str; 3] = ["exchanges", "queues", "pools"];
 const EXCHANGE: [&str; 5] = ["name", "type", "durable", "alternate", "bindings"];
 const BINDING: [&str; 4] = ["routing_key", "queue", "priority", "lane"];
 const KINDS: [(&str, ExchangeKind); 3] =
     [("direct", ExchangeKind::Direct), ("topic", ExchangeKind::Topic), ("fanout", ExchangeKind::Fanout)];
 
-/// Keys of other systems and of the code, and what they are called here.
-const SYNONYMS: [(&str, &str); 11] = [
+/// Words of other systems and of the code, and what they are called here.
+const SYNONYMS: [(&str, &str); 15] = [
     ("capacity", "max_length"),
     ("kind", "type"),
     ("binding_key", "routing_key"),
@@ -32,7 +32,17 @@ const SYNONYMS: [(&str, &str); 11] = [
     ("alternate_exchange", "alternate"),
     ("threads", "workers"),
     ("concurrency", "workers"),
+    ("prefetch_count", "prefetch"),
+    ("reject", "reject-publish"),
+    ("reject-publish-dlx", "drop-new"),
+    ("drop-head", "drop-oldest"),
 ];
+
+/// The word that was probably meant: the same by another name, or the nearest.
+fn meant<'a, I: Iterator<Item = &'a str>>(word: &str, words: impl Fn() -> I) -> Option<&'a str> {
+    let synonym = SYNONYMS.iter().find(|(other, _)| *other == word).and_then(|(_, here)| words().find(|word| word == here));
+    synonym.or_else(|| nearest(word, words()))
+}
 
 /// Reads a tree, behind the faults that were found in it. What could not be read is left at its default, so that the rest can be checked too.
 pub(super) fn read(root: &Node, source: Source<'_>, faults: Faults) -> (Topology, Faults, Unsure) {
@@ -132,9 +142,8 @@ impl Reader<'_> {
             self.faults.more += 1; // the nearest key need not be looked for
             return;
         }
-        let synonym = SYNONYMS.iter().find(|(word, meant)| word == key && keys.contains(meant)).map(|(_, meant)| *meant);
         let fault = Fault::new(format!("{what} has no key `{}`", key.escape_debug())).value(key.as_str());
-        let fault = match synonym.or_else(|| nearest(key, keys.iter().copied())) {
+        let fault = match meant(key, || keys.iter().copied()) {
             meant @ Some(_) => fault.meant(meant),
             None => fault.help(format!("its keys are {}", listed(keys.iter().copied()))),
         };
@@ -144,7 +153,9 @@ impl Reader<'_> {
     pub(super) fn list<'n>(&mut self, node: Option<&'n Node>, what: &str) -> &'n [Node] {
         let Some(node) = node else { return &[] };
         if !matches!(node.value, Value::List(_)) {
-            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a list", node.kind())));
+            let fault = Fault::new(format!("{what} is {}, expected a list", node.kind()));
+            let is_header = self.source.text[node.span.clone()].starts_with('[');
+            self.fault(&node.span, if is_header { fault.help("a header in `[[` and `]]` begins an item of a list") } else { fault });
         }
         node.items()
     }
@@ -157,8 +168,18 @@ impl Reader<'_> {
         }
         match &node.value {
             Value::Text(_) => self.fault(&node.span, Fault::new(format!("{what} is empty")).value("")),
-            Value::Other(word) => self.fault(&node.span, Fault::new(format!("{what} is {word}, expected a text")).value(word.as_str())),
-            _ => self.fault(&node.span, Fault::new(format!("{what} is {}, expected a text", node.kind()))),
+            Value::Other(_) => {
+                let written = self.source.written(node).unwrap_or_default();
+                self.fault(&node.span, Fault::new(format!("{what} is {written}, expected a text")).value(written));
+            }
+            _ => {
+                let fault = Fault::new(format!("{what} is {}, expected a text", node.kind()));
+                // YAML takes the rest of the line for a comment
+                let is_comment =
+                    node.is_nothing() && self.source.text[node.span.end..].trim_start_matches([':', ' ', '\t']).starts_with('#');
+                let fault = if is_comment { fault.help("a text that begins with `#` is written in quotes: `\"#\"`") } else { fault };
+                self.fault(&node.span, fault);
+            }
         }
         None
     }
@@ -177,52 +198,68 @@ impl Reader<'_> {
             Value::Plain(word) | Value::Other(word) if word == "true" => Some(true),
             Value::Plain(word) | Value::Other(word) if word == "false" => Some(false),
             _ => {
-                let what_it_is =
-                    if matches!(&node.value, Value::Text(word) if word == "true" || word == "false") { "the text " } else { "" };
-                let value = node.word().map_or(node.kind().to_owned(), |word| format!("{what_it_is}`{}`", word.escape_debug()));
-                self.fault(
-                    &node.span,
-                    Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or("")),
-                );
+                let is_quoted = matches!(&node.value, Value::Text(word) if word == "true" || word == "false");
+                let value = format!("{}{}", if is_quoted { "the text " } else { "" }, self.shown(node));
+                let fault = Fault::new(format!("{what} is {value}, expected `true` or `false`")).value(node.word().unwrap_or(""));
+                self.fault(&node.span, fault);
                 None
             }
         }
     }
 
+    /// A number that is not negative.
     pub(super) fn number<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str) -> Option<N> {
+        self.number_or(node, what, None)
+    }
+
+    /// A number whose range is asked for behind this. One that cannot be counted with is `beyond` the range, so that what is allowed is said of it too.
+    pub(super) fn ranged<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str, beyond: N) -> Option<N> {
+        self.number_or(node, what, Some(beyond))
+    }
+
+    fn number_or<N: TryFrom<u64>>(&mut self, node: Option<&Node>, what: &str, beyond: Option<N>) -> Option<N> {
         let node = node?;
-        let source = self.source;
         let word = node.word().unwrap_or_default();
-        let digits = word.strip_prefix(['-', '+']).unwrap_or(word).replace('_', "");
+        let unsigned = word.strip_prefix(['-', '+']).unwrap_or(word);
+        let looks_so = unsigned.split('_').all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
         let is_text = matches!(node.value, Value::Text(_));
-        let looks_so = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let is_number = looks_so && !is_text;
-        let number = digits.parse::<u64>().ok().filter(|_| !word.starts_with('-')).and_then(|number| N::try_from(number).ok());
-        if is_number && number.is_some() {
-            return number;
+        if looks_so && !is_text {
+            let number = unsigned.replace('_', "").parse::<u64>().ok().filter(|number| *number == 0 || !word.starts_with('-'));
+            if let Some(number) = number.and_then(|number| N::try_from(number).ok()).or(beyond) {
+                return Some(number);
+            }
         }
-        let word = node.word().and_then(|_| source.written(node)).unwrap_or_default();
-        let fault = match (is_number, node.word()) {
-            (true, _) if word.starts_with('-') => Fault::new(format!("{what} is {word}, expected a number that is not negative")),
-            (true, _) => Fault::new(format!("{what} is {word}, which is larger than any number here")),
-            (false, Some(word)) if looks_so => Fault::new(format!("{what} is the text `{word}`, expected a whole number")),
-            (false, Some(word)) => Fault::new(format!("{what} is `{}`, expected a whole number", word.escape_debug())),
-            (false, None) => Fault::new(format!("{what} is {}, expected a whole number", node.kind())),
+        let written = node.word().and_then(|_| self.source.written(node)).unwrap_or_default().to_owned();
+        let fault = match (looks_so, is_text) {
+            (true, true) => Fault::new(format!("{what} is the text `{written}`, expected a whole number")),
+            (true, false) if word.starts_with('-') => Fault::new(format!("{what} is {written}, expected a number that is not negative")),
+            (true, false) => Fault::new(format!("{what} is {written}, which is larger than any number here")),
+            _ => Fault::new(format!("{what} is {}, expected a whole number", self.shown(node))),
         };
-        self.fault(&node.span, fault.value(word));
+        self.fault(&node.span, fault.value(written));
         None
+    }
+
+    /// A value as it is written, or what it is.
+    fn shown(&self, node: &Node) -> String {
+        match self.source.written(node) {
+            Some(written) if node.word().is_some() && !node.is_nothing() => format!("`{}`", written.escape_debug()),
+            _ => node.kind().to_owned(),
+        }
     }
 
     pub(super) fn duration(&mut self, node: Option<&Node>, what: &str) -> Option<Duration> {
         let node = node?;
-        let Some(word) = node.word() else {
-            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a duration", node.kind())));
+        let word = node.word().filter(|_| !node.is_nothing());
+        let Some(word) = word else {
+            self.fault(&node.span, Fault::new(format!("{what} is {}, expected a duration", node.kind())).help(format!("write {DURATION}")));
             return None;
         };
         match words::duration(word) {
             Ok(duration) => Some(duration),
             Err(hint) => {
-                let fault = Fault::new(format!("{what} is `{}`, which is no duration", word.escape_debug())).value(word).help(hint);
+                let written = self.source.written(node).unwrap_or(word);
+                let fault = Fault::new(format!("{what} is {}, which is no duration", self.shown(node))).value(written).help(hint);
                 self.fault(&node.span, fault);
                 None
             }
@@ -237,9 +274,8 @@ impl Reader<'_> {
             return Some(chosen.clone());
         }
         let names = || choices.iter().map(|(name, _)| *name);
-        let shown = word.map_or(node.kind().to_owned(), |word| format!("`{}`", word.escape_debug()));
-        let fault = Fault::new(format!("{what} is {shown}, expected {}", either(names()))).value(word.unwrap_or_default());
-        self.fault(&node.span, fault.meant(word.and_then(|word| nearest(word, names()))));
+        let fault = Fault::new(format!("{what} is {}, expected {}", self.shown(node), either(names()))).value(word.unwrap_or_default());
+        self.fault(&node.span, fault.meant(word.and_then(|word| meant(word, names))));
         None
     }
 
@@ -275,10 +311,9 @@ impl Reader<'_> {
                 self.fault(&node.span, Fault::new(format!("a binding has no `{key}`")));
             }
         }
-        let key = if node.get("routing_key").and_then(Node::word) == Some("") {
-            Some(String::new())
-        } else {
-            self.text(node.get("routing_key"), "`routing_key`")
+        let key = match node.get("routing_key").map(|key| &key.value) {
+            Some(Value::Text(key)) => Some(key.clone()), // what is wrong with one that is empty is said of all keys
+            _ => self.text(node.get("routing_key"), "`routing_key`"),
         };
         let queue = self.text(node.get("queue"), "`queue`").unwrap_or_default();
         let number = self.number(node.get("priority"), "`priority`");

@@ -156,7 +156,7 @@ impl Reader<'_> {
                 config = self.set(kept, name, "`name`", |config| QueueConfig { name: long.clone(), ..config });
             }
         }
-        if let (Some(at), Some(jobs)) = (node.get("max_length"), self.number(node.get("max_length"), "`max_length`")) {
+        if let (Some(at), Some(jobs)) = (node.get("max_length"), self.ranged(node.get("max_length"), "`max_length`", u64::MAX)) {
             config = self.set(config, at, "`max_length`", |config| config.capacity(jobs));
         }
         if let Some(overflow) = self.overflow(node) {
@@ -212,20 +212,20 @@ impl Reader<'_> {
         }
         if let Some(marks) = node.get("watermarks") {
             let percent: Vec<Option<u32>> =
-                self.list(Some(marks), "`watermarks`").iter().map(|at| self.number(Some(at), "a watermark")).collect();
+                self.list(Some(marks), "`watermarks`").iter().map(|at| self.ranged(Some(at), "a watermark", u32::MAX)).collect();
             match percent[..] {
                 [Some(low), Some(high)] => config = self.set(config, marks, "`watermarks`", |config| config.watermarks(low, high)),
                 _ if percent.contains(&None) || !matches!(marks.value, Value::List(_)) => {}
                 _ => self.fault(&marks.span, Fault::new("`watermarks` are two numbers: low and high, in per cent of `max_length`")),
             }
         }
-        if let (Some(at), Some(jobs)) = (node.get("prefetch"), self.number(node.get("prefetch"), "`prefetch`")) {
+        if let (Some(at), Some(jobs)) = (node.get("prefetch"), self.ranged(node.get("prefetch"), "`prefetch`", u32::MAX)) {
             config = self.set(config, at, "`prefetch`", |config| config.prefetch(jobs));
         }
         if let Some(pool) = self.text(node.get("pool"), "`pool`") {
             config = config.pool(pool);
         }
-        if let (Some(at), Some(weight)) = (node.get("weight"), self.number(node.get("weight"), "`weight`")) {
+        if let (Some(at), Some(weight)) = (node.get("weight"), self.ranged(node.get("weight"), "`weight`", u32::MAX)) {
             config = self.set(config, at, "`weight`", |config| config.weight(weight));
         }
         config
@@ -253,7 +253,7 @@ impl Reader<'_> {
     fn publish_breaker(&mut self, node: &Node) -> PublishBreaker {
         let mut breaker = PublishBreaker::new();
         let Some(table) = self.table(node, "`publish_breaker`", &PUBLISH_BREAKER) else { return breaker };
-        if let (Some(at), Some(failures)) = (table.get("failures"), self.number(table.get("failures"), "`failures`")) {
+        if let (Some(at), Some(failures)) = (table.get("failures"), self.ranged(table.get("failures"), "`failures`", u32::MAX)) {
             breaker = self.breaker_with(breaker, at, "`failures`", |breaker| breaker.failures(failures));
         }
         if let (Some(at), Some(within)) = (table.get("within"), self.duration(table.get("within"), "`within`")) {
@@ -332,7 +332,7 @@ impl Reader<'_> {
                 lanes.push(LaneConfig::new(name));
             } else if let Some(table) = self.table(item, "a lane", &LANE) {
                 let mut lane = LaneConfig::new(self.name(table, "a lane").unwrap_or_else(unnamed));
-                if let (Some(at), Some(weight)) = (table.get("weight"), self.number(table.get("weight"), "`weight`")) {
+                if let (Some(at), Some(weight)) = (table.get("weight"), self.ranged(table.get("weight"), "`weight`", u32::MAX)) {
                     let tried = LaneConfig::new("a").weight(weight);
                     let config = self.set(QueueConfig::new("q"), at, "`weight`", |config| config.lanes([tried.clone()]));
                     lane = lane.weight(config.lanes[0].weight);
@@ -356,12 +356,12 @@ impl Reader<'_> {
     fn retry(&mut self, node: &Node) -> RetryPolicy {
         let mut policy = RetryPolicy::new();
         let Some(node) = self.table(node, "`retry`", &RETRY) else { return policy };
-        if let (Some(at), Some(attempts)) = (node.get("max_attempts"), self.number(node.get("max_attempts"), "`max_attempts`")) {
+        if let (Some(at), Some(attempts)) = (node.get("max_attempts"), self.ranged(node.get("max_attempts"), "`max_attempts`", u32::MAX)) {
             let config = QueueConfig::new("q");
             policy.max_attempts =
                 self.set(config, at, "`max_attempts`", |config| config.retry(RetryPolicy::new().max_attempts(attempts))).retry.max_attempts;
         }
-        if let (Some(at), Some(expiries)) = (node.get("max_expiries"), self.number(node.get("max_expiries"), "`max_expiries`")) {
+        if let (Some(at), Some(expiries)) = (node.get("max_expiries"), self.ranged(node.get("max_expiries"), "`max_expiries`", u32::MAX)) {
             let config = QueueConfig::new("q");
             policy.max_expiries =
                 self.set(config, at, "`max_expiries`", |config| config.retry(RetryPolicy::new().max_expiries(expiries))).retry.max_expiries;
@@ -378,7 +378,7 @@ impl Reader<'_> {
     /// How many jobs that ended are remembered, and for how long.
     fn completed(&mut self, config: QueueConfig, node: &Node) -> QueueConfig {
         let Some(table) = self.table(node, "`completed`", &COMPLETED) else { return config };
-        let (count, age) = (self.number(table.get("count"), "`count`"), self.duration(table.get("age"), "`age`"));
+        let (count, age) = (self.ranged(table.get("count"), "`count`", u64::MAX), self.duration(table.get("age"), "`age`"));
         match (table.get("count"), table.get("age")) {
             (Some(at_count), Some(at_age)) => {
                 let (Some(count), Some(age)) = (count, age) else { return config };
@@ -420,7 +420,7 @@ impl Reader<'_> {
             letters = letters.overflow(overflow);
         }
         let tried = letters.clone();
-        if let (Some(at), Some(length)) = (node.get("max_length"), self.number(node.get("max_length"), "`max_length`")) {
+        if let (Some(at), Some(length)) = (node.get("max_length"), self.ranged(node.get("max_length"), "`max_length`", u32::MAX)) {
             let set = |config: QueueConfig| config.dead_letters(tried.clone().capacity(length));
             letters.capacity = self.set(QueueConfig::new("q"), at, "`max_length`", set).dead_letters.capacity;
         }
@@ -445,13 +445,13 @@ impl Reader<'_> {
     pub(super) fn pool(&mut self, node: &Node) -> Option<PoolConfig> {
         let node = self.table(node, "a pool", &POOL)?;
         let mut pool = PoolConfig::new(self.name(node, "a pool").unwrap_or_default());
-        if let (Some(at), Some(workers)) = (node.get("workers"), self.number(node.get("workers"), "`workers`")) {
+        if let (Some(at), Some(workers)) = (node.get("workers"), self.ranged(node.get("workers"), "`workers`", usize::MAX)) {
             match PoolConfig::new("p").workers(workers).validate() {
                 Ok(()) => pool = pool.workers(workers),
                 Err(error) => self.out_of_range(at, "`workers`", &error),
             }
         }
-        if let (Some(at), Some(spares)) = (node.get("spares"), self.number(node.get("spares"), "`spares`")) {
+        if let (Some(at), Some(spares)) = (node.get("spares"), self.ranged(node.get("spares"), "`spares`", usize::MAX)) {
             match PoolConfig::new("p").spares(spares).validate() {
                 Ok(()) => pool = pool.spares(spares),
                 Err(error) => self.out_of_range(at, "`spares`", &error),

@@ -18,6 +18,7 @@ mod example;
 mod follows;
 mod page;
 mod shown;
+mod three_ways;
 
 fn yaml(text: &str) -> Result<Topology, TopologyError> {
     Topology::from_yaml(text, "t.yaml")

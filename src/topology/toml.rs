@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Faults};
 use super::node::{DEPTH_MAX, Entry, Node, Value};
-use super::source::Source;
+use super::source::{Source, Span};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -13,16 +13,26 @@ use toml::de::{DeTable, DeValue};
 pub(super) fn parse(source: &Source<'_>, faults: &mut Faults) -> Result<Node, Box<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(source.text);
     let fault = |error: &toml::de::Error| {
-        let place = source.place(&error.span().unwrap_or(0..0));
-        Fault { place: Some(place), ..Fault::new(format!("this is no TOML: {}", error.message())) }
+        let span = error.span().unwrap_or(0..0);
+        if error.message().contains("recursion depth") {
+            return too_deep(source, &span);
+        }
+        Fault { place: Some(source.place(&span)), ..Fault::new(format!("this is no TOML: {}", error.message())) }
     };
     let others = errors.iter().filter(|error| error.message() != "duplicate key");
     if let Some(error) = others.min_by_key(|error| error.span().map_or(0, |span| span.start)) {
         return Err(Box::new(fault(error)));
     }
-    errors.iter().for_each(|error| faults.add(|| fault(error)));
+    for error in &errors {
+        let key = error.span().and_then(|span| source.text.get(span)).unwrap_or_default();
+        faults.add(|| Fault { place: fault(error).place, ..Fault::twice(key) });
+    }
     let span = table.span();
     Ok(Node { span, value: Value::Table(entries(table.into_inner(), 1, source)?) })
+}
+
+fn too_deep(source: &Source<'_>, span: &Span) -> Fault {
+    Fault { place: Some(source.place(span)), ..Fault::new(format!("more than {DEPTH_MAX} levels deep")) }
 }
 
 fn entries(table: DeTable<'_>, depth: usize, source: &Source<'_>) -> Result<Vec<Entry>, Box<Fault>> {
@@ -37,7 +47,7 @@ fn entries(table: DeTable<'_>, depth: usize, source: &Source<'_>) -> Result<Vec<
 fn node(value: Spanned<DeValue<'_>>, depth: usize, source: &Source<'_>) -> Result<Node, Box<Fault>> {
     let span = value.span();
     if depth > DEPTH_MAX {
-        return Err(Box::new(Fault { place: Some(source.place(&span)), ..Fault::new(format!("more than {DEPTH_MAX} levels deep")) }));
+        return Err(Box::new(too_deep(source, &span)));
     }
     let written = source.text.get(span.clone()).unwrap_or_default().to_owned();
     let value = match value.into_inner() {

@@ -49,7 +49,9 @@ impl<'a> Reader<'a> {
                     return Err(self.too_deep(&(at..at)));
                 }
                 let alias = if error.info().contains("anchor") { "; aliases are not read here: write the value out" } else { "" };
-                Err(self.fault(&(at..at), &format!("this is no YAML: {}{alias}", error.info())))
+                let fault = self.fault(&(at..at), &format!("this is no YAML: {}{alias}", error.info()));
+                let is_star = self.source.text[at..].starts_with('*');
+                Err(if is_star { Box::new(fault.help("a text that begins with `*` is written in quotes: `\"*\"`")) } else { fault })
             }
             None => Ok((Event::StreamEnd, self.source.text.len()..self.source.text.len())),
         }
@@ -111,8 +113,7 @@ impl<'a> Reader<'a> {
                 entries.push(Entry { key, key_span, node });
                 continue;
             }
-            let fault = Fault::new(format!("the key `{}` is there twice", key.escape_debug())).value(key);
-            self.faults.add(|| Fault { place: Some(self.source.place(&key_span)), ..fault });
+            self.faults.add(|| Fault { place: Some(self.source.place(&key_span)), ..Fault::twice(&key) });
         }
     }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// }
 /// # assert_eq!(Task { kind: "email:welcome".to_owned(), body: Vec::new() }.kind(), "email:welcome");
 /// ```
+#[doc(alias = "task_type")]
 #[doc(alias = "job_type")]
 pub trait Kind {
     /// The kind: a name such as `email:welcome`, in whatever notation the program likes.

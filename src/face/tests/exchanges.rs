@@ -152,6 +152,24 @@ fn a_predicate_that_panics_refuses_the_job() {
     assert_eq!((error.into_inner(), hub.depths()), (5, [0, 0, 0]));
 }
 
+#[test]
+fn a_predicate_whose_drop_panics_costs_no_publisher_its_job() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let mut hub = Hub::topic();
+    let bomb = Bomb;
+    hub.exchange.bind(Binding::new("#", &hub.queues[0]).when(move |_, _| size_of_val(&bomb) == 0)).unwrap();
+    hub.publisher.publish("k", 1).unwrap();
+    hub.exchange.rebind([Binding::new("#", &hub.queues[1])]).unwrap();
+    // the publisher is the last who went by the old bindings
+    assert_eq!(hub.publisher.publish("k", 2).unwrap().copies, 1);
+    assert_eq!(hub.depths(), [1, 1, 0]);
+}
+
 /// What a publisher remembers of a key is the target that all its jobs go to, for as long as the bindings stay.
 #[test]
 fn a_key_that_comes_again_goes_by_the_bindings_that_there_are() {

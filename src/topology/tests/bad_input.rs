@@ -8,9 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Message, line and column, value and nearest name of every fault.
-type Found<'a> = (&'a str, (usize, usize), Option<&'a str>, Option<&'a str>);
+pub(super) type Found<'a> = (&'a str, (usize, usize), Option<&'a str>, Option<&'a str>);
 
-fn found(error: &TopologyError) -> Vec<Found<'_>> {
+pub(super) fn found(error: &TopologyError) -> Vec<Found<'_>> {
     error
         .faults()
         .iter()
@@ -35,6 +35,22 @@ fn setting(line: &str, message: &str, column: usize) -> TopologyError {
     let found: Vec<_> = found(&error).into_iter().map(|(message, place, ..)| (message, place)).collect();
     assert_eq!(found, [(message, (3, column))], "{error}");
     error
+}
+
+/// The same of a queue in TOML, whose settings begin in line 3.
+#[track_caller]
+fn refused_in_toml(settings: &str, wanted: Found<'_>) {
+    let error = toml(&format!("[[queues]]\nname = 'q'\n{settings}\n")).expect_err("must be refused");
+    assert_eq!(found(&error), [wanted], "{error}");
+}
+
+/// Each of these numbers is out of its range.
+#[track_caller]
+fn out_of_range(allowed: &str, settings: &[(&str, &str, &str)]) {
+    for (before, key, value) in settings {
+        let line = format!("{before}{key}: {value}{}", if before.is_empty() { "" } else { " }" });
+        setting(&line, &format!("`{key}` is {value}, allowed is {allowed}"), 3 + before.len() + key.len() + 2);
+    }
 }
 
 #[test]
@@ -123,13 +139,15 @@ fn durations_out_of_range_say_what_is_allowed() {
 fn numbers_out_of_range_say_what_is_allowed() {
     setting("max_length: 0", "`max_length` is 0, allowed is 1..=16777215", 15);
     setting("max_length: 16777216", "`max_length` is 16777216, allowed is 1..=16777215", 15);
-    setting("max_length: -1", "`max_length` is -1, expected a number that is not negative", 15);
-    setting("max_length: 99999999999999999999", "`max_length` is 99999999999999999999, which is larger than any number here", 15);
+    setting("max_length: -1", "`max_length` is -1, allowed is 1..=16777215", 15);
+    setting("max_length: 99999999999999999999", "`max_length` is 99999999999999999999, allowed is 1..=16777215", 15);
     setting("max_length: 1e3", "`max_length` is `1e3`, expected a whole number", 15);
     setting("max_length: '10'", "`max_length` is the text `10`, expected a whole number", 15);
     setting("max_length: [10]", "`max_length` is a list, expected a whole number", 15);
+    setting("lanes: [{ name: a, reserve: -1 }]", "`reserve` is -1, expected a number that is not negative", 31);
+    setting("lanes: [{ name: a, reserve: 4294967296 }]", "`reserve` is 4294967296, which is larger than any number here", 31);
     setting("prefetch: 33", "`prefetch` is 33, allowed is 1..=32", 13);
-    setting("weight: 4294967296", "`weight` is 4294967296, which is larger than any number here", 11);
+    setting("weight: 4294967296", "`weight` is 4294967296, allowed is 1..=1024", 11);
     setting("weight: 1025", "`weight` is 1025, allowed is 1..=1024", 11);
     setting("retry: { max_attempts: 0 }", "`max_attempts` is 0, allowed is 1..=255", 26);
     setting("retry: { max_expiries: 15 }", "`max_expiries` is 15, allowed is 0..=14", 26);
@@ -164,8 +182,7 @@ fn values_are_given_as_they_are_written() {
         assert_eq!((fault.offending_value(), error.faults().len()), (Some(value), 1), "{error}");
         assert_eq!(fault.column(), text.find(value).map(|at| at + 1), "{error}");
     }
-    let error = toml("[[queues]]\nname = 'q'\nprefetch = 0x40\n").unwrap_err();
-    assert_eq!(found(&error), [("`prefetch` is 0x40, allowed is 1..=32", (3, 12), Some("0x40"), None)]);
+    refused_in_toml("prefetch = 0x40", ("`prefetch` is 0x40, allowed is 1..=32", (3, 12), Some("0x40"), None));
     for time in [Duration::ZERO, Duration::from_nanos(1_001), Duration::from_secs(31_536_000), Duration::from_millis(1_500)] {
         assert_eq!(words::duration(&words::written(time)), Ok(time));
     }
@@ -186,8 +203,8 @@ fn windows_bounds_and_modes_of_dedupe() {
     }
     setting("dedupe: { mode: window, window: -1s, bound: 9 }", "`window` is `-1s`, which is no duration", 35);
     setting("dedupe: { mode: while-live, window: 1s, bound: 9 }", "`window` is for the modes `window`, `debounce` and `keep-last`", 31);
-    setting("dedupe: { mode: while-live, bound: 0 }", "`bound` is 0, allowed is 1..=16777215", 38);
-    setting("dedupe: { mode: while-live, bound: 16777216 }", "`bound` is 16777216, allowed is 1..=16777215", 38);
+    let bound = "dedupe: { mode: while-live, ";
+    out_of_range("1..=16777215", &[(bound, "bound", "0"), (bound, "bound", "16777216"), (bound, "bound", "-1")]);
     setting("dedupe: { mode: while-live, bound: many }", "`bound` is `many`, expected a whole number", 38);
     setting("dedupe: { mode: while-live }", "`dedupe` has no `bound`", 11);
     setting("dedupe: { bound: 9 }", "`dedupe` has no `mode`", 11);
@@ -200,17 +217,16 @@ fn windows_bounds_and_modes_of_dedupe() {
             ("`bound` is 0, allowed is 1..=16777215", (1, 60), Some("0"), None),
         ],
     );
-    let error = toml("[[queues]]\nname = 'q'\ndedupe = { mode = 'window', window = '3650d', bound = 9 }\n").unwrap_err();
-    assert_eq!(found(&error), [("`window` is 3650d, allowed is 1ms to 365d", (3, 38), Some("3650d"), None)]);
+    let window = ("`window` is 3650d, allowed is 1ms to 365d", (3, 38), Some("3650d"), None);
+    refused_in_toml("dedupe = { mode = 'window', window = '3650d', bound = 9 }", window);
 }
 
 #[test]
 fn counts_and_times_of_a_publish_breaker() {
-    setting("publish_breaker: { failures: 0 }", "`failures` is 0, allowed is 1..=1024", 32);
-    setting("publish_breaker: { failures: 1025 }", "`failures` is 1025, allowed is 1..=1024", 32);
+    let breaker = "publish_breaker: { ";
+    out_of_range("1..=1024", &[(breaker, "failures", "0"), (breaker, "failures", "1025")]);
     setting("publish_breaker: { failures: many }", "`failures` is `many`, expected a whole number", 32);
-    setting("publish_breaker: { within: 0s }", "`within` is 0s, allowed is 1ms to 365d", 30);
-    setting("publish_breaker: { open: 3650d }", "`open` is 3650d, allowed is 1ms to 365d", 28);
+    out_of_range("1ms to 365d", &[(breaker, "within", "0s"), (breaker, "open", "3650d")]);
     setting("publish_breaker: 5", "`publish_breaker` is a single value, expected a table", 20);
     refused(
         "queues: [{ name: q, publish_braker: {}, publish_breaker: { failuers: 5, within: soon, open: 0s } }]",
@@ -221,19 +237,14 @@ fn counts_and_times_of_a_publish_breaker() {
             ("`open` is 0s, allowed is 1ms to 365d", (1, 93), Some("0s"), None),
         ],
     );
-    let error = toml("[[queues]]\nname = 'q'\n[queues.publish_breaker]\nopen = '0s'\n").unwrap_err();
-    assert_eq!(found(&error), [("`open` is 0s, allowed is 1ms to 365d", (4, 8), Some("0s"), None)]);
+    refused_in_toml("[queues.publish_breaker]\nopen = '0s'", ("`open` is 0s, allowed is 1ms to 365d", (4, 8), Some("0s"), None));
 }
 
 #[test]
 fn counts_and_orders_of_partitions() {
-    for count in ["0", "3", "1048576", "8192"] {
-        let message = |what: &str| format!("`{what}` is {count}, allowed is a power of two, 1..=4096");
-        setting(&format!("partitions: {count}"), &message("partitions"), 15);
-        setting(&format!("partitions: {{ count: {count} }}"), &message("count"), 24);
+    for count in ["0", "3", "1048576", "8192", "4294967296", "-1"] {
+        out_of_range("a power of two, 1..=4096", &[("", "partitions", count), ("partitions: { ", "count", count)]);
     }
-    setting("partitions: 4294967296", "`partitions` is 4294967296, which is larger than any number here", 15);
-    setting("partitions: -1", "`partitions` is -1, expected a number that is not negative", 15);
     setting("partitions: some", "`partitions` is `some`, expected a whole number", 15);
     setting("partitions: [8]", "`partitions` is a list, expected a whole number", 15);
     setting("partitions: { order: skip }", "`partitions` has no `count`", 15);
@@ -254,8 +265,8 @@ fn counts_and_orders_of_partitions() {
             None,
         )],
     );
-    let error = toml("[[queues]]\nname = 'q'\n[queues.partitions]\ncount = 3\n").unwrap_err();
-    assert_eq!(found(&error), [("`count` is 3, allowed is a power of two, 1..=4096", (4, 9), Some("3"), None)]);
+    let count = ("`count` is 3, allowed is a power of two, 1..=4096", (4, 9), Some("3"), None);
+    refused_in_toml("[queues.partitions]\ncount = 3", count);
 }
 
 #[test]
@@ -529,7 +540,7 @@ fn what_is_no_yaml_and_no_toml_points_at_the_place() {
     let error = toml("[[queues]]\nname = q\n").unwrap_err();
     assert_eq!(found(&error)[0].1, (2, 8), "{error}");
     let error = toml("[[queues]]\nname = 'q'\nname = 'r'\n").unwrap_err();
-    assert_eq!((found(&error)[0].0, found(&error)[0].1), ("this is no TOML: duplicate key", (3, 1)), "{error}");
+    assert_eq!(found(&error), [("the key `name` is there twice", (3, 1), Some("name"), None)], "{error}");
 }
 
 #[test]

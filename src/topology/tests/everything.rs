@@ -77,7 +77,7 @@ fn a_key_that_is_there_twice_hides_nothing() {
     );
     let error = toml("[[queues]]\nname = 'q'\nweight = 2\nweight = 3\n[[queues]]\nname = 'q'\n").unwrap_err();
     let found: Vec<_> = error.faults().iter().map(|fault| (fault.message(), fault.line())).collect();
-    assert_eq!(found, [("this is no TOML: duplicate key", Some(4)), ("queue `q` is declared twice", Some(6))], "{error}");
+    assert_eq!(found, [("the key `weight` is there twice", Some(4)), ("queue `q` is declared twice", Some(6))], "{error}");
 }
 
 #[test]
