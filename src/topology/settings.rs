@@ -402,7 +402,20 @@ impl Reader<'_> {
     fn backoff(&mut self, node: &Node) -> Option<Backoff> {
         if let Value::List(items) = &node.value {
             let delays: Vec<Option<Duration>> = items.iter().map(|item| self.duration(Some(item), "a delay")).collect();
+            if delays.is_empty() {
+                self.fault(
+                    &node.span,
+                    Fault::new("`backoff` is an empty list, allowed is at least one delay")
+                        .value(self.source.written(node).unwrap_or("[]")),
+                );
+                return None;
+            }
             return delays.into_iter().collect::<Option<Vec<_>>>().map(Backoff::List);
+        }
+        if node.word().is_some() {
+            let fault = Fault::new(format!("`backoff` is {}, expected a list of durations or a table", node.kind()));
+            self.fault(&node.span, fault.help(format!("its keys are {}", listed(BACKOFF))));
+            return None;
         }
         let node = self.table(node, "`backoff`", &BACKOFF)?;
         let Backoff::Exponential { mut base, mut factor, mut cap, mut jitter } = Backoff::default() else { return None };

@@ -50,13 +50,7 @@ fn strict_lanes_go_from_top_to_bottom() {
     for n in 0..30 {
         pull.producer.publish(Job::new(n).lane(n as usize % 3)).unwrap();
     }
-    let lanes: Vec<usize> = std::iter::from_fn(|| pull.get())
-        .map(|delivery| {
-            let lane = delivery.lane();
-            delivery.ack().unwrap();
-            lane
-        })
-        .collect();
+    let lanes = pull.ack_all(Delivery::lane);
     assert!(lanes.is_sorted() && lanes.len() == 30, "{lanes:?}");
 }
 
@@ -195,13 +189,7 @@ fn a_consumer_that_goes_gives_back_what_it_has_claimed() {
     let other = pull.queue.consumer().unwrap();
     let first = other.try_recv().unwrap();
     drop(other);
-    let mut left: Vec<u32> = std::iter::from_fn(|| pull.get())
-        .map(|delivery| {
-            let n = *delivery;
-            delivery.ack().unwrap();
-            n
-        })
-        .collect();
+    let mut left = pull.ack_all(|delivery| **delivery);
     left.sort();
     assert_eq!(left, (1..8).collect::<Vec<_>>());
     // a delivery outlives its consumer

@@ -145,6 +145,16 @@ impl<T: Payload> Pull<T> {
         self.consumer.try_recv().ok()
     }
 
+    /// Receives and acks whatever is ready, in its order, with a look at each.
+    fn ack_all<V>(&self, look: impl Fn(&Delivery<T>) -> V) -> Vec<V> {
+        let seen = |delivery: Delivery<T>| {
+            let seen = look(&delivery);
+            delivery.ack().unwrap();
+            seen
+        };
+        std::iter::from_fn(|| self.get()).map(seen).collect()
+    }
+
     fn seen(&self) -> QueueSnapshot {
         snapshot(&self.runtime)
     }

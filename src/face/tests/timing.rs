@@ -245,13 +245,7 @@ fn an_expired_job_never_starts() {
     pull.producer.publish(Job::new(4).ttl(Duration::ZERO)).unwrap();
     pull.producer.publish(Job::new(5).ttl(Duration::MAX)).unwrap();
     pull.advance(ms(10));
-    let started: Vec<u32> = std::iter::from_fn(|| pull.get())
-        .map(|delivery| {
-            let n = *delivery;
-            delivery.ack().unwrap();
-            n
-        })
-        .collect();
+    let started = pull.ack_all(|delivery| **delivery);
     assert_eq!(started, [2, 5]);
     let mut letters: Vec<_> = std::iter::from_fn(|| pull.queue.dead_letters().take()).map(|l| (*l.payload(), l.reason())).collect();
     letters.sort();
@@ -516,13 +510,7 @@ fn a_clock_that_steps_back_delays_and_breaks_nothing() {
     assert!(running.is_current(), "time that was there before does not count twice");
     pull.advance(secs(2));
     assert!(!running.is_current());
-    let mut left: Vec<u32> = std::iter::from_fn(|| pull.get())
-        .map(|delivery| {
-            let n = *delivery;
-            delivery.ack().unwrap();
-            n
-        })
-        .collect();
+    let mut left = pull.ack_all(|delivery| **delivery);
     left.sort();
     assert_eq!(left, [1, 2]);
     running.ack().unwrap_err();

@@ -161,6 +161,8 @@ fn numbers_out_of_range_say_what_is_allowed() {
     setting("lanes: [{ name: a, weight: 0 }]", "`weight` is 0, allowed is 1..=1024", 30);
     setting("lanes: [{ name: a, reserve: 65536 }]", "lane reserves (sum) is 65536, allowed is 0..65536, the capacity", 31);
     setting("lanes: [a, b, a]", "lane `a` is there twice", 17);
+    setting("retry: { backoff: [] }", "`backoff` is an empty list, allowed is at least one delay", 21);
+    setting("retry: { backoff: 5s }", "`backoff` is a single value, expected a list of durations or a table", 21);
     setting("retry: { backoff: { factor: 0 } }", "`factor` is 0, allowed is at least 1; 1 keeps the delay constant", 31);
 }
 
