@@ -668,8 +668,9 @@ fn bindings_that_would_close_a_circle_are_refused_at_run_time() {
 /// Each by a key of its own, or all by any; to many queues, to two, or to all of them.
 #[test]
 fn many_queues_dead_letter_through_one_exchange() {
-    // by its own key, and what each binding is: its key, and its queue
-    let shapes: [(bool, fn(usize) -> (String, usize)); 4] = [
+    /// Of the binding of this number: its key, and its queue.
+    type Bound = fn(usize) -> (String, usize);
+    let shapes: [(bool, Bound); 4] = [
         (true, |n| (format!("a.k{n}"), n)),
         (true, |n| ("a.#".to_owned(), n)),
         (false, |n| (format!("a.k{n}"), n % 2)),
