@@ -130,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_got_in_is_known_at_the_next_refusal_too() {
+        // between its question and its answer a publisher may publish something else: in a validation
+        let mut breaker = Breaker::new(PublishBreaker::new().failures(2).within(SECOND));
+        breaker.note_full(at(0), 7);
+        breaker.note_full(at(0), 7);
+        assert_eq!((breaker.ask(at(5), 7), breaker.is_closed()), (None, false));
+        breaker.note_full(at(5), 8);
+        assert!(breaker.is_closed());
+        breaker.note_full(at(6), 8);
+        assert!(!breaker.is_closed(), "that was the second");
+    }
+
+    #[test]
     fn a_time_that_steps_back_does_no_harm() {
         let mut breaker = opened();
         assert_eq!(breaker.ask(at(5), 7), None);

@@ -98,6 +98,9 @@ fn the_search_ends_with_the_years() {
     for time in [at((4999, 12, 31, 0, 0, 0)), at((5000, 6, 1, 0, 0, 0)), UNIX_EPOCH - secs(3_000 * 366 * 86_400)] {
         assert_eq!(daily.next_after(time), None, "{time:?}");
     }
+    let first = UNIX_EPOCH - secs(719_162 * 86_400);
+    assert_eq!(daily.next_after(first), Some(first + secs(86_400)), "1 January of the year 1");
+    assert_eq!(daily.next_after(first - secs(1)), None);
     // before 1970, and between two seconds
     assert_eq!(daily.next_after(UNIX_EPOCH - Duration::from_nanos(1)), Some(UNIX_EPOCH));
     assert_eq!(daily.next_after(UNIX_EPOCH - secs(86_401)), Some(UNIX_EPOCH - secs(86_400)));
@@ -359,4 +362,22 @@ fn a_restless_wall_loses_and_doubles_nothing() {
             assert_eq!(skipped, u64::from(furthest / every > before), "seed {seed}, {text}, at {wall}");
         }
     }
+}
+
+#[test]
+fn a_wall_that_is_set_back_by_a_day_is_not_wrong_and_by_a_second_more_it_is() {
+    for (back, again) in [(86_400, 0), (86_401, 1)] {
+        let wall = at((2026, 1, 2, 0, 30, 0));
+        let mut due = Due::new(schedule("0 * * * *"), MissedPeriods::Skip, wall - secs(3_600));
+        assert_eq!(due.look(wall), (1, secs(60)));
+        assert_eq!(due.look(wall - secs(back)), (0, secs(60)));
+        assert_eq!(due.look(wall).0, again, "{back}");
+    }
+}
+
+#[test]
+fn so_many_occurrences_are_counted_in_one_look_and_the_others_in_the_next_ones() {
+    let mut due = Due::new(schedule("* * * * * *"), MissedPeriods::CatchUp, UNIX_EPOCH);
+    let looks = [0; 5].map(|_| due.look(UNIX_EPOCH + secs(600)));
+    assert_eq!(looks, [(256, secs(0)), (256, secs(0)), (88, secs(1)), (0, secs(1)), (0, secs(1))]);
 }

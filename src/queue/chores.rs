@@ -288,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn what_need_be_done_only_once_is_on_the_list_once_beside_the_others() {
+        let chores = Chores::<()>::new();
+        for _ in 0..3 {
+            chores.add(Chore::Deferred);
+            chores.add(Chore::Pressure);
+            chores.add(Chore::RetireLetters(Timestamp::ZERO));
+            chores.add(Chore::After(Aftermath::Nothing));
+        }
+        assert_eq!(chores.left(), 3);
+        let mut names: Vec<_> = chores.take().iter().map(|chore| format!("{chore:?}")).collect();
+        names.sort();
+        assert_eq!(names, ["After", "After", "After", "Deferred", "Pressure", "RetireLetters"]);
+        assert!(!chores.any() && chores.left() == 0);
+    }
+
+    #[test]
     fn crossings_that_nobody_tells_of_do_not_pile_up() {
         let (signals, mut told) = (Signals::default(), Vec::new());
         (0..10 * UNTOLD_MAX).for_each(|n| signals.add(if n % 2 == 0 { Pressure::High } else { Pressure::Low }));

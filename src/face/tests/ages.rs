@@ -54,6 +54,8 @@ fn a_job_that_comes_back_ages_from_then() {
     pull.advance(secs(1));
     assert!(pull.get().is_none() && pull.queue.depth() == 0);
     pull.producer.publish(7).unwrap();
+    pull.advance(secs(1));
+    assert_eq!(ages(&pull), [Some(secs(1))]);
     let comes_back = |ends: fn(Delivery<u32>), after: Duration| {
         pull.advance(secs(40));
         let delivery = pull.get().unwrap();
@@ -79,6 +81,20 @@ fn a_job_that_comes_back_ages_from_then() {
     pull.advance(secs(1));
     assert_eq!(ages(&pull)[0].unwrap(), age + secs(1));
     pull.get().unwrap().ack().unwrap();
+    pull.settled();
+}
+
+#[test]
+fn a_job_that_was_never_tried_ages_from_its_last_snooze() {
+    let pull = Pull::<u32>::new(q(1));
+    pull.producer.publish(0).unwrap();
+    for delay in [Duration::ZERO, secs(60)] {
+        pull.advance(secs(40));
+        pull.get().unwrap().snooze(delay).unwrap();
+        pull.advance(delay + secs(3));
+        let age = ages(&pull)[0].unwrap();
+        assert!((secs(3) - ms(2)..=secs(3) + ms(2)).contains(&age), "{age:?}");
+    }
     pull.settled();
 }
 

@@ -412,6 +412,9 @@ fn a_batch_probes_with_its_first_chain() {
     let batch = pull.producer.publish_batch(&mut (0..200));
     assert_eq!(batch.accepted, 100);
     assert!(batch.refused.unwrap().is_full());
+    // what comes after the chain that got in is the first of three again
+    find_full(&pull.producer, 2);
+    assert!(is_open(&pull.producer));
     pull.settled();
 }
 

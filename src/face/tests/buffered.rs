@@ -53,6 +53,7 @@ fn buffered_is_not_accepted_and_the_last_that_fits_publishes_all_in_order() {
     let (pull, census) = (Pull::new(q(100)), Census::default());
     let (buffered, back) = buffer(&pull, config(10, secs(1)));
     fill(&buffered, &census, 0..9);
+    assert!(!buffered.is_empty());
     assert_eq!((buffered.len(), pull.queue.depth(), pull.counts().accepted), (9, 0, 0));
     fill(&buffered, &census, 9..10);
     assert_eq!((buffered.is_empty(), pull.queue.depth(), pull.counts().accepted), (true, 10, 10));
@@ -85,6 +86,14 @@ fn what_has_its_age_is_published_by_whoever_works_for_the_queue() {
     assert_eq!((all(&pull), buffered.len()), (vec![0], 1));
     pull.advance(ms(2));
     assert_eq!(all(&pull), [1]);
+    // it begins with the first, and no other puts it off
+    pull.advance(secs(1));
+    fill(&buffered, &census, 2..3);
+    pull.advance(ms(3));
+    assert_eq!((all(&pull), buffered.len()), (vec![], 1));
+    fill(&buffered, &census, 3..4);
+    pull.advance(ms(3));
+    assert_eq!(all(&pull), [2, 3]);
     pull.settled();
 }
 

@@ -107,6 +107,22 @@ fn cancelled_jobs_end_where_they_wait_and_those_who_wait_for_them_are_told() {
 }
 
 #[test]
+fn a_cancelled_job_ends_within_a_sweep_also_where_time_leaps() {
+    for keyed in [false, true] {
+        let pull = Pull::<u32>::new(q(4).partitions(4).completed_records(4, secs(7_200)));
+        let job = Job::new(0);
+        let id = pull.producer.publish(if keyed { job.partition_key("k") } else { job }).unwrap();
+        pull.advance(secs(10));
+        let cancelled = pull.runtime.now();
+        pull.queue.cancel(id);
+        pull.advance(secs(3_600));
+        let took = pull.queue.completed_job(id).unwrap().ended.since(cancelled);
+        assert!(took <= ms(101), "{took:?}");
+        pull.settled();
+    }
+}
+
+#[test]
 fn what_the_timer_ends_leaves_user_code_to_others() {
     let (census, letters) = (Census::default(), DeadLetterConfig::new().capacity(1).overflow(DeadLetterOverflow::DropOldest));
     let pull = Pull::<Counted>::new(q(8).dead_letters(letters));

@@ -378,6 +378,19 @@ fn drop_oldest_drops_the_oldest_that_waits() {
 }
 
 #[test]
+fn drop_oldest_drops_one_after_the_other_in_whatever_partitions_they_wait() {
+    let pull = Pull::<u32>::new(q(16).partitions(64).overflow(Overflow::DropOldest));
+    for number in 0..32 {
+        let key = format!("k{}", number * 7 % 16);
+        pull.producer.publish(Job::new(number).partition_key(key.as_str())).unwrap();
+        pull.advance(ms(1));
+    }
+    let dead: Vec<u32> = pull.queue.dead_letters().list(99).iter().map(|letter| *letter.payload()).collect();
+    assert_eq!(dead, Vec::from_iter(0..16));
+    assert_eq!(pull.settled().dead_over_length, 16);
+}
+
+#[test]
 fn drop_oldest_spares_the_upper_lane() {
     let lanes = [LaneConfig::new("high"), LaneConfig::new("low")];
     let pull = Pull::new(ordered(3).lanes(lanes).overflow(Overflow::DropOldest));

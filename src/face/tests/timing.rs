@@ -88,6 +88,7 @@ fn times_of(missed: MissedPeriods) -> Vec<u64> {
     let ran = Arc::clone(&seen);
     let push = Push::on(clock, q(64), move |_: &u32, _: &_| ran.lock().unwrap().push(log.now().as_nanos() / 1_000_000));
     let periodic = push.producer.every(ms(10), missed, || 1).unwrap();
+    assert_eq!(periodic.period(), ms(10));
     push.advance(ms(35));
     watch.advance(ms(50));
     push.advance(ms(10));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::slab::Phase;
 use crate::verdict::Verdict;
-use crate::{Backoff, Job, RetryPolicy};
+use crate::{Backoff, DeadLetterConfig, Job, RetryPolicy};
 
 impl Bare<u32> {
     fn at(&self, at: Duration) {
@@ -120,4 +120,27 @@ fn a_delayed_job_whose_life_ends_is_not_started_by_a_worker_whose_time_is_a_litt
     let boundary = bare.clock.now();
     bare.at(ms(101));
     assert!(worker.next(boundary).is_none());
+}
+
+#[test]
+fn one_turn_ends_so_many_jobs_of_those_that_were_over_behind_one_that_lived_and_no_more() {
+    for (plain, keyed) in [(600, 0), (0, 600), (300, 300)] {
+        let letters = DeadLetterConfig::new().capacity(1024);
+        let bare = Bare::<u32>::new(&q(1024).partitions(4).dead_letters(letters));
+        let job = |number: u32| Job::new(number).ttl(ms(if number == 0 { 200 } else { 100 }));
+        (0..plain).for_each(|number| {
+            bare.publish(job(number));
+        });
+        (0..keyed).for_each(|number| {
+            bare.publish(job(number).partition_key("k"));
+        });
+        (1..150).for_each(|at| bare.at(ms(at)));
+        let ended = || bare.queue.totals().counts.dead_expired;
+        assert_eq!(ended(), 0, "the first ones live");
+        let turns = [0; 4].map(|_| {
+            bare.at(ms(202));
+            ended()
+        });
+        assert_eq!(turns, [256, 512, 600, 600], "{plain} and {keyed}");
+    }
 }
