@@ -819,3 +819,37 @@ fn an_unbind_closes_no_circle() {
     (0..5).for_each(|n| assert!(producer.publish(n).is_ok()));
     assert_eq!((queue.depth(), graves.depth()), (2, 3));
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "as planned");
+    }
+}
+
+#[test]
+fn a_predicate_that_panics_when_it_is_dropped_costs_no_letter() {
+    watched(|| {
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        let source = builder.pull_queue::<u32>(named("a", 4).dead_letters(letters().exchange("x").routing_key("k"))).unwrap();
+        let target = builder.pull_queue::<u32>(named("b", 4)).unwrap();
+        let x = builder.exchange(ExchangeConfig::topic("x")).unwrap();
+        let (bomb, again, to) = (Bomb, x.clone(), target.clone());
+        // whoever moves the letter is the last to have the bindings by which it goes
+        let binding = Binding::new("k", &target).when(move |_, _| {
+            let _ = &bomb;
+            again.rebind([Binding::new("k", &to)]).is_ok()
+        });
+        x.bind(binding).unwrap();
+        let runtime = builder.build().unwrap();
+        let (producer, consumer) = (source.producer().unwrap(), source.consumer().unwrap());
+        for n in 0..2 {
+            producer.publish(n).unwrap();
+            consumer.try_recv().unwrap().reject("no").unwrap();
+        }
+        assert_eq!((source.dead_letters().len(), source.snapshot().letters_moved, target.depth()), (0, 2, 2));
+        adds_up(&runtime);
+    });
+}
