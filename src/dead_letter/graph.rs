@@ -36,7 +36,8 @@ impl<'g> Source<'g> {
 pub struct Graph<'g> {
     /// The nodes.
     pub nodes: Vec<Node<'g>>,
-    sources: Vec<Source<'g>>,
+    /// The queues.
+    pub sources: Vec<Source<'g>>,
     /// The number of each queue.
     numbers: HashMap<&'g str, usize>,
     routes: Routes<'g>,
@@ -103,11 +104,6 @@ impl<'g> Graph<'g> {
     /// The number of a queue.
     pub fn number(&self, queue: &str) -> Option<usize> {
         self.numbers.get(queue).copied()
-    }
-
-    /// A queue by its number.
-    pub fn source(&self, number: usize) -> Option<&Source<'g>> {
-        self.sources.get(number)
     }
 
     /// The first circle that must not be, if there is one. It begins at a queue.

@@ -43,7 +43,7 @@ pub(super) const STOPS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct Reached<'g> {
     /// Queues, each with how many exchanges are named on the way to it.
-    pub(super) stops: BTreeSet<(usize, &'g str)>,
+    pub stops: BTreeSet<(usize, &'g str)>,
     /// There are others.
     pub more: bool,
     /// To how many queues a letter goes in any case, as far as there are none, one or several; no exchange after these is asked.
@@ -53,11 +53,6 @@ pub struct Reached<'g> {
 }
 
 impl<'g> Reached<'g> {
-    /// The queues, or some of them.
-    pub fn queues(&self) -> BTreeSet<&'g str> {
-        self.stops.iter().map(|(_, queue)| *queue).collect()
-    }
-
     /// The queues of the last exchange that is asked, if it leads every letter to several.
     pub fn several(&self) -> Option<BTreeSet<&'g str>> {
         let last = self.parts.last().filter(|_| self.surely > 1)?.passed;

@@ -63,9 +63,9 @@ impl<'t> Check<'t> {
             return;
         }
         let reached = if has_key { self.routes.of(letters) } else { None };
-        let Some(reached) = reached.filter(|reached| reached.queues().len() > 1) else { return };
+        let Some(reached) = reached.filter(|reached| reached.stops.len() > 1) else { return };
         let others = if reached.more { " and others" } else { "" };
-        let queues = listed(reached.queues());
+        let queues = listed(reached.stops.iter().map(|(_, queue)| *queue));
         let fault = Fault::new(format!("`{}` leads dead letters to {queues}{others}", exchange.escape_debug())).value(exchange.as_str());
         let help = "a dead letter is moved, not copied: its key must lead to one queue";
         self.report(site.key(&["dead_letter_exchange"]), fault.help(help));
@@ -123,7 +123,7 @@ impl<'t> Check<'t> {
             if let Some((node, way)) = broken {
                 graph.nodes[node].ways.remove(way);
             }
-            let keeper = graph.source(circle.ways[0].0).map_or("", |source| source.keeper.unwrap_or(source.name));
+            let keeper = graph.sources.get(circle.ways[0].0).map_or("", |source| source.keeper.unwrap_or(source.name));
             let site = Site { list: "queues", name: keeper.to_owned(), ..Site::default() };
             let (how, help) = if circle.by_itself {
                 (
