@@ -44,11 +44,15 @@ fn a_drop_at_shutdown_may_use_the_queue() {
         let queue = builder.pull_queue::<OnDrop>(q(4)).unwrap();
         let runtime = builder.build().unwrap();
         let (producer, handle) = (queue.producer().unwrap(), queue.clone());
-        let job = producer.publish(OnDrop::new(move || assert_eq!(handle.reclaim().len(), 1))).unwrap();
+        let reclaimed = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&reclaimed);
+        // behind one that lives: the hand-back ends it, not the timer
         producer.publish(OnDrop::quiet()).unwrap();
+        let job = producer.publish(OnDrop::new(move || *seen.lock().unwrap() = Some(handle.reclaim().len()))).unwrap();
         assert!(queue.cancel(job));
         let report = runtime.shutdown(ShutdownOptions::new(Duration::ZERO, Duration::ZERO));
         assert!(report.queue("q").unwrap().ledger_balances());
+        assert_eq!(*reclaimed.lock().unwrap(), Some(1));
     });
 }
 
