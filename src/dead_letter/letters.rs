@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::config::{DeadLetterConfig, DeadLetterOverflow};
 use crate::id::JobId;
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::Excluded;
 use std::time::Duration;
 
 /// What became of a letter that was offered.
@@ -94,6 +94,8 @@ pub struct DeadLetters<T> {
     pause: Duration,
     /// The place of the next letter.
     next_place: u64,
+    /// A version of the bindings, and the first place whose letter was not found unroutable under it: those before are not looked at again.
+    barred: (u64, u64),
     /// Letters dropped to make room.
     pub dropped_oldest: u64,
     /// Letters dropped because of their age.
@@ -119,6 +121,7 @@ impl<T> DeadLetters<T> {
             in_hand: 0,
             pause: Duration::ZERO,
             next_place: 1,
+            barred: (0, 0),
             dropped_oldest: 0,
             dropped_by_age: 0,
             purged: 0,
@@ -162,7 +165,12 @@ impl<T> DeadLetters<T> {
         // ages do not grow along the line, also of a clock that steps back, or of one that was lent while it was held: the first is the oldest
         let before = self.letters.range(..place).next_back().map_or(now, |(_, before)| before.since.max(now));
         let since = self.letters.range(place..).next().map_or(before, |(_, behind)| behind.since.min(before));
-        self.letters.insert(place, Place { since, letter: Some(letter), unroutable: None });
+        self.insert(place, Place { since, letter: Some(letter), unroutable: None });
+    }
+
+    fn insert(&mut self, place: u64, kept: Place<T>) {
+        self.letters.insert(place, kept);
+        self.barred.1 = self.barred.1.min(place);
     }
 
     /// A letter waits for room, and keeps its slot.
@@ -297,16 +305,24 @@ impl<T> DeadLetters<T> {
         self.config.moves_on() && self.config.retention.is_some()
     }
 
-    fn is_due(&self, kept: &Place<T>, now: Timestamp, version: u64) -> bool {
-        let here = kept.letter.is_some();
-        here && self.config.moves_on()
-            && kept.unroutable != Some(version)
-            && self.config.retention.is_none_or(|age| kept.since + age <= now)
+    /// The first letter behind the place `after` that is to move on, by bindings of this `version`. Ages do not grow along the line: if it has not its own, none has.
+    fn first_due(&mut self, after: u64, now: Timestamp, version: u64) -> Option<u64> {
+        if !self.config.moves_on() {
+            return None;
+        }
+        let is_barred = |kept: &Place<T>| kept.unroutable == Some(version);
+        let (barred_by, first) = self.barred;
+        let first = if barred_by == version { first } else { 0 };
+        let first = self.letters.range(first..).find(|(_, kept)| !is_barred(kept)).map_or(self.next_place, |(place, _)| *place);
+        self.barred = (version, first);
+        let mut behind = self.letters.range(first.max(after + 1)..);
+        let (place, kept) = behind.find(|(_, kept)| kept.letter.is_some() && !is_barred(kept))?;
+        self.config.retention.is_none_or(|age| kept.since + age <= now).then_some(*place)
     }
 
     /// True when a letter would move on, by bindings of this `version`, and nobody is at it.
-    pub fn has_due(&self, now: Timestamp, version: u64) -> bool {
-        self.moving == Moving::No && self.letters.values().any(|kept| self.is_due(kept, now, version))
+    pub fn has_due(&mut self, now: Timestamp, version: u64) -> bool {
+        self.moving == Moving::No && self.first_due(0, now, version).is_some()
     }
 
     /// The caller goes through the letters from here on; unless somebody else does, who will see that there is more.
@@ -325,8 +341,7 @@ impl<T> DeadLetters<T> {
 
     /// Takes in hand the first letter behind the place `after` that is due.
     pub fn take_due(&mut self, after: u64, now: Timestamp, version: u64) -> Option<Kept<T>> {
-        let mut places = self.letters.range((Excluded(after), Unbounded));
-        let place = places.find(|(_, kept)| self.is_due(kept, now, version)).map(|(number, _)| *number)?;
+        let place = self.first_due(after, now, version)?;
         let Place { since, letter, unroutable } = self.letters.remove(&place)?;
         let letter = letter?;
         self.in_hand = 1;
@@ -343,12 +358,89 @@ impl<T> DeadLetters<T> {
     pub fn put_back(&mut self, kept: Kept<T>) {
         self.in_hand = 0;
         let Kept { place, since, letter, unroutable } = kept;
-        self.letters.insert(place, Place { since, letter: Some(letter), unroutable });
+        self.insert(place, Place { since, letter: Some(letter), unroutable });
     }
 
     /// The letter in hand has moved on, or was dropped.
     pub fn has_moved(&mut self) {
         self.in_hand = 0;
         self.pause = Duration::ZERO;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::dead_letter::DeathRecord;
+    use crate::key::{Key, OrderKey};
+    use crate::rng::Rng;
+
+    fn letter(number: u64) -> DeadLetter<u64> {
+        let record = DeathRecord {
+            deaths: Vec::new(),
+            last_error: None,
+            failures: 0,
+            expiries: 0,
+            snoozes: 0,
+            published: Timestamp::ZERO,
+            routing_key: None,
+        };
+        let (key, order) = (Key::NONE, OrderKey::NONE);
+        DeadLetter { payload: number, job: JobId(number), lane: 0, visibility: None, fencing: 0, key, order, came_by: None, record }
+    }
+
+    /// What a walk over all letters finds.
+    fn first_due(dead: &DeadLetters<u64>, after: u64, now: Timestamp, version: u64) -> Option<u64> {
+        let due = |kept: &Place<u64>| {
+            let aged = dead.config.retention.is_none_or(|age| kept.since + age <= now);
+            kept.letter.is_some() && kept.unroutable != Some(version) && aged
+        };
+        dead.letters.range(after + 1..).find(|(_, kept)| due(kept)).map(|(place, _)| *place)
+    }
+
+    #[test]
+    fn what_is_due_is_found_as_by_a_walk_over_all() {
+        for seed in 0..300 {
+            let mut rng = Rng::new(seed);
+            let mut below = |bound: u64| rng.up_to(bound - 1);
+            let config = DeadLetterConfig::new().capacity(8).exchange("x");
+            let mut dead = DeadLetters::new(if seed % 3 == 0 { config.retention(Duration::from_secs(5)) } else { config });
+            let (mut now, mut version, mut lent, mut after) = (Timestamp::ZERO, 0, Vec::new(), 0);
+            for number in 0..400 {
+                match below(12) {
+                    0..4 => match dead.store(letter(number), now) {
+                        Stored::Kept { .. } => {}
+                        Stored::NoRoom(letter) => dead.hold(0, letter),
+                    },
+                    4 => version += below(2),
+                    5 => now = now + Duration::from_secs(below(4)),
+                    6 => lent.extend(dead.lend(below(number + 1), u64::MAX)),
+                    7 if !lent.is_empty() => {
+                        let (place, letter) = lent.swap_remove(below(lent.len() as u64) as usize);
+                        dead.give_back(place, letter);
+                    }
+                    8 => drop(dead.find(None).and_then(|place| dead.take_at(place))),
+                    9 => {
+                        if let Some(held) = dead.next_held() {
+                            dead.move_in(held, now);
+                        }
+                    }
+                    _ => {
+                        let expected = first_due(&dead, after, now, version);
+                        let taken = dead.take_due(after, now, version);
+                        assert_eq!(taken.as_ref().map(|kept| kept.place), expected, "seed {seed}, step {number}");
+                        after = expected.unwrap_or(0);
+                        match taken {
+                            Some(kept) if below(3) > 0 => dead.put_back(Kept { unroutable: Some(version), ..kept }),
+                            Some(kept) if below(2) > 0 => dead.put_back(kept),
+                            Some(_) => dead.has_moved(),
+                            None => {}
+                        }
+                    }
+                }
+                let expected = first_due(&dead, 0, now, version).is_some();
+                assert_eq!(dead.has_due(now, version), expected, "seed {seed}, step {number}");
+            }
+        }
     }
 }

@@ -427,6 +427,38 @@ fn what_nobody_wants_stays_and_is_counted_until_somebody_does() {
 }
 
 #[test]
+fn of_those_that_nobody_wants_only_the_new_one_is_looked_at() {
+    let world = |letters: usize| {
+        let mut builder = Runtime::builder().manual(Arc::new(ManualClock::new()));
+        let dead = DeadLetterConfig::new().capacity(letters as u32).exchange("dlx");
+        let source = builder.pull_queue::<usize>(named("a", letters as u64).dead_letters(dead)).unwrap();
+        let target = builder.pull_queue::<usize>(named("b", letters as u64)).unwrap();
+        let dlx = builder.exchange(ExchangeConfig::fanout("dlx")).unwrap();
+        (builder.build().unwrap(), source, target, dlx)
+    };
+    let die = |source: &QueueHandle<usize>, letters| {
+        let (producer, consumer) = (source.producer().unwrap(), source.consumer().unwrap());
+        for n in 0..letters {
+            producer.publish(n).unwrap();
+            consumer.try_recv().unwrap().reject("no").unwrap();
+        }
+    };
+    grows_no_faster_than_its_size(20_000, world, |(runtime, source, target, dlx)| {
+        let letters = source.snapshot().capacity as usize / 2;
+        die(&source, letters);
+        assert_eq!((source.dead_letters().len(), source.snapshot().letters_unroutable), (letters, letters as u64));
+        dlx.bind(Binding::all(&target)).unwrap();
+        die(&source, letters);
+        assert_eq!(
+            (source.dead_letters().len(), source.snapshot().letters_moved),
+            (0, 2 * letters as u64),
+            "all of them, once there is a way"
+        );
+        drop(runtime);
+    });
+}
+
+#[test]
 fn what_nobody_wants_at_its_age_is_dropped_and_counted() {
     let world = World::with([named("a", 4).dead_letters(letters().retention(WEEK).exchange("dlx").routing_key("x"))], |builder, _| {
         builder.exchange::<Counted>(ExchangeConfig::direct("dlx")).unwrap();
