@@ -168,7 +168,9 @@ impl<T: Payload> Train<'_, T> {
     fn name(&self, key: Key, now: Timestamp) -> Result<JobId, Refusal> {
         let index = self.credits.expect("there is room").first();
         let key = if is_bent(Bend::BatchClaimsNothing) { Key::NONE } else { key };
-        self.queue.id_of_next(self.publisher, index, key, now)
+        let id = self.queue.id_of_next(self.publisher, index, key, now)?;
+        crate::crash_point!("queue.batch.named");
+        Ok(id)
     }
 
     // always: a job that is passed on is copied

@@ -281,6 +281,16 @@ fn a_publish_with_a_key_stopped_anywhere_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_batch_with_keys_stopped_anywhere_holds_up_nobody_else() {
+    let act = |_: &World, producer: Producer<u32>| {
+        let mut jobs = (1..4).map(|n: u32| Job::new(n).key(n.to_le_bytes()));
+        assert_eq!(producer.publish_batch(&mut jobs).accepted, 3);
+    };
+    let steps = [&PUSH[..], &["queue.batch.named", "queue.batch.filled", "queue.batch.linked", "queue.batch.pushed"]].concat();
+    nobody_waits_for(plain().dedupe(Dedupe::WhileLive, 64), |world| world.queue.producer().unwrap(), act, true, &steps);
+}
+
+#[test]
 fn a_publish_with_a_partition_key_stopped_anywhere_holds_up_nobody_else() {
     let act = |_: &World, producer: Producer<u32>| accepted(producer.try_publish(Job::new(1).partition_key(mine())));
     nobody_waits_for(plain().partitions(1 << BITS), |world| world.queue.producer().unwrap(), act, true, &["partition.entered"]);
