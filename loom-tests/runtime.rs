@@ -7,7 +7,7 @@
 //! | `letters` | dead letters that move on, and whoever else wants them |
 //! | `windows` | a payload that is replaced, against its window's end, a cancel, a shutdown |
 //! | `shutdown` | close, stop and hand-back against everybody else |
-//! | `batches` | a batch of jobs with keys, against a publish, a shutdown |
+//! | `batches` | a batch of jobs with keys, against a publish |
 //! | `buffered` | a buffer's owner, the timer, and who publishes for him |
 //! | `chains` | follow-ups on their way, against who looks whether anything is left |
 //!

@@ -5,7 +5,7 @@ use ringmill::clock::Timestamp;
 use ringmill::queue::{Bend, Claimer, Plan, Queue, When};
 use ringmill::sync::atomic::AtomicU64;
 use ringmill::sync::{EventCount, thread};
-use ringmill::{Job, JobError, Payload, QueueConfig, Refusal, Undone};
+use ringmill::{Dedupe, Job, JobError, Payload, QueueConfig, Refusal, Undone};
 use std::sync::Arc;
 
 /// What a publish said, against what became of the job.
@@ -420,15 +420,7 @@ fn batch_into_the_hand_back(config: &QueueConfig, job: fn(&World, usize) -> Job<
     let claimer = world.claimer();
     let producing = thread::spawn({
         let world = world.clone();
-        move || {
-            let mut jobs = [0, 1].map(|number| job(&world, number)).into_iter();
-            let (accepted, refused) = world.queue.publish_batch(&publisher, &mut jobs, &*world.clock, false, 0, |job, when| {
-                world.queue.try_publish(&publisher, job, when, world.now())
-            });
-            let left = jobs.len() + usize::from(refused.is_some());
-            assert_eq!(accepted + left, 2);
-            accepted
-        }
+        move || world.publish_batch(&publisher, [0, 1].map(|number| job(&world, number))).0
     });
     world.queue.close();
     world.queue.stop();
@@ -436,6 +428,7 @@ fn batch_into_the_hand_back(config: &QueueConfig, job: fn(&World, usize) -> Job<
     let accepted = producing.join().unwrap();
     undone.extend(world.queue.hand_back());
     assert_eq!(undone.len(), accepted, "what was taken in is not what comes out");
+    assert_eq!(world.queue.gauges().keys, 0, "a key is nobody's");
     drop(undone);
     world.close_the_books(claimer);
 }
@@ -447,6 +440,16 @@ fn plain_batch_into_the_hand_back() {
 /// The jobs of the batch leave their chain for a partition.
 fn keyed_batch_into_the_hand_back() {
     batch_into_the_hand_back(&config(2).partitions(1), |world, number| world.job(number).partition_key(b"a"));
+}
+
+/// Each claims its key before it is in its lane.
+fn named_batch_into_the_hand_back() {
+    batch_into_the_hand_back(&config(2).dedupe(Dedupe::WhileLive, 4), |world, number| world.job(number).key([number as u8]));
+}
+
+#[test]
+fn keys_of_a_late_batch_are_free() {
+    model("named_batch_into_the_hand_back", B2, named_batch_into_the_hand_back);
 }
 
 #[test]

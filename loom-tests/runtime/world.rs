@@ -131,6 +131,15 @@ impl World {
         self.publish_job(publisher, job, self.job(job).lane(lane), when)
     }
 
+    /// Publishes these as a batch. How many were taken in, and why no more.
+    pub fn publish_batch<const N: usize>(&self, publisher: &Publisher, jobs: [Job<Probe>; N]) -> (usize, Option<Refusal>) {
+        let mut jobs = jobs.into_iter();
+        let alone = |job, when: When<'_>| self.queue.try_publish(publisher, job, when, self.now());
+        let (accepted, refused) = self.queue.publish_batch(publisher, &mut jobs, &*self.clock, false, 0, alone);
+        assert_eq!(accepted + jobs.len() + usize::from(refused.is_some()), N);
+        (accepted, refused.map(|error| error.refusal().clone()))
+    }
+
     /// As [`publish`](Self::publish), with a key that all have.
     pub fn publish_keyed(&self, publisher: &Publisher, job: usize) -> Result<JobId, Refusal> {
         self.publish_job(publisher, job, self.job(job).key(b"a"), When::Now)
