@@ -118,6 +118,15 @@ impl Drop for Counted {
     }
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "as planned");
+    }
+}
+
 /// A pull queue under the manual clock.
 struct Pull<T: Payload> {
     clock: Arc<ManualClock>,

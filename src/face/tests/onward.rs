@@ -852,15 +852,6 @@ fn an_unbind_closes_no_circle() {
     assert_eq!((queue.depth(), graves.depth()), (2, 3));
 }
 
-/// Panics when it is dropped.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "as planned");
-    }
-}
-
 #[test]
 fn a_predicate_that_panics_when_it_is_dropped_costs_no_letter() {
     watched(|| {
